@@ -1,0 +1,108 @@
+/** The types that a setting may have: how text and YAML become a value, and how a value is printed. Pure. */
+import { quote } from "../text.js";
+
+export interface Kind<T> {
+  /** For help and docs: "integer 0..16", "auto | bpf". */
+  readonly name: string;
+  /** From a flag or the environment. Throws a plain Error that says what is expected. */
+  readonly parse: (text: string) => T;
+  /** From a YAML file; only what differs from `parse`. */
+  readonly fromYaml: (value: unknown) => T;
+  readonly format: (value: T) => string;
+}
+
+const fail = (expected: string, got: unknown): never => {
+  throw new Error(`expected ${expected}, got ${quote(typeof got === "string" ? got : JSON.stringify(got) ?? String(got))}`);
+};
+
+/** A YAML scalar as text, or a complaint: numbers are taken as they are written in decimal. */
+function scalar(expected: string, value: unknown): string {
+  if (typeof value === "string") return value;
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  return fail(expected, value);
+}
+
+/** Text that `accept` admits; `accept` returns what was expected instead, or undefined. */
+export function text(name: string, accept: (value: string) => string | undefined = () => undefined): Kind<string> {
+  const parse = (value: string): string => {
+    // eslint-disable-next-line no-control-regex -- control characters are exactly what must not get in
+    if (value === "" || /[\u0000-\u001f\u007f]/.test(value)) return fail(`${name} without control characters`, value);
+    const expected = accept(value);
+    return expected === undefined ? value : fail(expected, value);
+  };
+  return { name, parse, fromYaml: (value) => parse(scalar(name, value)), format: (value) => value };
+}
+
+export const path: Kind<string> = text("absolute path", (value) =>
+  value.startsWith("/") && !value.split("/").includes("..") ? undefined : "an absolute path without '..'",
+);
+
+export function integer(min: number, max: number): Kind<number> {
+  const name = `integer ${min}..${max}`;
+  const parse = (value: string): number => {
+    if (!/^-?\d{1,15}$/.test(value)) return fail(name, value);
+    const number = Number(value);
+    return number >= min && number <= max ? number : fail(name, value);
+  };
+  return { name, parse, fromYaml: (value) => parse(scalar(name, value)), format: String };
+}
+
+const YES = new Set(["true", "on", "yes", "1"]);
+const NO = new Set(["false", "off", "no", "0"]);
+
+export const flag: Kind<boolean> = {
+  name: "true | false",
+  parse: (value) => (YES.has(value) ? true : NO.has(value) ? false : fail("true or false", value)),
+  fromYaml: (value) => (typeof value === "boolean" ? value : flag.parse(scalar("true or false", value))),
+  format: String,
+};
+
+/** `rejected` values are known words that this version can't do: they get their own sentence. */
+export function choice<const T extends string>(values: readonly T[], rejected: Readonly<Record<string, string>> = {}): Kind<T> {
+  const name = values.join(" | ");
+  const parse = (value: string): T => {
+    const found = values.find((candidate) => candidate === value);
+    if (found !== undefined) return found;
+    const why = Object.hasOwn(rejected, value) ? rejected[value] : undefined;
+    if (why !== undefined) throw new Error(why);
+    return fail(`one of ${values.join(", ")}`, value);
+  };
+  return { name, parse, fromYaml: (value) => parse(scalar(name, value)), format: (value) => value };
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86400 };
+
+/** Whole seconds; "90", "90s", "5m", "1h", "5d". */
+export function seconds(min: number, max: number): Kind<number> {
+  const name = `duration ${min}s..${max}s`;
+  const parse = (value: string): number => {
+    const match = /^(\d{1,9})([smhd]?)$/.exec(value);
+    const number = match ? Number(match[1]) * (UNITS[match[2] || "s"] ?? 1) : NaN;
+    return number >= min && number <= max ? number : fail(`${name} such as 90s, 5m or 1h`, value);
+  };
+  return { name, parse, fromYaml: (value) => parse(scalar(name, value)), format: (value) => `${value}s` };
+}
+
+/** Comma-separated in flags and the environment, a list or such text in YAML. Duplicates vanish; "" is the empty list. */
+export function list(item: Kind<string>, minimum = 0): Kind<readonly string[]> {
+  const name = `list of ${item.name}`;
+  const finish = (values: readonly string[]): readonly string[] => {
+    if (values.length < minimum) return fail(`${name}, at least ${minimum}`, values.join(","));
+    return Object.freeze([...new Set(values)]);
+  };
+  const parse = (value: string): readonly string[] =>
+    finish(value === "" ? [] : value.split(",").map((part) => item.parse(part.trim())));
+  return {
+    name,
+    parse,
+    fromYaml: (value) => (Array.isArray(value) ? finish(value.map((part) => item.fromYaml(part))) : parse(scalar(name, value))),
+    format: (values) => values.join(","),
+  };
+}
+
+/** Linux interface names: 1 to 15 bytes, no slash, space or colon (dev_valid_name, net/core/dev.c). */
+export const interfaceName: Kind<string> = text("interface name", (value) =>
+  Buffer.byteLength(value) <= 15 && !/[\s/:]/.test(value) && value !== "." && value !== ".."
+    ? undefined
+    : "an interface name (at most 15 bytes, no '/', ':' or space)",
+);

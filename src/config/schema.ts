@@ -1,0 +1,121 @@
+/**
+ * Every setting, once: the types, the file's keys, TORBIE_* names, flags, --help and docs/configuration.md derive from this table.
+ * Timeouts: names of `enum flow_state` in bpf/abi.h say which state each is for.
+ */
+import { hostname } from "node:os";
+import { choice, flag, integer, interfaceName, list, path, seconds, text, type Kind } from "./kinds.js";
+
+export interface Setting<T> {
+  readonly kind: Kind<T>;
+  /** A function where it depends on the machine; docs then say `fallbackText`. */
+  readonly fallback: T | (() => T);
+  readonly fallbackText?: string;
+  readonly doc: string;
+  readonly example: string;
+}
+
+const setting = <T>(of: Omit<Setting<T>, "fallback"> & { readonly fallback: NoInfer<T> | (() => NoInfer<T>) }): Setting<T> => of;
+const timeout = (fallback: number, of: string): Setting<number> =>
+  setting({ kind: seconds(1, 2_000_000), fallback, doc: `How long a flow may be silent: ${of}.`, example: `${fallback}s` });
+
+const NOT_YET = "is not part of this version";
+
+export const SETTINGS = {
+  hostname: setting({
+    kind: text("text"),
+    fallback: () => hostname(),
+    fallbackText: "the machine's host name",
+    doc: "This host as endpoints name it (node). Must equal Nova's and Neutron's host.",
+    example: "compute-17",
+  }),
+  datastore: setting({
+    kind: choice(["yaml"], { etcd: `"etcd" ${NOT_YET}: use "yaml" with policy-dir`, etcdv3: `"etcdv3" ${NOT_YET}: use "yaml" with policy-dir` }),
+    fallback: "yaml",
+    doc: "Where endpoints and policies come from: a directory of YAML files.",
+    example: "yaml",
+  }),
+  policyDir: setting({ kind: path, fallback: "/etc/torbie/policy", doc: "The directory that datastore yaml reads and watches.", example: "/srv/torbie/policy" }),
+  dataplane: setting({
+    kind: choice(["auto", "bpf"], { iptables: `"iptables" ${NOT_YET}: use "auto" or "bpf"` }),
+    fallback: "auto",
+    doc: "What enforces. auto takes the best that the machine has; today that is bpf, and without BPF the agent does not start.",
+    example: "bpf",
+  }),
+  interfacePrefix: setting({
+    kind: list(interfaceName, 1),
+    fallback: Object.freeze(["tap"]),
+    doc: "Interfaces with such a name are guests' and pass nothing until an endpoint claims them. Bridged and enslaved ones are left alone.",
+    example: "tap,vnet",
+  }),
+  interfaceExclude: setting({
+    kind: list(interfaceName),
+    fallback: Object.freeze([]) as readonly string[],
+    doc: "Exact names of interfaces that are not guests' although their name says so.",
+    example: "tap-vpn",
+  }),
+  uplinks: setting({
+    kind: list(interfaceName, 1),
+    fallback: Object.freeze(["auto"]),
+    doc: "Interfaces towards other hosts, or auto: those with a gateway route, followed live. Others are slower, never open.",
+    example: "bond0,eth2",
+  }),
+  pinDir: setting({ kind: path, fallback: "/sys/fs/bpf/torbie", doc: "Where maps, programs and links are pinned; must be in a BPF file system.", example: "/sys/fs/bpf/torbie" }),
+  runDir: setting({ kind: path, fallback: "/run/torbie", doc: "Where the running agent keeps its lock and status file.", example: "/run/torbie" }),
+  attach: setting({
+    kind: choice(["auto", "clsact", "tcx"]),
+    fallback: "auto",
+    doc: "The hook on taps and uplinks. auto is clsact where the kernel has it, else tcx (24 ms a tap).",
+    example: "clsact",
+  }),
+  guard: setting({
+    kind: flag,
+    fallback: true,
+    doc: "A standing rule of the host that drops what passes a guest's interface without our program's mark, also while the agent is down.",
+    example: "true",
+  }),
+  routeProtocol: setting({ kind: integer(5, 255), fallback: 84, doc: "Protocol number of Torbie's routes; it removes no route with another.", example: "84" }),
+  routeMetric: setting({ kind: integer(1, 2 ** 31 - 1), fallback: 1024, doc: "Metric of the guests' routes.", example: "1024" }),
+  markShift: setting({
+    kind: integer(0, 16),
+    fallback: 0,
+    doc: "The 16 bits of the packet mark that Torbie uses start at this one. Felix uses the upper 16.",
+    example: "0",
+  }),
+  hostToGuest: setting({ kind: flag, fallback: true, doc: "What the host itself sends to its guests (DHCP, metadata, a ping), and the answers, pass.", example: "false" }),
+  flows: setting({
+    kind: integer(1024, 4_194_304),
+    fallback: 262_144,
+    doc: "Entries of the flow table. Takes effect when the maps are created: after torbie cleanup or a reboot.",
+    example: "524288",
+  }),
+  flowsPerPort: setting({ kind: integer(16, 4_194_304), fallback: 131_072, doc: "Most flows that one port may own.", example: "65536" }),
+  timeoutTcpSynSent: timeout(20, "TCP, opened and not answered"),
+  timeoutTcpEstablished: timeout(3600 * 5, "TCP, established"),
+  timeoutTcpFin: timeout(120, "TCP, one side has closed"),
+  timeoutTcpClosing: timeout(30, "TCP, both sides have closed"),
+  timeoutTcpClosed: timeout(10, "TCP, reset"),
+  timeoutNew: timeout(60, "UDP and others, one direction seen"),
+  timeoutReplied: timeout(180, "UDP and others, both directions seen"),
+  timeoutIcmp: timeout(10, "a query of ICMP or ICMPv6"),
+  resync: setting({ kind: seconds(5, 86_400), fallback: 60, doc: "How often the kernel's state is read back and compared in full.", example: "5m" }),
+  logLevel: setting({ kind: choice(["trace", "debug", "info", "warn", "error"]), fallback: "info", doc: "Least important line that is logged.", example: "debug" }),
+  logFormat: setting({ kind: choice(["json", "text"]), fallback: "json", doc: "json: one object a line (pino); text: for people.", example: "text" }),
+} as const;
+
+type Settings = typeof SETTINGS;
+export type SettingKey = keyof Settings;
+export type Config = { readonly [K in SettingKey]: Settings[K] extends Setting<infer T> ? T : never };
+export const SETTING_KEYS = Object.keys(SETTINGS) as SettingKey[];
+
+/** "interfacePrefix" -> "interface-prefix": the name in files, and of the flag after "--". */
+export const fileKey = (key: SettingKey): string => key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+/** "interfacePrefix" -> "TORBIE_INTERFACE_PREFIX". */
+export const environmentKey = (key: SettingKey): string => `TORBIE_${fileKey(key).replaceAll("-", "_").toUpperCase()}`;
+
+/** The row without its type parameter, for code that walks the table. */
+export const row = (key: SettingKey): Setting<unknown> => SETTINGS[key] as unknown as Setting<unknown>;
+/** The default as help and docs print it. */
+export function fallbackText(key: SettingKey): string {
+  const { fallback, fallbackText: said, kind } = row(key);
+  return said ?? kind.format(typeof fallback === "function" ? (fallback as () => unknown)() : fallback);
+}
