@@ -1,8 +1,103 @@
-# make run | make test | make build; everything else is a part of these.
+# make run | make test | make build; everything else is a part of these. `make help` lists them.
 SHELL := /bin/bash
-CLANG ?= clang
-BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3 -I/usr/include/$(shell uname -m)-linux-gnu
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 
-build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h)
+CLANG ?= clang
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+MULTIARCH := $(shell uname -m)-linux-gnu
+BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3 -Ibuild -I/usr/include/$(MULTIARCH)
+C_CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror
+
+BPF_OBJECTS := $(patsubst bpf/%.bpf.c,build/%.bpf.o,$(wildcard bpf/*.bpf.c))
+HELPERS := build/pump build/probe
+SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
+C_SOURCES = $(wildcard bpf/*.c bpf/*.h native/src/*.cc native/src/*.h test/support/*.c test/support/*.h bench/*.c bench/*.h)
+NPM := node_modules/.package-lock.json
+
+.PHONY: help build run test bench lint format check generate clean root
+.PHONY: deps-build deps-run deps-test
+
+help:
+	@printf '%s\n' \
+	  'make run          demo on examples/: four guests behind real taps (ONCE=1: print and exit; DIR=… another directory)' \
+	  'make test         every test; installs what is missing' \
+	  'make build        bin/torbie, runnable from the checkout' \
+	  'make bench        ratios against the limits of this machine' \
+	  'make check        lint, format, types, generated files' \
+	  'make lint, format, generate, clean'
+
+root:
+	@if [ "$$(id -u)" -ne 0 ]; then echo "torbie: this needs root, for network namespaces, taps and BPF: sudo make $(MAKECMDGOALS)" >&2; exit 1; fi
+
+deps-build:
+	@scripts/install-deps build
+deps-run: root
+	@scripts/install-deps build run
+deps-test: root
+	@scripts/install-deps build run test
+
+# --- build -------------------------------------------------------------------------------------------------
+
+# Rules that make native/build/libbpf.node and native/dist/index.js.
+-include native/native.mk
+
+build: deps-build $(BPF_OBJECTS) native/build/libbpf.node native/dist/index.js dist/.built
+
+$(NPM): package-lock.json | deps-build
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+native/build/libbpf.node native/dist/index.js: | deps-build $(NPM)
+
+build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) | deps-build
 	@mkdir -p build
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+# Programs that cast to kernel types need the types of the running kernel.
+build/%-modern.bpf.o: build/vmlinux.h
+build/vmlinux.h: | deps-build
+	@mkdir -p build
+	bpftool btf dump file /sys/kernel/btf/vmlinux format c > $@
+
+dist/.built: $(SOURCES) tsconfig.json package.json native/dist/index.js | $(NPM)
+	node_modules/.bin/tsc -p .
+	@touch $@
+
+build/%: test/support/%.c | deps-build
+	@mkdir -p build
+	$(CC) $(C_CFLAGS) $< -o $@
+
+# --- run and test --------------------------------------------------------------------------------------------
+
+run: root deps-run build $(HELPERS)
+	@exec node dist/demo/main.js $(if $(ONCE),--once) $(if $(DIR),--policy-dir '$(DIR)')
+
+# T='test/unit -t name' runs a part.
+test: root deps-test build $(HELPERS)
+	@node scripts/test.mjs $(T)
+
+bench: root deps-run build $(HELPERS)
+	@node bench/run.mjs
+
+# --- care ------------------------------------------------------------------------------------------------------
+
+lint: $(NPM) native/dist/index.js
+	node_modules/.bin/eslint .
+
+format: $(NPM) deps-build
+	node_modules/.bin/prettier --log-level=warn --write .
+	clang-format -i $(C_SOURCES)
+
+generate: build
+	node dist/abi/generate.js
+
+check: build lint
+	node_modules/.bin/prettier --log-level=warn --check .
+	clang-format --dry-run -Werror $(C_SOURCES)
+	node_modules/.bin/tsc --noEmit -p tsconfig.test.json
+	node dist/abi/generate.js --check
+
+clean:
+	rm -rf build dist native/build native/dist
