@@ -1,0 +1,104 @@
+/** Which routes and permanent neighbours the taps should have. Pure. */
+import type { DesiredEndpoint } from "../compile/desired.js";
+import type { Tap } from "../dataplane/backend.js";
+import type { EndpointId, Family, Prefix } from "../model/types.js";
+import type { Problem } from "../problems.js";
+import { neighbourKey, routeKey, type TapNeighbour, type TapRoute } from "./types.js";
+import { familyOf, overlaps, contains, prefixParts } from "./wire-address.js";
+
+/** Metrics as the incumbent has them, so that one BIRD configuration serves both kinds of host. */
+export const NORMAL_METRIC = 1024;
+export const ELEVATED_METRIC = 512;
+
+/** Never routed to a guest: what a host must keep for itself, and what no router forwards (RFC 6890). */
+const NEVER: readonly Prefix[] = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"] as Prefix[];
+/** A pair wider than this would take the host's own traffic with it; the dataplane still delivers between local guests. */
+const WIDEST: Readonly<Record<Family, number>> = { 4: 8, 6: 16 };
+
+export interface PlanInput {
+  readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>;
+  /** By interface name. */
+  readonly taps: ReadonlyMap<string, Tap>;
+  /** Endpoints whose policy is in the kernel: no others get a route, so that nobody is announced before being protected. */
+  readonly enforced: ReadonlySet<EndpointId>;
+  /** Who gets what is sent to an address that several endpoints have; by default, and when it names none of `ids`, the lowest id. */
+  readonly ownerOf?: (prefix: Prefix, ids: readonly EndpointId[]) => EndpointId | undefined;
+  /** Endpoints whose routes are announced before others' (live migration). */
+  readonly elevated?: ReadonlySet<EndpointId>;
+  readonly metric?: { readonly normal: number; readonly elevated: number };
+  /** Addresses that must never lead to a guest: this host's gateways. */
+  readonly reserved?: readonly Prefix[];
+}
+
+export interface RoutePlan {
+  /** By routeKey(). */
+  readonly routes: ReadonlyMap<string, TapRoute>;
+  /** By neighbourKey(). */
+  readonly neighbours: ReadonlyMap<string, TapNeighbour>;
+  readonly problems: readonly Problem[];
+}
+
+export function planRoutes(input: PlanInput): RoutePlan {
+  const metric = input.metric ?? { normal: NORMAL_METRIC, elevated: ELEVATED_METRIC };
+  const claims = new Map<Prefix, EndpointId[]>();
+  const neighbours = new Map<string, TapNeighbour>();
+  const problems: Problem[] = [];
+  const ids = [...input.endpoints.keys()].sort((a, b) => (a < b ? -1 : a > b ? 1 : 0));
+  for (const id of ids) {
+    const endpoint = input.endpoints.get(id);
+    const tap = endpoint === undefined ? undefined : input.taps.get(endpoint.interfaceName);
+    if (endpoint === undefined || tap === undefined || !tap.up || !endpoint.adminUp || endpoint.blocked !== undefined || !input.enforced.has(id)) continue;
+    for (const { prefix, mac } of endpoint.owned) {
+      const refused = whyNotRouted(prefix, input.reserved ?? []);
+      if (refused !== undefined) {
+        if (refused !== "") problems.push(problem(endpoint, prefix, refused));
+        continue;
+      }
+      const claimants = claims.get(prefix);
+      if (claimants === undefined) claims.set(prefix, [id]);
+      else if (!claimants.includes(id)) claimants.push(id);
+      const single = singleAddress(prefix);
+      if (single === undefined) continue;
+      const entry: TapNeighbour = { family: familyOf(prefix), address: single, ifindex: tap.ifindex, mac: mac ?? endpoint.mac };
+      // The endpoint's own MAC wins over that of a pair with the same address: it is listed first.
+      if (!neighbours.has(neighbourKey(entry))) neighbours.set(neighbourKey(entry), entry);
+    }
+  }
+  const routes = new Map<string, TapRoute>();
+  for (const [prefix, claimants] of claims) {
+    const chosen = input.ownerOf?.(prefix, claimants);
+    const owner = chosen !== undefined && claimants.includes(chosen) ? chosen : claimants[0];
+    const endpoint = owner === undefined ? undefined : input.endpoints.get(owner);
+    const tap = endpoint === undefined ? undefined : input.taps.get(endpoint.interfaceName);
+    if (owner === undefined || tap === undefined) continue;
+    const route: TapRoute = { family: familyOf(prefix), prefix, metric: input.elevated?.has(owner) === true ? metric.elevated : metric.normal, ifindex: tap.ifindex };
+    routes.set(routeKey(route), route);
+  }
+  return { routes, neighbours, problems };
+}
+
+/** undefined: it is routed; "": it is not, and nobody needs to be told (link-local is on every link). */
+function whyNotRouted(prefix: Prefix, reserved: readonly Prefix[]): string | undefined {
+  const { family, length } = prefixParts(prefix);
+  if (contains("fe80::/10" as Prefix, prefix)) return "";
+  if (length < WIDEST[family]) return `it is wider than /${WIDEST[family]} and would take this host's own traffic`;
+  const never = NEVER.find((range) => overlaps(range, prefix));
+  if (never !== undefined) return `it overlaps ${never}, which is never forwarded`;
+  const mine = reserved.find((address) => prefix === address);
+  if (mine !== undefined) return "it is the address of a gateway of this host";
+  return undefined;
+}
+
+function problem(endpoint: DesiredEndpoint, prefix: Prefix, why: string): Problem {
+  return {
+    where: `${endpoint.workload.key} ${prefix}`,
+    code: "PREFIX_NOT_ROUTED",
+    what: `${prefix} of endpoint ${JSON.stringify(endpoint.id)} has no route: ${why}`,
+    consequence: "the guest may send from it, but nothing from beyond this host is delivered to it",
+  };
+}
+
+function singleAddress(prefix: Prefix): TapNeighbour["address"] | undefined {
+  const { family, length } = prefixParts(prefix);
+  return length === (family === 4 ? 32 : 128) ? (prefix.slice(0, prefix.lastIndexOf("/")) as TapNeighbour["address"]) : undefined;
+}

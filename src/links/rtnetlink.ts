@@ -1,0 +1,151 @@
+/**
+ * A rtnetlink socket: requests with their acknowledgement, dumps, and notifications, in the network namespace of the
+ * process. Over the npm package `netlink`'s raw socket, because its upper layer groups a dump by arrival (notifications in
+ * between break it) and hides NLM_F_DUMP_INTR and the error number.
+ */
+import { getSystemErrorName } from "node:util";
+import { formatMessage, MessageType, parseMessages, Protocol, RawNetlinkSocket, type NetlinkMessage } from "netlink";
+import { DataplaneError } from "../errors.js";
+import { NLM } from "./codec.js";
+
+const DUMP_TRIES = 8;
+const REPLY_TIMEOUT_MS = 10_000;
+/** Enough for some thousand notifications while the JS thread is busy; the kernel caps it at net.core.rmem_max. */
+const RECEIVE_BUFFER = 4 << 20;
+
+/** The kernel refused a request. `errno` is positive; `code` its name ("EEXIST"). */
+export class NetlinkError extends DataplaneError {
+  readonly errno: number;
+  constructor(what: string, errno: number) {
+    const name = errno === 0 ? "ELOST" : getSystemErrorName(-errno);
+    const hint = name === "EPERM" ? " (root or CAP_NET_ADMIN is needed)" : "";
+    super(name, `rtnetlink: ${what}: ${name}${hint}`, { retryable: name !== "EPERM" });
+    this.errno = errno;
+  }
+}
+
+interface Pending {
+  readonly what: string;
+  readonly onMessage: (message: NetlinkMessage) => void;
+  readonly resolve: (interrupted: boolean) => void;
+  readonly reject: (error: Error) => void;
+  interrupted: boolean;
+}
+
+export class RtNetlink {
+  readonly #socket: RawNetlinkSocket;
+  readonly #pending = new Map<number, Pending>();
+  readonly #port: number;
+  #sequence = 1;
+  #dumps: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  /**
+   * @param groups multicast groups (enum GROUP) to follow
+   * @param onNotification a message of theirs
+   * @param onLost the kernel dropped notifications (ENOBUFS) or the socket failed: what was known must be read again
+   */
+  constructor(groups: readonly number[] = [], onNotification: (message: NetlinkMessage) => void = () => {}, onLost: (error: Error) => void = () => {}) {
+    this.#socket = new RawNetlinkSocket(Protocol.ROUTE);
+    this.#port = this.#socket.address().port;
+    this.#socket.setRecvBufferSize(RECEIVE_BUFFER);
+    this.#socket.on("message", (bytes, sender) => {
+      // Only the kernel (port 0) may speak: another process could send us lies.
+      if (sender.port !== 0) return;
+      let messages: NetlinkMessage[];
+      try {
+        messages = parseMessages(bytes);
+      } catch (error) {
+        onLost(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
+      for (const message of messages) {
+        const pending = this.#pending.get(message.seq);
+        if (pending !== undefined && message.port === this.#port) this.#reply(message, pending);
+        else if (message.type >= 16) onNotification(message);
+      }
+    });
+    this.#socket.on("error", (error) => {
+      this.#failAll(new NetlinkError(`answers were lost: ${error.message}`, 0));
+      onLost(error);
+    });
+    // A notification socket alone must not keep a process alive that has nothing else to do; requests do.
+    this.#socket.unref();
+    for (const group of groups) this.#socket.addMembership(group);
+  }
+
+  /** One change; resolves when the kernel has acknowledged it. @throws NetlinkError */
+  async request(what: string, type: number, flags: number, body: Uint8Array): Promise<void> {
+    await this.#exchange(what, type, flags | NLM.ACK, body, () => {});
+  }
+
+  /** Reads a whole table; read again when it changed meanwhile in a way that may have skipped entries (NLM_F_DUMP_INTR). */
+  dump<T>(what: string, type: number, body: Uint8Array, pick: (body: Buffer) => T | undefined): Promise<T[]> {
+    const run = async (): Promise<T[]> => {
+      for (let tries = 0; tries < DUMP_TRIES; tries++) {
+        const found: T[] = [];
+        const interrupted = await this.#exchange(what, type, NLM.DUMP, body, (message) => {
+          const value = pick(message.data);
+          if (value !== undefined) found.push(value);
+        });
+        if (!interrupted) return found;
+      }
+      throw new NetlinkError(`${what}: the table never stood still for one reading`, 0);
+    };
+    // The kernel answers one dump at a time a socket (EBUSY).
+    const result = this.#dumps.then(run, run);
+    this.#dumps = result.catch(() => undefined);
+    return result;
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#failAll(new NetlinkError("closed", 0));
+    this.#socket.close();
+  }
+
+  #exchange(what: string, type: number, flags: number, body: Uint8Array, onMessage: (message: NetlinkMessage) => void): Promise<boolean> {
+    if (this.#closed) return Promise.reject(new NetlinkError(`${what}: closed`, 0));
+    const seq = this.#sequence;
+    this.#sequence = (this.#sequence % 0x7fffffff) + 1;
+    return new Promise<boolean>((resolve, reject) => {
+      const timer = setTimeout(() => settle(() => reject(new NetlinkError(`${what}: no answer within ${REPLY_TIMEOUT_MS / 1000} s`, 0))), REPLY_TIMEOUT_MS);
+      const settle = (then: () => void): void => {
+        clearTimeout(timer);
+        this.#pending.delete(seq);
+        then();
+      };
+      this.#pending.set(seq, {
+        what,
+        onMessage,
+        interrupted: false,
+        resolve: (interrupted) => settle(() => resolve(interrupted)),
+        reject: (error) => settle(() => reject(error)),
+      });
+      const bytes = formatMessage({ type, flags: flags | NLM.REQUEST, seq, port: this.#port, data: body });
+      this.#socket.send(Buffer.concat(bytes), {}, (error) => {
+        if (error !== undefined) this.#pending.get(seq)?.reject(new NetlinkError(`${what}: ${error.message}`, 0));
+      });
+    });
+  }
+
+  #reply(message: NetlinkMessage, pending: Pending): void {
+    if ((message.flags & NLM.DUMP_INTR) !== 0) pending.interrupted = true;
+    if (message.type !== MessageType.ERROR && message.type !== MessageType.DONE) {
+      try {
+        pending.onMessage(message);
+      } catch (error) {
+        pending.reject(error instanceof Error ? error : new Error(String(error)));
+      }
+      return;
+    }
+    const status = message.data.length >= 4 ? new Int32Array(Uint8Array.from(message.data.subarray(0, 4)).buffer)[0] : 0;
+    if (status !== undefined && status < 0) pending.reject(new NetlinkError(pending.what, -status));
+    else pending.resolve(pending.interrupted);
+  }
+
+  #failAll(error: Error): void {
+    for (const pending of [...this.#pending.values()]) pending.reject(error);
+  }
+}
