@@ -8,6 +8,7 @@
  *   ID tcp ADDRESS PORT MILLISECONDS
  *   ID udp ADDRESS PORT MILLISECONDS
  *   ID ping ADDRESS MILLISECONDS
+ *   ID listen tcp/PORT                      as on the command line
  * Answers on standard output, as they come:
  *   ID ok HOPLIMIT     tcp, udp: what our first packet's TTL was when it arrived (- if the server does not tell);
  *                      ping: the TTL of the reply
@@ -67,13 +68,14 @@ static void on(int fd, int level, int option)
         fail("setsockopt");
 }
 
-static void listen_on(const char *what)
+/* False, with errno, when it cannot. */
+static int listen_on(const char *what)
 {
     struct sockaddr_in6 any = {.sin6_family = AF_INET6};
     int tcp = strncmp(what, "tcp/", 4) == 0;
     if ((!tcp && strncmp(what, "udp/", 4) != 0) || atoi(what + 4) <= 0 || listener_count == MAX_LISTENERS) {
-        fprintf(stderr, "usage: probe [tcp/PORT | udp/PORT]... (at most %d)\n", MAX_LISTENERS);
-        exit(2);
+        errno = EINVAL;
+        return 0;
     }
     any.sin6_port = htons(atoi(what + 4));
     int fd = socket(AF_INET6, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -86,10 +88,13 @@ static void listen_on(const char *what)
         on(fd, IPPROTO_IP, IP_RECVTTL);
         on(fd, IPPROTO_IPV6, IPV6_RECVHOPLIMIT);
     }
-    if (bind(fd, (struct sockaddr *)&any, sizeof(any)) != 0 || (tcp && listen(fd, 128) != 0))
-        fail(what);
+    if (bind(fd, (struct sockaddr *)&any, sizeof(any)) != 0 || (tcp && listen(fd, 128) != 0)) {
+        close(fd);
+        return 0;
+    }
     listeners[listener_count].fd = fd;
     listeners[listener_count++].tcp = tcp;
+    return 1;
 }
 
 /* TCP_SAVED_SYN gives the SYN from its IP header on. */
@@ -207,6 +212,13 @@ static void start(char *line)
     socklen_t size = v6 ? sizeof(six) : sizeof(four);
     void *raw = v6 ? (void *)&six.sin6_addr : (void *)&four.sin_addr;
 
+    if (words == 3 && strcmp(kind, "listen") == 0) {
+        if (listen_on(address))
+            printf("%s ok -\n", id);
+        else
+            printf("%s error %s\n", id, strerror(errno));
+        return;
+    }
     while (slot < MAX_JOBS && jobs[slot].fd >= 0)
         slot++;
     if (slot == MAX_JOBS || !(ping || (words == 5 && (tcp || strcmp(kind, "udp") == 0))) ||
@@ -328,16 +340,17 @@ int main(int argc, char **argv)
     for (int i = 0; i < MAX_JOBS; i++)
         jobs[i].fd = -1;
     for (int i = 1; i < argc; i++)
-        listen_on(argv[i]);
+        if (!listen_on(argv[i]))
+            fail(argv[i]);
     puts("ready");
     for (;;) {
-        int wait, count = gather(set, of, &wait);
+        int wait, polled = listener_count, count = gather(set, of, &wait);
         if (poll(set, count, wait) < 0 && errno != EINTR)
             fail("poll");
-        for (int i = 1 + listener_count; i < count; i++)
+        for (int i = 1 + polled; i < count; i++)
             if (set[i].revents)
                 on_ready(of[i], set[i].revents);
-        for (int i = 1; i <= listener_count; i++)
+        for (int i = 1; i < 1 + polled; i++)
             if (set[i].revents)
                 serve(set[i].fd, listeners[i - 1].tcp);
         if (set[0].revents && !commands())
