@@ -1,0 +1,261 @@
+/**
+ * The one loop: updates only mark dirty; it waits for in-sync, compiles, applies in a written order (src/agent/round.ts), and reads the
+ * kernel back from time to time. When a pass runs is decided in src/agent/loop.ts.
+ */
+import { collectProblems } from "./agent/collect.js";
+import { describeDelta, isEmpty, mergeDeltas, NO_CHANGE, NO_DESIRED_CHANGE, type Change } from "./agent/delta.js";
+import { Gate } from "./agent/gate.js";
+import { Loop, type Backoff } from "./agent/loop.js";
+import type { AgentParts } from "./agent/parts.js";
+import { ProblemList } from "./agent/problems.js";
+import { asError, runRound, type RoundResult } from "./agent/round.js";
+import { endpointsStatus, interfacesStatus } from "./agent/status-of.js";
+import type { AgentStatus, ApplyEvent } from "./agent/status.js";
+import type { DesiredDelta, DesiredState } from "./compile/desired.js";
+import type { DatastoreEvent } from "./datastore/types.js";
+import type { EndpointId, ModelDelta } from "./model/types.js";
+import type { Problem } from "./problems.js";
+
+export interface AgentOptions {
+  readonly version: string;
+  readonly hostname: string;
+  readonly pinDir: string;
+  /** Which dataplane, and why that one. */
+  readonly dataplane: { readonly name: string; readonly why: string };
+  readonly resyncMilliseconds: number;
+  readonly backoff?: Backoff;
+  /** Of the cluster whose policy is pinned, if a former agent knew it. */
+  readonly clusterGuid?: string;
+  /** Called after every pass, and when the agent has stopped. */
+  readonly onStatus?: (status: () => AgentStatus) => void;
+}
+
+const BACKOFF: Backoff = { first: 100, most: 30_000 };
+/** Changes that an event names; the others are counted. */
+const MOST_CHANGES = 50;
+
+export class Agent {
+  readonly #parts: AgentParts;
+  readonly #options: AgentOptions;
+  readonly #gate: Gate;
+  readonly #loop: Loop;
+  readonly #problems = new ProblemList();
+  readonly #listeners = new Set<(event: ApplyEvent) => void>();
+  readonly #started: string;
+  #stopped: string | undefined;
+  #cancelResync: (() => void) | undefined;
+
+  /** What to compile. Undefined: everything may have changed. */
+  #modelDelta: ModelDelta | undefined;
+  /** What to tell people, which is not "everything" because a compile failed. */
+  #changed: ModelDelta = NO_CHANGE;
+  #desired: DesiredState | undefined;
+  /** What to write. Undefined: the next pass reads back in full. */
+  #desiredDelta: DesiredDelta | undefined;
+  /** A resync or a repetition is due; it may have been asked for while a pass runs. */
+  #wantFull = false;
+
+  #enforced: ReadonlySet<EndpointId> = new Set();
+  #interfaceNames: ReadonlySet<string> = new Set();
+  #sourceProblems: readonly Problem[] = [];
+  #failures: RoundResult["failures"] = [];
+  #guard: AgentStatus["guard"];
+  #lastApply: ApplyEvent | undefined;
+  #applies = 0;
+  #totalWrites = 0;
+
+  constructor(parts: AgentParts, options: AgentOptions) {
+    this.#parts = parts;
+    this.#options = options;
+    this.#gate = new Gate(options.clusterGuid);
+    this.#started = parts.clock.date().toISOString();
+    this.#guard = parts.guard ? "failed" : "off";
+    this.#loop = new Loop(
+      parts.clock,
+      options.backoff ?? BACKOFF,
+      (since) => this.#pass(since),
+      () => (this.#wantFull = true),
+    );
+  }
+
+  /** Called after every pass that wrote, failed or had a change to tell. Returns what takes the listener away again. */
+  onApply(listener: (event: ApplyEvent) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Guards, finds the interfaces, blocks unknown taps, then follows the datastore. Resolves when it follows; the first policy may
+   * still be on its way.
+   * @throws ConfigError when the datastore can never work, DataplaneError when links cannot be read
+   */
+  async start(): Promise<void> {
+    const { links, datastore, guard } = this.#parts;
+    // Before links: a tap that appears while we look must already be behind the guard. The first pass reports a failure.
+    await guard?.ensure().catch(() => undefined);
+    await links.start(() => this.#loop.mark());
+    this.#armResync();
+    this.#loop.mark();
+    await this.#loop.idle();
+    await datastore.start((event) => this.#follow(event));
+  }
+
+  /** Lets go; what is enforced stays enforced. */
+  async stop(): Promise<void> {
+    this.#cancelResync?.();
+    await this.#parts.datastore.stop();
+    await this.#loop.stop();
+    await this.#parts.links.stop();
+    this.#stopped = this.#parts.clock.date().toISOString();
+    this.#options.onStatus?.(() => this.status());
+    await this.#parts.backend.close();
+  }
+
+  /** Resolves when no pass runs or is due now. */
+  async idle(): Promise<void> {
+    await this.#loop.idle();
+  }
+
+  status(): AgentStatus {
+    const { datastore, links, clock, model } = this.#parts;
+    const interfaces = links.interfaces();
+    const held = this.#gate.closed(model.model.cluster);
+    const { guid } = this.#gate;
+    return {
+      format: 1,
+      version: this.#options.version,
+      pid: process.pid,
+      started: this.#started,
+      updated: clock.date().toISOString(),
+      ...(this.#stopped === undefined ? {} : { stopped: this.#stopped }),
+      hostname: this.#options.hostname,
+      pinDir: this.#options.pinDir,
+      dataplane: this.#options.dataplane,
+      guard: this.#guard,
+      datastore: { description: datastore.description, state: this.#gate.state, ...(typeof held === "object" ? { held: held.what } : {}) },
+      ...(guid === undefined ? {} : { cluster: guid }),
+      applies: this.#applies,
+      totalWrites: this.#totalWrites,
+      ...(this.#lastApply ? { lastApply: this.#lastApply } : {}),
+      problems: this.#problems.present,
+      interfaces: interfacesStatus(interfaces),
+      endpoints: endpointsStatus(this.#desired, interfaces, this.#enforced),
+    };
+  }
+
+  #follow(event: DatastoreEvent): void {
+    this.#gate.follow(event);
+    if (event.type === "problems") this.#sourceProblems = event.problems;
+    const delta = this.#parts.model.handle(event);
+    if (this.#modelDelta !== undefined) this.#modelDelta = mergeDeltas(this.#modelDelta, delta);
+    this.#changed = mergeDeltas(this.#changed, delta);
+    this.#loop.mark();
+  }
+
+  /** One pass; true when all of it went well. */
+  async #pass(since: number): Promise<boolean> {
+    const { clock, log } = this.#parts;
+    const began = clock.now();
+    const uncompiled = this.#compile();
+    const delta = this.#wantFull ? undefined : this.#desiredDelta;
+    let result: RoundResult | undefined;
+    // Taken before the pass: should it throw, the next one reads back in full.
+    this.#desiredDelta = undefined;
+    this.#wantFull = false;
+    try {
+      result = await runRound(this.#parts, {
+        ...(this.#desired ? { desired: this.#desired } : {}),
+        ...(delta ? { delta } : {}),
+        guardDown: this.#guard === "failed",
+      });
+      if (this.#desired !== undefined) this.#desiredDelta = NO_DESIRED_CHANGE;
+      this.#failures = result.failures;
+    } catch (error) {
+      const thrown = asError(error);
+      this.#failures = [{ where: "dataplane", error: thrown }];
+      log.error({ err: thrown }, "a pass failed; it will be repeated in full");
+    }
+    if (uncompiled) this.#failures = [...this.#failures, { where: "compiler", error: uncompiled }];
+    if (result?.enforced) this.#enforced = result.enforced;
+    if (result?.guard) this.#guard = result.guard;
+    this.#report(result?.writes ?? {}, delta === undefined, began, since);
+    this.#options.onStatus?.(() => this.status());
+    return this.#failures.length === 0;
+  }
+
+  /** Compiles when the gate is open and something changed. What the compiler threw is returned: the last good state stays in force. */
+  #compile(): Error | undefined {
+    const { model, compiler, log } = this.#parts;
+    const { cluster } = model.model;
+    if (this.#gate.closed(cluster) !== undefined) return undefined;
+    if (this.#desired !== undefined && this.#modelDelta !== undefined && isEmpty(this.#modelDelta)) return undefined;
+    const since = this.#desired === undefined ? undefined : this.#modelDelta;
+    this.#modelDelta = undefined; // should it throw, the next time compiles everything
+    try {
+      const { desired, delta } = compiler.compile(model.model, since);
+      this.#desiredDelta = this.#desired === undefined || this.#desiredDelta === undefined ? undefined : delta;
+      this.#desired = desired;
+    } catch (error) {
+      log.error({ err: asError(error) }, "compiling failed: what is enforced stays as it is");
+      return asError(error);
+    }
+    this.#modelDelta = NO_CHANGE;
+    this.#gate.applied(cluster);
+    return undefined;
+  }
+
+  #report(writes: RoundResult["writes"], full: boolean, began: number, since: number): void {
+    const { clock, log, model } = this.#parts;
+    this.#reportProblems();
+    const told = this.#gate.closed(model.model.cluster) === undefined ? this.#changed : NO_CHANGE;
+    if (told === this.#changed) this.#changed = NO_CHANGE;
+    const described = describeDelta(told, model.model, MOST_CHANGES);
+    const interfaces = this.#interfaceChanges();
+    const now = clock.now();
+    const event: ApplyEvent = {
+      at: clock.date().toISOString(),
+      full,
+      changes: [...interfaces, ...described.changes].slice(0, MOST_CHANGES),
+      totalChanges: interfaces.length + described.total,
+      writes,
+      totalWrites: Object.values(writes).reduce((sum, count) => sum + count, 0),
+      milliseconds: Math.round((now - began) * 100) / 100,
+      sinceEvent: Math.round((now - since) * 100) / 100,
+      failures: this.#failures.map(({ where, error }) => ({ where, what: error.message })),
+      enforced: this.#enforced.size,
+    };
+    this.#applies++;
+    this.#totalWrites += event.totalWrites;
+    this.#lastApply = event;
+    const quiet = event.totalChanges === 0 && event.totalWrites === 0 && event.failures.length === 0;
+    if (quiet) return log.debug({ apply: event }, "nothing to do");
+    log.info({ apply: event }, "applied");
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  #reportProblems(): void {
+    const { log } = this.#parts;
+    const { appeared, gone } = this.#problems.replace(collectProblems(this.#parts, this.#sourceProblems, this.#gate, this.#failures));
+    for (const problem of appeared) log.warn({ problem }, "problem");
+    for (const problem of gone) log.info({ problem }, "no longer a problem");
+  }
+
+  #interfaceChanges(): readonly Change[] {
+    const before = this.#interfaceNames;
+    const names = new Set(this.#parts.links.interfaces().taps.keys());
+    this.#interfaceNames = names;
+    const change = (id: string, what: Change["change"]): Change => ({ kind: "interface", id, change: what });
+    return [
+      ...[...names].filter((name) => !before.has(name)).map((name) => change(name, "set")),
+      ...[...before].filter((name) => !names.has(name)).map((name) => change(name, "gone")),
+    ];
+  }
+
+  #armResync(): void {
+    this.#cancelResync = this.#parts.clock.after(this.#options.resyncMilliseconds, () => {
+      this.#armResync();
+      this.#wantFull = true;
+      this.#loop.mark();
+    });
+  }
+}

@@ -1,0 +1,90 @@
+/**
+ * One agent per pin directory. flock(2) belongs to the open file description, so a lock that the `flock` program (util-linux) takes on a
+ * descriptor of ours stays when that program has gone and ends with us, also by kill -9.
+ */
+import { spawnSync } from "node:child_process";
+import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { quote } from "../text.js";
+import { DataplaneError, UnsupportedError } from "../errors.js";
+
+const LOCK = "agent.lock";
+
+/** Exit status of flock(1) -n when someone else has it. */
+const HELD = 1;
+
+function flock(descriptor: number, how: "--exclusive" | "--shared", seconds: number): boolean {
+  const result = spawnSync("flock", [how, "--timeout", String(seconds), "3"], { stdio: ["ignore", "ignore", "pipe", descriptor] });
+  if (result.error)
+    throw new UnsupportedError("NO_FLOCK", `cannot run flock (package util-linux): ${result.error.message}`, { cause: result.error });
+  if (result.status === 0) return true;
+  if (result.status === HELD) return false;
+  throw new DataplaneError("LOCK_FAILED", `flock: ${result.stderr.toString().trim() || `status ${result.status}`}`);
+}
+
+/**
+ * Takes the lock of `runDir`, and of `pinDir` where that exists, and writes our pid beside it.
+ * @returns what gives them back
+ * @throws DataplaneError AGENT_RUNNING naming the other's pid
+ */
+export function takeLock(runDir: string, pinDir: string): () => void {
+  mkdirSync(runDir, { recursive: true, mode: 0o755 });
+  const held: number[] = [];
+  const release = (): void => {
+    for (const descriptor of held.splice(0)) closeSync(descriptor);
+  };
+  const take = (file: string, flags: "a+" | "r"): number | undefined => {
+    let descriptor: number;
+    try {
+      descriptor = openSync(file, flags, 0o644);
+    } catch (error) {
+      if (flags === "r" && (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
+    held.push(descriptor);
+    // A second of patience: `torbie status` holds it shared for a moment, and a killed agent's children may outlive it as briefly.
+    if (flock(descriptor, "--exclusive", 1)) return descriptor;
+    const pid = lockHolder(runDir);
+    throw new DataplaneError(
+      "AGENT_RUNNING",
+      `another agent${pid === undefined ? "" : ` (pid ${pid})`} holds ${quote(file)}: stop it first, or give this one its own pin-dir and run-dir`,
+    );
+  };
+  try {
+    const own = take(join(runDir, LOCK), "a+");
+    take(pinDir, "r");
+    if (own !== undefined) {
+      ftruncateSync(own);
+      writeSync(own, `${process.pid}\n`);
+    }
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return release;
+}
+
+/** Whether an agent runs with this run directory; needs no root. */
+export function agentRuns(runDir: string): boolean {
+  let descriptor: number;
+  try {
+    descriptor = openSync(join(runDir, LOCK), "r");
+  } catch {
+    return false;
+  }
+  try {
+    return !flock(descriptor, "--shared", 0);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** The pid that the last holder wrote. */
+export function lockHolder(runDir: string): number | undefined {
+  try {
+    const pid = Number(readFileSync(join(runDir, LOCK), "utf8").trim());
+    return Number.isSafeInteger(pid) && pid > 0 ? pid : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,89 @@
+/** What the agent's loop is composed of. src/agent/wire.ts makes the real ones; tests make fakes. */
+import type { DesiredDelta, DesiredState } from "../compile/desired.js";
+import type { Backend, Interfaces } from "../dataplane/backend.js";
+import type { Datastore, DatastoreEvent } from "../datastore/types.js";
+import type { EndpointId, Model, ModelDelta } from "../model/types.js";
+import type { Problem } from "../problems.js";
+
+/** Turns key changes into the model; pure. */
+export interface ModelPart {
+  readonly model: Model;
+  /** Takes one event of the datastore; what changed in the model by it. */
+  handle(event: DatastoreEvent): ModelDelta;
+  problems(): readonly Problem[];
+}
+
+/** Turns the model into what this host must enforce; pure. */
+export interface CompilerPart {
+  /** `delta` absent: everything may have changed. The result's delta is absent when there is nothing to compare with. */
+  compile(model: Model, delta: ModelDelta | undefined): { readonly desired: DesiredState; readonly delta?: DesiredDelta };
+  problems(): readonly Problem[];
+}
+
+export interface BackendPart extends Backend {
+  /** Attaches taps that nothing is known of yet, so that they pass nothing; leaves all else as it is pinned. */
+  block?(interfaces: Interfaces): Promise<ReportPart>;
+}
+
+/** What a step of links or guard did. */
+export interface ReportPart {
+  readonly writes: number;
+  readonly failures: readonly { readonly where: string; readonly error: Error }[];
+}
+
+/** Interfaces, sysctls, neighbours and routes. */
+export interface LinksPart {
+  /** Reads what is there, then calls back after every change. */
+  start(onChange: () => void): Promise<void>;
+  interfaces(): Interfaces;
+  /** Reads everything again (resync). */
+  refresh(): Promise<void>;
+  /** Removes routes and neighbours that `desired` does not want; before the maps lose them. */
+  withdraw(desired: DesiredState): Promise<ReportPart>;
+  /** Sysctls and neighbours, then routes, for the endpoints that are enforced. */
+  program(desired: DesiredState, enforced: ReadonlySet<EndpointId>): Promise<ReportPart>;
+  problems(): readonly Problem[];
+  stop(): Promise<void>;
+}
+
+export interface GuardPart {
+  /** Puts the standing rule in place or finds it there; true when it had to write. */
+  ensure(): Promise<boolean>;
+}
+
+/** Monotonic milliseconds and timers. */
+export interface Clock {
+  now(): number;
+  /** Wall clock, for people. */
+  date(): Date;
+  /** Returns what cancels it. */
+  after(milliseconds: number, run: () => void): () => void;
+}
+
+export const realClock: Clock = {
+  now: () => performance.now(),
+  date: () => new Date(),
+  after: (milliseconds, run) => {
+    const timer = setTimeout(run, milliseconds);
+    return () => clearTimeout(timer);
+  },
+};
+
+export interface AgentLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface AgentParts {
+  readonly datastore: Datastore;
+  readonly model: ModelPart;
+  readonly compiler: CompilerPart;
+  readonly backend: BackendPart;
+  readonly links: LinksPart;
+  /** Absent: switched off by the configuration. */
+  readonly guard?: GuardPart;
+  readonly clock: Clock;
+  readonly log: AgentLog;
+}
