@@ -1,0 +1,25 @@
+# libbpf-ts. Include from a Makefile one level up: `include native/native.mk`.
+# Needs g++, libbpf-dev, libelf-dev, zlib1g-dev, and the npm packages node-addon-api and node-api-headers
+# (their headers are all there is: no node-gyp, no Node headers, one binary for every Node with Node-API 8).
+
+NATIVE_SOURCES := $(sort $(wildcard native/src/*.cc))
+NATIVE_OBJECTS := $(NATIVE_SOURCES:native/src/%.cc=native/build/%.o)
+NATIVE_CXXFLAGS := -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror \
+	-DNAPI_VERSION=8 -DNAPI_CPP_EXCEPTIONS -DNODE_GYP_MODULE_NAME=libbpf \
+	-isystem node_modules/node-addon-api -isystem node_modules/node-api-headers/include
+NATIVE_LIBS := -lbpf -lelf -lz
+
+native/build/%.o: native/src/%.cc native/native.mk
+	@mkdir -p $(@D)
+	$(CXX) $(NATIVE_CXXFLAGS) -MMD -MP -c $< -o $@
+
+# Linked beside and moved into place: a running process keeps the file it has mapped.
+native/build/libbpf.node: $(NATIVE_OBJECTS)
+	$(CXX) -shared -pthread -o $@.new $^ $(NATIVE_LIBS)
+	mv -f $@.new $@
+
+native/dist/index.js: $(wildcard native/lib/*.ts) native/tsconfig.json
+	node_modules/.bin/tsc -p native/tsconfig.json
+	@touch $@
+
+-include $(NATIVE_OBJECTS:.o=.d)
