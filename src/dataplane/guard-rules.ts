@@ -1,0 +1,168 @@
+/**
+ * The standing host rule (D5) as text for nft, and the reading back of it. Pure.
+ *
+ * From a tap of ours nothing passes without our programs' mark; towards one nothing passes unless the agent has claimed it
+ * (its programs are attached, and the one at its egress judges). IP in table inet, ARP in table arp: the ends of both
+ * directions, since what a program redirects never comes here. Bridged ports are not seen by these hooks, so only OVS ports
+ * and bridges that have a tap's name are named here.
+ */
+import { createHash } from "node:crypto";
+import { FOREIGN_KINDS, type TapRule } from "../links/ours.js";
+
+export interface GuardSettings {
+  /** Table name, the same in both families. */
+  readonly table: string;
+  readonly taps: TapRule;
+  /** mark_shift of the programs (abi.h): 0..16. */
+  readonly markShift: number;
+}
+
+interface GuardChain {
+  readonly name: string;
+  readonly hook: string;
+  readonly priority: number;
+  readonly rules: readonly string[];
+}
+
+export interface GuardTable {
+  readonly family: "inet" | "arp";
+  readonly chains: readonly GuardChain[];
+}
+
+export const CLAIMED = "claimed";
+const MARK_JUDGED = 0x8000;
+const MARK_HOST = 0x4000;
+/** Before conntrack (-200) and whatever may change the mark. */
+const RAW = -300;
+/** After everyone else has said where it goes. */
+const LAST = 300;
+
+const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, "0")}`;
+
+/** Bits of skb->mark: `judged` and either of `judged` and `host`. */
+export function markBits(shift: number): { readonly judged: number; readonly any: number } {
+  return { judged: (MARK_JUDGED << shift) >>> 0, any: ((MARK_JUDGED | MARK_HOST) << shift) >>> 0 };
+}
+
+export function guardTables(settings: GuardSettings): GuardTable[] {
+  const { judged, any } = markBits(settings.markShift);
+  const kinds = `{ ${FOREIGN_KINDS.map((kind) => `"${kind}"`).join(", ")} }`;
+  const skip = (way: "iif" | "oif"): string[] => [...settings.taps.excluded.map((pattern) => `${way}name "${pattern}" return`), `meta ${way}kind ${kinds} return`];
+  const from = settings.taps.prefixes.map((prefix) => `iifname "${prefix}*" meta mark & ${hex(any)} == 0 counter drop`);
+  const to = settings.taps.prefixes.map((prefix) => `oifname "${prefix}*" meta oif != @${CLAIMED} counter drop`);
+  return [
+    {
+      family: "inet",
+      chains: [
+        // Judged already: the host's conntrack must neither pay for it nor call it invalid.
+        { name: "prerouting", hook: "prerouting", priority: RAW, rules: [`meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`, ...skip("iif"), ...from] },
+        { name: "postrouting", hook: "postrouting", priority: LAST, rules: [...skip("oif"), ...to] },
+      ],
+    },
+    {
+      family: "arp",
+      chains: [
+        { name: "input", hook: "input", priority: RAW, rules: [...skip("iif"), ...from] },
+        { name: "output", hook: "output", priority: LAST, rules: [...skip("oif"), ...to] },
+      ],
+    },
+  ];
+}
+
+/** Changes with every rule: rules carry it as their comment, and are known by it when read back. */
+export function guardDigest(tables: readonly GuardTable[]): string {
+  return createHash("sha256").update(JSON.stringify(tables)).digest("hex").slice(0, 12);
+}
+
+const comment = (digest: string, index: number): string => `torbie ${digest} ${index}`;
+
+const element = (claimed: number | string): string => (typeof claimed === "number" ? String(claimed) : `"${claimed}"`);
+
+/**
+ * One transaction that replaces the tables whole.
+ * @param claimed ifindexes, or names as claimedNames() gives them
+ */
+export function renderGuard(settings: GuardSettings, tables: readonly GuardTable[], claimed: Iterable<number | string>): string {
+  const digest = guardDigest(tables);
+  const elements = [...claimed].map(element);
+  const lines: string[] = [];
+  for (const { family, chains } of tables) {
+    // Declared first, so that deleting it can't fail.
+    lines.push(`table ${family} ${settings.table}`, `delete table ${family} ${settings.table}`, `table ${family} ${settings.table} {`);
+    lines.push(`  set ${CLAIMED} {`, "    type iface_index", ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []), "  }");
+    for (const chain of chains) {
+      lines.push(`  chain ${chain.name} {`, `    type filter hook ${chain.hook} priority ${chain.priority}; policy accept;`);
+      chain.rules.forEach((rule, index) => lines.push(`    ${rule} comment "${comment(digest, index)}"`));
+      lines.push("  }");
+    }
+    lines.push("}");
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** One transaction that makes the claimed taps exactly these, in the tables that exist. */
+export function renderClaims(settings: GuardSettings, tables: readonly GuardTable[], claimed: Iterable<number | string>): string {
+  const elements = [...claimed].map(element).join(", ");
+  return tables
+    .flatMap(({ family }) => {
+      const set = `${family} ${settings.table} ${CLAIMED}`;
+      return [`flush set ${set}`, ...(elements === "" ? [] : [`add element ${set} { ${elements} }`])];
+    })
+    .join("\n")
+    .concat("\n");
+}
+
+export function renderRemoval(settings: GuardSettings, tables: readonly GuardTable[]): string {
+  return tables.map(({ family }) => `table ${family} ${settings.table}\ndelete table ${family} ${settings.table}\n`).join("");
+}
+
+type Json = { readonly [key: string]: unknown };
+const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Objects of one kind in what `nft -j list` printed; anything unexpected is left out. */
+export function listed(output: string, kind: string): Json[] {
+  const root: unknown = JSON.parse(output);
+  const items: readonly unknown[] = isObject(root) && Array.isArray(root["nftables"]) ? root["nftables"] : [];
+  return items.flatMap((item) => (isObject(item) && isObject(item[kind]) ? [item[kind]] : []));
+}
+
+/** Whether a listed table is the one that renderGuard makes: its chains' hooks, and in each our rules, all, in order, with their verdicts. */
+export function stands(output: string, table: GuardTable, digest: string): boolean {
+  const chains = listed(output, "chain");
+  const rules = listed(output, "rule");
+  if (chains.length !== table.chains.length || !listed(output, "set").some((set) => set["name"] === CLAIMED)) return false;
+  return table.chains.every((chain) => {
+    const found = chains.find((one) => one["name"] === chain.name);
+    if (found?.["hook"] !== chain.hook || found["prio"] !== chain.priority || found["policy"] !== "accept") return false;
+    const mine = rules.filter((rule) => rule["chain"] === chain.name);
+    return mine.length === chain.rules.length && mine.every((rule, index) => rule["comment"] === comment(digest, index) && verdict(rule) === chain.rules[index]?.split(" ").at(-1));
+  });
+}
+
+function verdict(rule: Json): string | undefined {
+  const last: unknown = Array.isArray(rule["expr"]) ? rule["expr"].at(-1) : undefined;
+  return isObject(last) ? Object.keys(last)[0] : undefined;
+}
+
+/**
+ * Claimed taps of a listed table, by name; those without an interface any more are numbers, and are left out, as are names that
+ * nft's input could not hold: such a tap must be claimed again.
+ */
+export function claimedNames(output: string): string[] {
+  const set = listed(output, "set").find((one) => one["name"] === CLAIMED);
+  const elements: readonly unknown[] = Array.isArray(set?.["elem"]) ? set["elem"] : [];
+  return elements.filter((element): element is string => typeof element === "string" && !/^\d+$/.test(element) && /^[A-Za-z0-9_.-]{1,15}$/.test(element));
+}
+
+/** Packets dropped by a listed table, by chain. */
+export function dropped(output: string): Record<string, number> {
+  const packets: Record<string, number> = {};
+  for (const rule of listed(output, "rule")) {
+    const chain = String(rule["chain"]);
+    for (const part of Array.isArray(rule["expr"]) ? (rule["expr"] as unknown[]) : []) {
+      if (!isObject(part) || !isObject(part["counter"]) || typeof part["counter"]["packets"] !== "number") continue;
+      packets[chain] = (packets[chain] ?? 0) + part["counter"]["packets"];
+    }
+  }
+  return packets;
+}
