@@ -1,0 +1,88 @@
+/** Who owns which address, on this host and elsewhere: the model and the host's links, looked at plainly. */
+import { contains, isSingle, prefixLength } from "../model/cidr.js";
+import type { Address, Endpoint, EndpointId, LocalWorkload, Mac, Model, Prefix } from "../model/types.js";
+import type { Interfaces, Tap } from "./evaluate-types.js";
+
+export interface Owned {
+  readonly prefix: Prefix;
+  readonly kind: "fixed" | "pair";
+  readonly mac: Mac;
+}
+
+export class World {
+  constructor(
+    readonly model: Model,
+    readonly interfaces: Interfaces,
+  ) {}
+
+  /** Undefined: no endpoint names the tap, or several do: then none of them can be trusted to be its guest. */
+  atTap(name: string): LocalWorkload | undefined {
+    const claims = [...this.model.locals.values()].filter((one) => one.interfaceName === name);
+    return claims.length === 1 ? claims[0] : undefined;
+  }
+
+  /** Several endpoints claim its tap, or the model could not understand it. */
+  isBlocked(workload: LocalWorkload): boolean {
+    return workload.blocked !== undefined || this.atTap(workload.interfaceName) === undefined;
+  }
+
+  isContested(name: string): boolean {
+    return this.atTap(name) === undefined && [...this.model.locals.values()].some((one) => one.interfaceName === name);
+  }
+
+  tapOf(workload: LocalWorkload): Tap | undefined {
+    return this.interfaces.taps.get(workload.interfaceName);
+  }
+
+  /** The longest of its prefixes that holds the address; between equals fixed comes before pairs. */
+  owned(workload: LocalWorkload, address: Address): Owned | undefined {
+    const all: Owned[] = [
+      ...workload.fixed.map((prefix) => ({ prefix, kind: "fixed" as const, mac: workload.mac })),
+      ...workload.pairs.map(({ prefix, mac }) => ({ prefix, kind: "pair" as const, mac: mac ?? workload.mac })),
+    ];
+    return longest(all.filter(({ prefix }) => contains(prefix, address)));
+  }
+
+  /**
+   * Local endpoints to which the address may be delivered, by id: those with the longest prefix that holds it. None when an
+   * endpoint of another host has a longer one.
+   */
+  receivers(address: Address): { readonly ids: readonly EndpointId[]; readonly prefix: Prefix } | undefined {
+    const hits = [...this.model.locals.values()].flatMap((workload) => {
+      const hit = this.owned(workload, address);
+      return hit === undefined ? [] : [{ id: workload.id, prefix: hit.prefix }];
+    });
+    const best = longest(hits);
+    if (best === undefined) return undefined;
+    const elsewhere = longest(this.remoteHits(address));
+    if (elsewhere !== undefined && prefixLength(elsewhere.prefix) > prefixLength(best.prefix)) return undefined;
+    const ids = hits.filter(({ prefix }) => prefix === best.prefix).map(({ id }) => id);
+    return { ids: ids.sort((a, b) => (a < b ? -1 : 1)), prefix: best.prefix };
+  }
+
+  /** An address (not merely a prefix) of a local guest that no endpoint of another host has. */
+  isOnlyLocal(address: Address): boolean {
+    const hit = this.receivers(address);
+    return hit !== undefined && isSingle(hit.prefix) && this.remoteHits(address).length === 0;
+  }
+
+  /** Whether an endpoint other than this one has the address. */
+  isElsewhere(workload: LocalWorkload, address: Address): boolean {
+    return [...this.model.endpoints.values()].some(
+      (other) => other.id !== workload.id && other.prefixes.some((prefix) => contains(prefix, address)),
+    );
+  }
+
+  private remoteHits(address: Address): { prefix: Prefix }[] {
+    return [...this.model.endpoints.values()]
+      .filter((endpoint: Endpoint) => !this.model.locals.has(endpoint.id))
+      .flatMap(({ prefixes }) => prefixes.filter((prefix) => contains(prefix, address)).map((prefix) => ({ prefix })));
+  }
+}
+
+function longest<T extends { readonly prefix: Prefix }>(hits: readonly T[]): T | undefined {
+  return hits.reduce<T | undefined>(
+    (best, hit) => (best === undefined || prefixLength(hit.prefix) > prefixLength(best.prefix) ? hit : best),
+    undefined,
+  );
+}

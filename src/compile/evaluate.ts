@@ -1,0 +1,197 @@
+/**
+ * The reference evaluator (D8): what S1-S6 and S9 mean, for one frame at a time, in the plainest way. It works on the model, not
+ * on what the compiler made of it, and is the judge of both dataplanes; speed is not its business.
+ */
+import type { Address, EndpointId, Family, LocalWorkload, Mac, Model } from "../model/types.js";
+import { Gate, isLocal, type Admitted } from "./evaluate-admit.js";
+import { kindOf } from "./evaluate-address.js";
+import type { Side } from "./evaluate-flows.js";
+import { decremented, parseAddresses, parseEthernet, parseIp, type Ethernet, type Packet } from "./evaluate-frame.js";
+import { checkGuestPacket } from "./evaluate-guest.js";
+import { arp, discovery, type NeighbourResult } from "./evaluate-neighbour.js";
+import type { At, EvaluatorOptions, Interfaces, Outcome, ReasonName, Tap } from "./evaluate-types.js";
+import { World } from "./evaluate-world.js";
+import { isSingle } from "../model/cidr.js";
+
+export * from "./evaluate-types.js";
+
+const ARP = 0x0806;
+const FAMILIES: ReadonlyMap<number, Family> = new Map([[0x0800, 4], [0x86dd, 6]]);
+
+export class Evaluator {
+  private world: World;
+  private readonly gate: Gate;
+  /** Address that several local endpoints have → the last to say that it is there. */
+  private readonly announcers = new Map<Address, EndpointId>();
+  private readonly fib: NonNullable<EvaluatorOptions["fib"]>;
+  private readonly hostToGuest: boolean;
+
+  constructor(model: Model, interfaces: Interfaces, options: EvaluatorOptions = {}) {
+    this.world = new World(model, interfaces);
+    this.gate = new Gate(this.world);
+    this.fib = options.fib ?? (() => "uplink");
+    this.hostToGuest = options.hostToGuest ?? true;
+  }
+
+  /** D3: flows that are known are judged again at their next packet. */
+  update(model: Model, interfaces: Interfaces = this.world.interfaces): void {
+    this.world = new World(model, interfaces);
+    this.gate.update(this.world);
+  }
+
+  /** @param now seconds, never going back. */
+  receive(at: At, frame: Uint8Array, now: number): Outcome {
+    if ("uplink" in at) return this.fromUplink(frame, now);
+    return "host" in at || "other" in at ? this.towardsTap(at, frame, now) : this.fromGuest(at.tap, frame, now);
+  }
+
+  private fromGuest(name: string, frame: Uint8Array, now: number): Outcome {
+    const workload = this.world.atTap(name);
+    const tap = this.world.interfaces.taps.get(name);
+    if (this.world.isContested(name)) return drop("ENDPOINT_IS_BLOCKED");
+    if (workload === undefined || tap === undefined) return drop("NO_ENDPOINT");
+    if (workload.blocked !== undefined) return drop("ENDPOINT_IS_BLOCKED", workload.id);
+    if (!workload.adminUp) return drop("ADMIN_DOWN", workload.id);
+    const eth = parseEthernet(frame);
+    if (typeof eth === "string") return drop(eth, workload.id);
+    if (eth.type === ARP) return this.neighbour(workload, arp(this.world, workload, tap, eth));
+    const family = FAMILIES.get(eth.type);
+    if (family === undefined) return drop("UNKNOWN_ETHERTYPE", workload.id);
+    const packet = parseIp(eth.bytes.subarray(14), family);
+    if (typeof packet === "string") return drop(packet, workload.id);
+    return this.guestPacket(workload, tap, eth, packet, now);
+  }
+
+  private guestPacket(workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, now: number): Outcome {
+    if (packet.family === 6 && packet.icmp !== undefined && packet.icmp.type >= 133 && packet.icmp.type <= 137) {
+      if (eth.destination !== tap.hostMac && !eth.destination.startsWith("33:33:")) return drop("WRONG_DESTINATION_MAC", workload.id);
+      return this.neighbour(workload, discovery(this.world, workload, tap, eth, packet));
+    }
+    const check = checkGuestPacket(
+      {
+        world: this.world, workload, tap,
+        isHostAddress: (address) => this.fib(address) === "local-host",
+        answersHost: () => this.gate.answersHost(packet, workload.id, now),
+      },
+      eth,
+      packet,
+    );
+    if (check === "host") return { verdict: "host" };
+    if (check !== "judge") return drop(check.refused, workload.id);
+    const admission = this.gate.admit(packet, workload.id, (one) => this.route(one.destination), now);
+    if ("refused" in admission) return { ...drop(admission.refused, admission.endpoint), ...noted(admission) };
+    return this.send(eth, packet, admission, workload.id);
+  }
+
+  private fromUplink(frame: Uint8Array, now: number): Outcome {
+    const eth = parseEthernet(frame);
+    const family = typeof eth === "string" || eth.bytes.length !== frame.length ? undefined : FAMILIES.get(eth.type);
+    if (typeof eth === "string" || family === undefined) return { verdict: "host" };
+    const ends = parseAddresses(eth.bytes.subarray(14), family);
+    const receiver = ends === undefined ? "remote" : this.route(ends.destination);
+    if (ends === undefined || !isLocal(receiver)) return { verdict: "host" };
+    const packet = this.judgeable(eth, family, receiver);
+    if ("verdict" in packet) return packet;
+    const admission = this.gate.admit(packet, "remote", () => receiver, now);
+    if ("refused" in admission) return { ...drop(admission.refused, admission.endpoint), ...noted(admission) };
+    // A shared address whose flow belongs elsewhere: not for a guest of this host.
+    return isLocal(admission.receiver) ? this.send(eth, packet, admission) : { verdict: "host" };
+  }
+
+  /** The packet, or the drop that it deserves for what it is, whatever the rules say. */
+  private judgeable(eth: Ethernet, family: Family, receiver: EndpointId): Packet | Outcome {
+    const packet = parseIp(eth.bytes.subarray(14), family);
+    if (typeof packet === "string") return drop(packet, receiver);
+    if (packet.source === packet.destination) return drop("SELF", receiver);
+    if (this.world.isOnlyLocal(packet.source)) return drop("UPLINK_SPOOFED", receiver);
+    const kind = kindOf(packet.source);
+    if (kind === "link-local" && family === 6) return drop("LINK_LOCAL", receiver);
+    return kind === "unicast" || kind === "link-local" ? packet : drop("MARTIAN", receiver);
+  }
+
+  /** At the tap's egress: what the stack is about to send to the guest. Hop limit and MTU were its business. */
+  private towardsTap(at: { readonly tap: string; readonly host?: true }, frame: Uint8Array, now: number): Outcome {
+    const workload = this.world.atTap(at.tap);
+    if (workload === undefined && !this.world.isContested(at.tap)) return drop("NO_ENDPOINT");
+    if (workload === undefined) return drop("RECEIVER_DOWN");
+    const unfit = this.gate.unfit(workload.id);
+    if (unfit !== undefined) return drop(unfit.refused, unfit.endpoint);
+    const deliver: Outcome = { verdict: "deliver", to: workload.id, frame };
+    const eth = parseEthernet(frame);
+    const family = typeof eth === "string" ? undefined : FAMILIES.get(eth.type);
+    if (at.host === true) {
+      if (!this.hostToGuest) return drop("HOST_TO_GUEST_OFF", workload.id);
+      const packet = typeof eth === "string" || family === undefined ? "MALFORMED" : parseIp(eth.bytes.subarray(14), family);
+      const opens = typeof packet !== "string" && kindOf(packet.destination) !== "multicast";
+      if (opens) this.gate.passFromHost(packet, workload.id, now);
+      return deliver;
+    }
+    if (typeof eth === "string") return drop(eth, workload.id);
+    if (family === undefined) return drop("UNKNOWN_ETHERTYPE", workload.id);
+    return this.judgeTowardsTap(eth, family, workload, deliver, now);
+  }
+
+  private judgeTowardsTap(eth: Ethernet, family: Family, workload: LocalWorkload, deliver: Outcome, now: number): Outcome {
+    const packet = this.judgeable(eth, family, workload.id);
+    if ("verdict" in packet) return packet;
+    if (kindOf(packet.destination) === "multicast") return drop("MULTICAST", workload.id);
+    if (workload.portSecurity && this.world.owned(workload, packet.destination) === undefined) {
+      return drop("RECEIVER_GONE", workload.id);
+    }
+    const admission = this.gate.admit(packet, "remote", () => workload.id, now);
+    if ("refused" in admission) return { ...drop(admission.refused, admission.endpoint), ...noted(admission) };
+    return admission.receiver === workload.id ? { ...deliver, ...noted(admission) } : drop("RECEIVER_GONE", workload.id);
+  }
+
+  private send(eth: Ethernet, packet: Packet, admission: Admitted, from?: EndpointId): Outcome {
+    const { receiver } = admission;
+    const why = noted(admission);
+    if (receiver === "host") return { verdict: "host", ...why };
+    if (!isLocal(receiver) && this.fib(packet.destination) !== "uplink") return drop("NO_ROUTE", from);
+    if (packet.hopLimit <= 1) return { verdict: "stack", why: "hop-limit", ...why };
+    if (packet.options) return { verdict: "stack", why: "options", ...why };
+    const frame = decremented(eth.bytes, packet.family);
+    if (!isLocal(receiver)) return { verdict: "forward", frame, ...why };
+    const workload = this.world.model.locals.get(receiver);
+    const tap = workload === undefined ? undefined : this.world.tapOf(workload);
+    if (workload === undefined || tap === undefined) return drop("RECEIVER_GONE", receiver);
+    if (tap.mtu > 0 && packet.bytes.length > tap.mtu) return { verdict: "stack", why: "too-big", ...why };
+    frame.set(octets(this.world.owned(workload, packet.destination)?.mac ?? workload.mac), 0);
+    frame.set(octets(tap.hostMac), 6);
+    return { verdict: "deliver", to: receiver, frame, ...why };
+  }
+
+  /** Who gets what is sent to an address: the last to announce it, else the lowest id; else where the host's routes lead. */
+  private route(destination: Address): Side {
+    const hit = this.world.receivers(destination);
+    const beyond = this.fib(destination);
+    // A guest that owns a prefix does not thereby own the host's addresses in it.
+    if (hit === undefined || (beyond === "local-host" && !isSingle(hit.prefix))) return beyond === "local-host" ? "host" : "remote";
+    const announcer = this.announcers.get(destination);
+    return announcer !== undefined && hit.ids.includes(announcer) ? announcer : (hit.ids[0] ?? "remote");
+  }
+
+  private neighbour(workload: LocalWorkload, result: NeighbourResult): Outcome {
+    if ("announced" in result && result.announced !== undefined) {
+      const hit = this.world.receivers(result.announced);
+      if (hit !== undefined && isSingle(hit.prefix) && hit.ids.includes(workload.id)) this.announcers.set(result.announced, workload.id);
+    }
+    if (result.do === "reply") return { verdict: "reply", frame: result.frame };
+    return result.do === "host" ? { verdict: "host" } : drop(result.reason, workload.id);
+  }
+}
+
+function drop(reason: ReasonName, endpoint?: EndpointId): Extract<Outcome, { verdict: "drop" }> {
+  return { verdict: "drop", reason, ...(endpoint === undefined ? {} : { endpoint }) };
+}
+
+function noted(from: { readonly rule?: string; readonly logged?: readonly string[] }): Pick<Outcome, "rule" | "logged"> {
+  return {
+    ...(from.rule === undefined ? {} : { rule: from.rule }),
+    ...(from.logged === undefined || from.logged.length === 0 ? {} : { logged: from.logged }),
+  };
+}
+
+function octets(mac: Mac): number[] {
+  return mac.split(":").map((octet) => parseInt(octet, 16));
+}
