@@ -34,10 +34,13 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
   });
 }
 
-/** Starts a program that stays. The caller owns it: see `stop`. */
+/**
+ * Starts a program that stays, in a process group of its own: Ctrl-C on the terminal is ours alone, and we end what we
+ * started in order. The caller owns it: see `stop`.
+ */
 export function start(argv: readonly string[], options: SpawnOptions): ChildProcess {
   const [file = "", ...rest] = argv;
-  return spawn(file, rest, options);
+  return spawn(file, rest, { ...options, detached: true });
 }
 
 /** Resolves when the process has ended; at once if it has. */

@@ -21,7 +21,8 @@ function removeNow(name: string): void {
 
 process.on("exit", () => alive.forEach(removeNow));
 
-function isAlive(pid: number): boolean {
+/** Whether a process of this number exists. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -54,7 +55,7 @@ export class Namespace {
 
   /** Makes a namespace with `lo` up and without duplicate address detection, which would hold up every new address. */
   static async create(label: string): Promise<Namespace> {
-    const name = `tb-${process.pid}-${counter++}-${label}`;
+    const name = `tb-${process.pid}-${counter++}-${label.replace(/[^A-Za-z0-9]/g, "_").slice(0, 20)}`;
     await command(["ip", "netns", "add", name]);
     alive.add(name);
     const namespace = new Namespace(name, `${DIRECTORY}/${name}`);
