@@ -1,0 +1,162 @@
+/** What the agent sees of links: which taps and uplinks are there, and calls that make their routes, neighbours and settings right. */
+import type { DesiredState } from "../compile/desired.js";
+import type { Interfaces, Tap } from "../dataplane/backend.js";
+import type { EndpointId, Prefix } from "../model/types.js";
+import type { Problem } from "../problems.js";
+import { planRoutes, type PlanInput, type RoutePlan } from "./desired.js";
+import { Monitor, type MonitorState } from "./monitor.js";
+import { checkTapRule, DEFAULT_TAP_RULE, isOurs, type TapRule } from "./ours.js";
+import { Routes, type RouteReport } from "./routes.js";
+import { RtNetlink } from "./rtnetlink.js";
+import { Sysctls, type SysctlChange, type SysctlReport } from "./sysctls.js";
+import type { Link } from "./types.js";
+import { uplinks } from "./uplinks.js";
+
+/** rtm_protocol of what Torbie installs: assigned to nobody in linux/rtnetlink.h and iproute2's rt_protos (80 is Felix, 84 OVN). */
+export const ROUTE_PROTOCOL = 116;
+
+export interface LinksOptions {
+  readonly taps?: TapRule;
+  /** Names; absent: whichever carry a route with a gateway. */
+  readonly uplinks?: readonly string[];
+  /** 5..255; 0 to 4 are the kernel's own and the administrator's. */
+  readonly protocol?: number;
+  readonly metric?: { readonly normal: number; readonly elevated: number };
+  readonly resyncMs?: number;
+}
+
+export class Links {
+  readonly #options: LinksOptions;
+  readonly #rule: TapRule;
+  readonly #netlink = new RtNetlink();
+  readonly #routes: Routes;
+  readonly #sysctls = new Sysctls();
+  readonly #monitor: Monitor;
+  #onChange: () => void = () => undefined;
+  #trouble: Error | undefined;
+  #report: { readonly routes: readonly Problem[]; readonly sysctls: readonly Problem[] } = { routes: [], sysctls: [] };
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @throws ConfigError for prefixes that could not be said in a firewall rule */
+  constructor(options: LinksOptions = {}) {
+    this.#options = options;
+    this.#rule = checkTapRule(options.taps ?? DEFAULT_TAP_RULE);
+    const protocol = options.protocol ?? ROUTE_PROTOCOL;
+    this.#routes = new Routes(this.#netlink, () => this.#monitor.view, protocol);
+    this.#monitor = new Monitor(this.#netlink, {
+      protocol,
+      ...(options.resyncMs === undefined ? {} : { resyncMs: options.resyncMs }),
+      onChange: () => {
+        if (this.#monitor.state === "following") this.#trouble = undefined;
+        this.#onChange();
+      },
+      onForeignRoute: (key) => {
+        if (this.#routes.forgetConflict(key)) this.#onChange();
+      },
+      onTrouble: (error) => (this.#trouble = error),
+    });
+  }
+
+  /** Resolves when all is known. `onChange`: interfaces(), or routes or neighbours of ours, are no longer what they were. */
+  async start(onChange: () => void): Promise<void> {
+    this.#onChange = onChange;
+    await this.#monitor.start();
+  }
+
+  get state(): MonitorState {
+    return this.#monitor.state;
+  }
+
+  /** How often everything was read: more than the periodic readings means that notifications were lost. */
+  get snapshots(): number {
+    return this.#monitor.snapshots;
+  }
+
+  /** Reads everything from the kernel again. */
+  resync(): Promise<void> {
+    this.#routes.forgetConflicts();
+    return this.#monitor.resync();
+  }
+
+  /** Taps of ours (with and without endpoints) and uplinks as they are now. A tap without an Ethernet address is not up. */
+  interfaces(): Interfaces {
+    const view = this.#monitor.view;
+    const taps = new Map<string, Tap>();
+    for (const { name, ifindex, mac, mtu, up, ...rest } of view.links.values())
+      if (isOurs({ name, ...rest }, this.#rule)) taps.set(name, { name, ifindex, mac, mtu, up });
+    return { taps, uplinks: uplinks(view.links, view.gateways.links, this.#options.uplinks, this.#rule) };
+  }
+
+  /** Every link of the namespace, for status. */
+  links(): readonly Link[] {
+    return [...this.#monitor.view.links.values()];
+  }
+
+  /** What applyRoutes() would aim at. */
+  plan(desired: Pick<DesiredState, "endpoints">, enforced: ReadonlySet<EndpointId>, more: Pick<PlanInput, "ownerOf" | "elevated"> = {}): RoutePlan {
+    const gateways = [...this.#monitor.view.gateways.addresses].map((address) => `${address}/${address.includes(":") ? 128 : 32}` as Prefix);
+    const metric = this.#options.metric;
+    return planRoutes({ endpoints: desired.endpoints, taps: this.interfaces().taps, enforced, reserved: gateways, ...more, ...(metric === undefined ? {} : { metric }) });
+  }
+
+  /**
+   * Makes routes and permanent neighbours on our taps those of the endpoints that are enforced, and removes ours that are not
+   * wanted. Calls queue. Failures are the caller's to repeat, with a back-off.
+   */
+  applyRoutes(desired: Pick<DesiredState, "endpoints">, enforced: ReadonlySet<EndpointId>, more: Pick<PlanInput, "ownerOf" | "elevated"> = {}): Promise<RouteReport> {
+    return this.#serially(async () => {
+      const report = await this.#routes.apply(this.plan(desired, enforced, more));
+      this.#report = { ...this.#report, routes: report.problems };
+      return report;
+    });
+  }
+
+  /** Removes every route and neighbour that carries our protocol number. */
+  removeRoutes(): Promise<RouteReport> {
+    return this.#serially(() => this.#routes.apply({ routes: new Map(), neighbours: new Map(), problems: [] }));
+  }
+
+  /** Settings of the host and of every tap of ours. */
+  ensureSysctls(): Promise<SysctlReport> {
+    return this.#serially(async () => {
+      const { taps, uplinks } = this.interfaces();
+      const report = await this.#sysctls.ensure([...taps.keys()], uplinks.map((uplink) => uplink.name));
+      this.#report = { ...this.#report, sysctls: report.problems };
+      return report;
+    });
+  }
+
+  sysctlChanges(): readonly SysctlChange[] {
+    return this.#sysctls.changes();
+  }
+
+  /** What stands between these interfaces and working, as of the last calls. */
+  problems(): Problem[] {
+    const present = new Set(this.links().map((link) => link.name));
+    const missing = (this.#options.uplinks ?? []).filter((name) => !present.has(name)).map((name) => ({
+      where: `uplink ${JSON.stringify(name)}`,
+      code: "UPLINK_MISSING",
+      what: "the configured uplink is not there",
+      consequence: "packets to and from it take the slow path once it appears under another name; it is picked up when it appears under this one",
+    }));
+    const trouble = this.#trouble === undefined ? [] : [{
+      where: "rtnetlink",
+      code: "MONITOR_LOST",
+      what: JSON.stringify(this.#trouble.message.slice(0, 200)),
+      consequence: "interfaces are read again; what changed meanwhile is acted on late",
+    }];
+    return [...missing, ...trouble, ...this.#report.routes, ...this.#report.sysctls];
+  }
+
+  /** Lets go; what was written stays. */
+  close(): void {
+    this.#monitor.close();
+    this.#netlink.close();
+  }
+
+  #serially<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work, work);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+}
