@@ -39,11 +39,11 @@ export class BpfError extends Error {
   /** "map update", "object load", … */
   readonly operation: string;
   /** The map, program, file or interface. */
-  readonly subject?: string;
+  declare readonly subject?: string;
   /** What libbpf said: on a refused load, the verifier's log. */
-  readonly log?: string;
+  declare readonly log?: string;
   /** Batches: how many elements were done before the one that failed. */
-  readonly done?: number;
+  declare readonly done?: number;
 
   constructor(errno: number, operation: string, description: string, subject?: string, log?: string, done?: number) {
     const code = NAMES.get(errno) ?? `E${errno}`;

@@ -2,10 +2,15 @@
 #include <bpf/libbpf.h>
 #include <napi.h>
 
+#include "btf.h"
 #include "clsact.h"
+#include "features.h"
+#include "link.h"
 #include "map.h"
 #include "object.h"
 #include "program.h"
+#include "ring_buffer.h"
+#include "tcx.h"
 
 namespace {
 
@@ -28,7 +33,12 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     Map::Init(env, exports);
     Program::Init(env, exports);
     Object::Init(env, exports);
+    Link::Init(env, exports);
+    RingBuffer::Init(env, exports);
     InitClsact(env, exports);
+    InitTcx(env, exports);
+    InitFeatures(env, exports);
+    InitBtf(env, exports);
     return exports;
 }
 
