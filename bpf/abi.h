@@ -62,6 +62,7 @@ enum flow_state {
     FLOW_CLOSED = 6,            /* RST */
     FLOW_ICMP = 7,              /* a query of ICMP or ICMPv6 */
     FLOW_FIN = 8,               /* a FIN was seen one way */
+    FLOW_OTHER = 9,             /* neither TCP, UDP, UDP-Lite nor an ICMP query */
     FLOW_STATES = 16,
 };
 
@@ -99,7 +100,7 @@ struct endpoint {
     __u32 policy_set;           /* 0: nothing is allowed */
     __u32 flags;                /* enum endpoint_flag */
     __u32 mtu;                  /* of the tap; 0 unknown: not enforced */
-    __u16 mark;                 /* number that `skb->mark` carries to this tap; always ifindex % 16384,
+    __u16 mark;                 /* number that `skb->mark` carries to this tap; always ifindex % 16383 + 1,
                                  * 0: none (two taps collide), the tap's egress program then judges itself */
     __u8 mac[6];                /* the guest's */
     __u8 host_mac[6];           /* the tap's own: what the guest sends to */
@@ -208,7 +209,7 @@ struct flow_key {
     __u16 port[2];              /* of lo and hi; ICMP queries: identifier, then request type << 8 | code; else 0 */
     __u8 protocol;
     __u8 family;                /* 4 or 6 */
-    __u16 pad;
+    __u16 asker;                /* ICMP queries: 1 when lo asks, 2 when hi does; else 0 */
 };
 
 enum flow_flag {
@@ -219,6 +220,7 @@ enum flow_flag {
     FLOW_FIN_LO = 16,           /* lo has sent a FIN */
     FLOW_FIN_HI = 32,
     FLOW_HALF_OPEN = 64,        /* inbound and unanswered: counted in account.half_open */
+    FLOW_PAIR_MAC = 128,        /* an end has another MAC than its endpoint's: see `local` */
 };
 
 struct flow {
@@ -276,9 +278,9 @@ struct fragment {
     __u32 endpoint;             /* number of the receiver, 0: off this host */
     __u32 generation;           /* of the sender, else of the receiver */
     __u32 host_generation;
-    __u32 seen;                 /* jiffies of the first fragment */
+    __u32 seen;                 /* low 32 bits of jiffies of the first fragment */
     __u32 peer_generation;      /* of the receiver */
-    __u32 pad;
+    __u32 flags;                /* 1: to the host itself */
 };
 
 /* --- `drop`: ARRAY of u64, index = endpoint * MAX_REASONS + reason; endpoint 0 where none is known. ----------- */

@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: MIT
+/*
+ * The programs that Torbie attaches. Policy is data (D1): they are loaded once and never change.
+ *
+ *   tap_ingress     what a guest sends: judged for both ends when the receiver is here
+ *   tap_egress      what reaches a guest: recognises what was judged for it, judges everything else
+ *   uplink_ingress  what comes from other hosts for a guest of this one
+ *
+ * Established packets take the short way in each program; everything else goes through decide().
+ */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "maps.h"
-SEC("tc") int tap_ingress(struct __sk_buff *skb) { return TC_ACT_SHOT; }
-SEC("tc") int tap_egress(struct __sk_buff *skb) { return TC_ACT_SHOT; }
-SEC("tc") int uplink_ingress(struct __sk_buff *skb) { return TC_ACT_OK; }
-const volatile __u32 mark_shift = 0;
+#include <bpf/bpf_core_read.h>
+#include "neighbour.h"
+#include "checksum.h"
+
 /* Puts every enum of abi.h into the BTF of the object, from which TypeScript's view is generated. */
 struct abi_types {
     enum limits limits;
@@ -29,5 +38,368 @@ struct abi_types {
 };
 const volatile struct abi_types abi_types = {0};
 const volatile __u32 abi_version = ABI_VERSION;
+
+/* The entry of a flow that p may use as it is, else NULL: then decide() finds out. `peer` is the other local end. */
+ALWAYS_INLINE struct flow *flow_ready(struct packet *p, const struct control *c, const struct endpoint *own,
+                                      struct endpoint **peer)
+{
+    struct flow *f = bpf_map_lookup_elem(&flow, &p->key);
+    __u32 side = p->source_hi & 1, number;
+    __u8 flags;
+
+    if (!f || flow_expired(f, c, p->now) || f->tag != flow_tag(&p->key))
+        return 0;
+    flags = f->flags;
+    if (f->endpoint[side] != p->endpoint || flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI | FLOW_HOST) ||
+        is_new_connection(p, f->state, flags))
+        return 0;
+    number = f->endpoint[side ^ 1];
+    *peer = 0;
+    if (number) {
+        *peer = bpf_map_lookup_elem(&endpoint, &number);
+        if (!*peer)
+            return 0;
+    }
+    if (!generations_hold(f, c, side, own, *peer))
+        return 0;
+    p->receiver = number;
+    p->pair_mac = !!(flags & FLOW_PAIR_MAC);
+    return f;
+}
+
+/* Straight to a tap, when nothing needs a second look. -1: the long way. */
+ALWAYS_INLINE int to_peer(struct __sk_buff *skb, struct packet *p, struct endpoint *peer)
+{
+    if (p->ttl <= 1 || p->pair_mac || !peer->ifindex || peer->flags != ENDPOINT_PRESENT ||
+        (peer->mtu && segment_length(skb, p) > peer->mtu))
+        return -1;
+    if (rewrite(skb, p, peer->mac, peer->host_mac))
+        return -1;
+    set_mark(skb, MARK_JUDGED | tap_number(peer->ifindex));
+    return bpf_redirect(peer->ifindex, 0);
+}
+
+/* Everything that is not an established packet, once its sender may have sent it. 0 or a reason. */
+ALWAYS_INLINE int decide(struct __sk_buff *skb, struct packet *p)
+{
+    int reason;
+
+    p->host = 0;
+    if (p->kind == KIND_LATER)
+        return fragment_follow(skb);
+    if (p->kind == KIND_ERROR)
+        return error_decide(skb);
+    if (p->kind == KIND_SINGLE) {
+        p->receiver = find_receiver(&p->destination);
+        return judge_sides(skb, SENDER | RECEIVER);
+    }
+    reason = flow_decide(skb);
+    if (!reason && p->flags & PACKET_FIRST_FRAGMENT)
+        fragment_remember(skb);
+    return reason;
+}
+
+/* Whether the host has a conversation of its own with the guest that p belongs to: link-local too (S9). */
+ALWAYS_INLINE int is_answer_to_host(const struct packet *p)
+{
+    struct flow *f;
+
+    if (p->kind != KIND_FLOW)
+        return 0;
+    f = bpf_map_lookup_elem(&flow, &p->key);
+    return f && f->flags & FLOW_HOST;
+}
+
+GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
+{
+    struct scratch *w = work();
+    struct endpoint *e;
+    struct packet *p;
+    __u32 number;
+    int reason, may_be_host;
+
+    KEEP(skb);
+    if (!w)
+        return TC_ACT_SHOT;
+    p = &w->packet;
+    number = p->endpoint;
+    e = bpf_map_lookup_elem(&endpoint, &number);
+    if (!e)
+        return drop_packet(p, NO_ENDPOINT);
+    if (e->flags & ENDPOINT_NO_PORT_SECURITY) {
+        __u8 single = icmpv6_single(p);
+        __u8 mac[6];
+
+        if (bpf_skb_load_bytes(skb, 0, mac, 6))
+            return drop_packet(p, MALFORMED);
+        if (single == ND_SOLICITATION || single == ND_ADVERTISEMENT || single == ND_ROUTER_SOLICITATION)
+            return neighbour_discovery(skb, number);
+        if (is_listener_report(single) || (is_dhcp_client(p) && mac[0] & 1))
+            return to_host(skb);
+        reason = check_destination(p);
+        if (!reason && !mac_equal(mac, e->host_mac))
+            reason = WRONG_DESTINATION_MAC;
+    } else {
+        reason = check_source(skb);
+        if (reason == TO_NEIGHBOUR)
+            return neighbour_discovery(skb, number);
+        if (reason == TO_HOST)
+            return to_host(skb);
+    }
+    if (reason && !(reason == LINK_LOCAL && is_answer_to_host(p)))
+        return drop_packet(p, reason);
+    may_be_host = is_dhcp_client(p);
+    reason = decide(skb, p);
+    if (reason)
+        return drop_packet(p, reason);
+    if (p->host)
+        return to_host(skb);
+    if (p->receiver)
+        return to_receiver(skb);
+    return to_uplink(skb, p, may_be_host);
+}
+
+/* Who sends here, and whether it may at all. NULL: the verdict is in `verdict`. */
+ALWAYS_INLINE struct endpoint *sender_of(struct __sk_buff *skb, __u32 *number, int *verdict)
+{
+    __u32 ifindex = skb->ifindex;
+    __u32 *found = bpf_map_lookup_elem(&tap, &ifindex);
+    struct endpoint *e;
+
+    if (!found) {
+        *verdict = drop_at(0, NO_ENDPOINT);
+        return 0;
+    }
+    *number = *found;
+    e = bpf_map_lookup_elem(&endpoint, number);
+    if (!e || !(e->flags & ENDPOINT_PRESENT)) {
+        *verdict = drop_at(0, NO_ENDPOINT);
+        return 0;
+    }
+    if (e->flags & (ENDPOINT_BLOCKED | ENDPOINT_ADMIN_DOWN)) {
+        *verdict = drop_at(*number, e->flags & ENDPOINT_BLOCKED ? ENDPOINT_IS_BLOCKED : ADMIN_DOWN);
+        return 0;
+    }
+    return e;
+}
+
+SEC("tc") int tap_ingress(struct __sk_buff *skb)
+{
+    struct scratch *w = work();
+    struct endpoint *e, *peer;
+    struct ethernet *eth;
+    struct control *c;
+    struct packet *p;
+    struct flow *f;
+    __u32 zero = 0, number = 0, type;
+    int verdict = TC_ACT_SHOT, reason;
+
+    e = sender_of(skb, &number, &verdict);
+    if (!e || !w)
+        return verdict;
+    p = &w->packet;
+    __builtin_memset(p, 0, sizeof(*p));
+    p->endpoint = number;
+    if (skb->vlan_present) {
+        /* IEEE 802.1Q: identifier 0 is a priority, not a VLAN. The tag is beside the frame, not in it. */
+        if (skb->vlan_tci & 0x0fff)
+            return drop_at(number, VLAN_TAGGED);
+        if (bpf_skb_vlan_pop(skb))
+            return drop_at(number, MALFORMED);
+    }
+    if (pull_headers(skb))
+        return drop_at(number, MALFORMED);
+    eth = (void *)(long)skb->data;
+    if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+        return drop_at(number, MALFORMED);
+    type = eth->type;
+    if (type == bpf_htons(ETHERTYPE_IPV4))
+        reason = parse_ipv4(skb, p);
+    else if (type == bpf_htons(ETHERTYPE_IPV6))
+        reason = parse_ipv6(skb, p);
+    else if (type == bpf_htons(ETHERTYPE_ARP))
+        return arp(skb, number);
+    else
+        return drop_at(number, type == bpf_htons(0x8100) || type == bpf_htons(0x88a8) ? VLAN_TAGGED : UNKNOWN_ETHERTYPE);
+    if (reason)
+        return drop_at(number, reason);
+    if (!checksum_agrees(skb, p))
+        return drop_at(number, CHECKSUM_METADATA);
+    p->now = bpf_jiffies64();
+    if (p->kind == KIND_FLOW && !p->flags) {
+        eth = (void *)(long)skb->data;
+        if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+            return drop_at(number, MALFORMED);
+        c = bpf_map_lookup_elem(&control, &zero);
+        if (c && mac_equal(eth->source, e->mac) && mac_equal(eth->destination, e->host_mac) &&
+            (f = flow_ready(p, c, e, &peer))) {
+            if (!peer) {
+                flow_seen(p, f, f->state, f->flags);
+                return to_uplink(skb, p, 0);
+            }
+            verdict = to_peer(skb, p, peer);
+            if (verdict >= 0) {
+                flow_seen(p, f, f->state, f->flags);
+                return verdict;
+            }
+        }
+    }
+    return tap_ingress_slow(skb);
+}
+
+/* Whether an address that came from elsewhere is one of a guest of this host, and of no other's. */
+ALWAYS_INLINE __u32 is_local_only(const struct address *address, const struct control *c)
+{
+    struct local *l = bpf_map_lookup_elem(&local, address);
+    struct prefix_key key = {.prefixlen = 128};
+
+    if (!l && c->flags & CONTROL_LOCAL_PREFIXES) {
+        key.address = *address;
+        l = bpf_map_lookup_elem(&local_prefix, &key);
+    }
+    return l && !(l->flags & LOCAL_REMOTE_TOO) ? l->endpoint : 0;
+}
+
+/*
+ * For a guest of this host, from elsewhere, not judged yet; packet.endpoint is 0. `forwarded`: the kernel has routed it
+ * to the tap of endpoint `number` already. A verdict, or TC_ACT_UNSPEC when it is not for a guest.
+ */
+GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
+{
+    struct scratch *w = work();
+    struct control *c;
+    struct packet *p;
+    __u32 zero = 0, spoofed;
+    int reason;
+
+    KEEP(skb);
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!w || !c)
+        return TC_ACT_SHOT;
+    p = &w->packet;
+    spoofed = is_local_only(&p->source, c);
+    if (spoofed) {
+        p->receiver = spoofed;
+        return drop_packet(p, UPLINK_SPOOFED);
+    }
+    p->receiver = find_receiver(&p->destination);
+    if (!p->receiver)
+        return forwarded ? drop_at(forwarded, RECEIVER_GONE) : TC_ACT_UNSPEC;
+    reason = decide(skb, p);
+    if (reason)
+        return drop_packet(p, reason);
+    if (!forwarded)
+        return to_receiver(skb);
+    /* Judged for another port than the one whose tap this is: a route that is not ours. */
+    return p->receiver == forwarded ? TC_ACT_UNSPEC : drop_at(forwarded, RECEIVER_GONE);
+}
+
+/* Parses IP; -1: not IP, 0: well, else a reason. */
+ALWAYS_INLINE int parse_ip(struct __sk_buff *skb, struct packet *p)
+{
+    struct ethernet *eth;
+
+    if (pull_headers(skb))
+        return MALFORMED;
+    eth = (void *)(long)skb->data;
+    if ((void *)(eth + 1) > (void *)(long)skb->data_end)
+        return MALFORMED;
+    p->now = bpf_jiffies64();
+    if (eth->type == bpf_htons(ETHERTYPE_IPV4))
+        return parse_ipv4(skb, p);
+    if (eth->type == bpf_htons(ETHERTYPE_IPV6))
+        return parse_ipv6(skb, p);
+    return -1;
+}
+
+SEC("tc") int uplink_ingress(struct __sk_buff *skb)
+{
+    struct scratch *w = work();
+    struct endpoint *peer = 0;
+    struct control *c;
+    struct packet *p;
+    struct flow *f;
+    __u32 zero = 0;
+    int reason, verdict;
+
+    if (skb->pkt_type != 0 || skb->vlan_present) /* PACKET_HOST; tagged frames are for another interface */
+        return TC_ACT_UNSPEC;
+    if (!w)
+        return TC_ACT_SHOT;
+    p = &w->packet;
+    __builtin_memset(p, 0, sizeof(*p));
+    reason = parse_ip(skb, p);
+    if (reason < 0)
+        return TC_ACT_UNSPEC;
+    if (reason) {
+        p->receiver = find_receiver(&p->destination);
+        return p->receiver ? drop_packet(p, reason) : TC_ACT_UNSPEC;
+    }
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (c && p->kind == KIND_FLOW && !p->flags && (f = flow_ready(p, c, 0, &peer)) && peer) {
+        verdict = to_peer(skb, p, peer);
+        if (verdict >= 0) {
+            flow_seen(p, f, f->state, f->flags);
+            return verdict;
+        }
+    }
+    p->receiver = 0;
+    p->pair_mac = 0;
+    return from_elsewhere(skb, 0);
+}
+
+/* What the host itself sends passes, and so do the answers (S9): a flow remembers it. */
+GLOBAL int from_host(struct __sk_buff *skb, __u32 number)
+{
+    struct scratch *w = work();
+    struct control *c;
+    struct packet *p;
+    __u32 zero = 0;
+
+    KEEP(skb);
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!c || !w)
+        return drop_at(number, POLICY_MISSING);
+    p = &w->packet;
+    p->receiver = number;
+    if (p->kind == KIND_ERROR)
+        return TC_ACT_UNSPEC;
+    if (!(c->flags & CONTROL_HOST_TO_GUEST))
+        return drop_at(number, HOST_TO_GUEST_OFF);
+    if (p->kind == KIND_FLOW && !is_multicast(&p->destination, p->family) && !(p->flags & PACKET_REPLY)) {
+        struct flow *f = bpf_map_lookup_elem(&flow, &p->key);
+
+        if (f && !flow_expired(f, c, p->now) && f->flags & FLOW_HOST && f->slot != NO_SLOT) {
+            flow_seen(p, f, f->state, f->flags);
+            return TC_ACT_UNSPEC;
+        }
+        judge_sides(skb, 0);            /* reads the generations */
+        flow_open(skb, FLOW_HOST);      /* without room for it the packet still passes */
+    }
+    return TC_ACT_UNSPEC;
+}
+
+SEC("tc") int tap_egress(struct __sk_buff *skb)
+{
+    struct scratch *w;
+    __u32 number = 0;
+    int verdict = TC_ACT_SHOT, reason;
+
+    if ((skb->mark >> mark_shift & MARK_ALL) == (MARK_JUDGED | tap_number(skb->ifindex)))
+        return TC_ACT_UNSPEC;
+    w = work();
+    if (!w || !sender_of(skb, &number, &verdict))
+        return verdict;
+    __builtin_memset(&w->packet, 0, sizeof(w->packet));
+    reason = parse_ip(skb, &w->packet);
+    if (skb->ingress_ifindex == 0) {
+        if (reason)
+            return reason == -1 || reason == FRAGMENT_TINY ? TC_ACT_UNSPEC : drop_at(number, reason);
+        return from_host(skb, number);
+    }
+    if (reason)
+        return drop_at(number, reason == -1 ? UNKNOWN_ETHERTYPE : reason);
+    return from_elsewhere(skb, number);
+}
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/* First packets, stale flows and stateless halves: who is asked, in which direction, and what is remembered. */
+#pragma once
+#include "flow_table.h"
+#include "policy.h"
+
+enum { SENDER = 1, RECEIVER = 2 };
+
+/* Whether the endpoint owns the address (S6), and what differs for it: policy set and MAC, 0 if they are the endpoint's. */
+NOINLINE int find_owner(__u32 number, const struct address *address, struct source *own)
+{
+    struct local *l = bpf_map_lookup_elem(&local, address);
+    struct source_key key;
+    struct source *s;
+
+    if (l && l->endpoint == number && !(l->flags & LOCAL_SHARED)) {
+        own->policy_set = l->policy_set;
+        __builtin_memcpy(own->mac, l->mac, 6);
+        return 1;
+    }
+    key.prefixlen = 160;
+    key.endpoint = bpf_htonl(number);
+    key.address = *address;
+    s = bpf_map_lookup_elem(&source, &key);
+    if (!s)
+        return 0;
+    *own = *s;
+    return 1;
+}
+
+/* The number of the endpoint that gets what is sent to the address; 0: none of this host's. */
+NOINLINE __u32 find_receiver(const struct address *address)
+{
+    struct local *l = bpf_map_lookup_elem(&local, address);
+    struct prefix_key key = {.prefixlen = 128};
+    struct control *c;
+    __u32 zero = 0;
+
+    if (l)
+        return l->endpoint;
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!c || !(c->flags & CONTROL_LOCAL_PREFIXES))
+        return 0;
+    key.address = *address;
+    l = bpf_map_lookup_elem(&local_prefix, &key);
+    return l ? l->endpoint : 0;
+}
+
+/* Judges p at the sides named, by the rules. 0 or a reason; fills in p->rule, p->stateless and the generations. */
+GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
+{
+    struct scratch *w = work();
+    struct control *c;
+    struct packet *p;
+    __u32 zero = 0;
+
+    KEEP(skb);
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!c || !w)
+        return POLICY_MISSING;
+    p = &w->packet;
+    p->host_generation = *(volatile __u32 *)&c->generation;
+    p->stateless = 0;
+    for (__u32 side = 0; side < 2; side++) {
+        __u32 number = side ? p->receiver : p->endpoint;
+        struct source own = {};
+        int action;
+        struct endpoint *e;
+
+        if (!number)
+            continue;
+        e = bpf_map_lookup_elem(&endpoint, &number);
+        if (!e)
+            return side ? RECEIVER_GONE : NO_ENDPOINT;
+        if (side)
+            p->generation[1] = *(volatile __u32 *)&e->generation;
+        else
+            p->generation[0] = *(volatile __u32 *)&e->generation;
+        if (!(sides & (1 << side)))
+            continue;
+        if (!(e->flags & ENDPOINT_PRESENT) || e->flags & (ENDPOINT_ADMIN_DOWN | ENDPOINT_BLOCKED))
+            return side ? RECEIVER_DOWN : e->flags & ENDPOINT_ADMIN_DOWN ? ADMIN_DOWN : ENDPOINT_IS_BLOCKED;
+        if (side && !e->ifindex)
+            return RECEIVER_GONE;
+        if (!find_owner(number, side ? &p->destination : &p->source, &own)) {
+            if (!(e->flags & ENDPOINT_NO_PORT_SECURITY))
+                return side ? RECEIVER_GONE : SPOOFED_ADDRESS;
+        }
+        if (!mac_is_zero(own.mac))
+            p->pair_mac = 1;
+        if (e->flags & ENDPOINT_NO_PORT_SECURITY)
+            continue;
+        action = judge(skb, number, own.policy_set ? own.policy_set : e->policy_set, side ? INGRESS : EGRESS);
+        if (action == ACTION_NONE)
+            return POLICY_MISSING;
+        if (action != ACTION_ALLOW) {
+            if (w->question.rule)
+                return side ? DENIED_INGRESS : DENIED_EGRESS;
+            return side ? POLICY_INGRESS : POLICY_EGRESS;
+        }
+        p->rule = w->question.rule;
+        if (w->question.entry_flags & ENTRY_STATELESS)
+            p->stateless |= 1 << side;
+    }
+    return 0;
+}
+
+ALWAYS_INLINE __u8 state_of_first(const struct packet *p)
+{
+    if (p->protocol == PROTOCOL_TCP)
+        return FLOW_SYN_SENT;
+    if (p->protocol == PROTOCOL_UDP || p->protocol == PROTOCOL_UDPLITE)
+        return FLOW_NEW;
+    return p->key.asker ? FLOW_ICMP : FLOW_OTHER;
+}
+
+/* Takes over an entry that is dead, expired, or was judged anew. */
+NOINLINE int flow_take_over(struct flow *f, struct flow *fresh)
+{
+    __u32 number = f->slot, owner = 0, was = 0;
+    struct flow_slot *slot = bpf_map_lookup_elem(&flow_slot, &number);
+    struct account *a;
+    int race = 0;
+
+    if (!slot)
+        return FLOW_RACE;
+    owner = slot->owner;
+    a = bpf_map_lookup_elem(&account, &owner);
+    if (!a)
+        return FLOW_RACE;
+    /* Half open counts at the account that the entry stands on, which may be the former opener's. */
+    if (owner != fresh->endpoint[0] && owner != fresh->endpoint[1])
+        fresh->flags &= ~FLOW_HALF_OPEN;
+    bpf_spin_lock(&f->lock);
+    if (f->slot == number) {
+        was = f->flags & FLOW_HALF_OPEN;
+        f->state = FLOW_DEAD;
+        f->generation[0] = fresh->generation[0];
+        f->generation[1] = fresh->generation[1];
+        f->host_generation = fresh->host_generation;
+        f->rule = fresh->rule;
+        f->last_seen = fresh->last_seen;
+        f->packets[0] = fresh->packets[0];
+        f->packets[1] = fresh->packets[1];
+        f->bytes[0] = fresh->bytes[0];
+        f->bytes[1] = fresh->bytes[1];
+        f->endpoint[0] = fresh->endpoint[0];
+        f->endpoint[1] = fresh->endpoint[1];
+        f->flags = fresh->flags;
+        f->state = fresh->state;
+    } else {
+        race = 1;
+    }
+    bpf_spin_unlock(&f->lock);
+    if (race)
+        return FLOW_RACE;
+    if (was && !(fresh->flags & FLOW_HALF_OPEN))
+        __sync_fetch_and_add(&a->half_open, -1);
+    if (!was && fresh->flags & FLOW_HALF_OPEN)
+        __sync_fetch_and_add(&a->half_open, 1);
+    return 0;
+}
+
+/* Remembers the flow that p opens, after judge_sides allowed it. `more` are flags to add. 0 or a reason. */
+GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
+{
+    struct scratch *w = work();
+    struct flow *f, *fresh;
+    struct packet *p;
+    __u8 flags = more;
+
+    KEEP(skb);
+    if (!w)
+        return FLOW_TABLE_FULL;
+    p = &w->packet;
+    fresh = (struct flow *)w->fresh;
+    if ((!p->endpoint || p->stateless & SENDER) && (!p->receiver || p->stateless & RECEIVER))
+        return 0;
+    __builtin_memset(fresh, 0, sizeof(*fresh));
+    if (p->source_hi) {
+        flags |= FLOW_OPENER_HI;
+        if (p->stateless & SENDER)
+            flags |= FLOW_STATELESS_HI;
+        if (p->stateless & RECEIVER)
+            flags |= FLOW_STATELESS_LO;
+        fresh->endpoint[1] = p->endpoint;
+        fresh->endpoint[0] = p->receiver;
+        fresh->generation[1] = p->generation[0];
+        fresh->generation[0] = p->generation[1];
+        fresh->packets[1] = 1;
+        fresh->bytes[1] = p->length;
+    } else {
+        if (p->stateless & SENDER)
+            flags |= FLOW_STATELESS_LO;
+        if (p->stateless & RECEIVER)
+            flags |= FLOW_STATELESS_HI;
+        fresh->endpoint[0] = p->endpoint;
+        fresh->endpoint[1] = p->receiver;
+        fresh->generation[0] = p->generation[0];
+        fresh->generation[1] = p->generation[1];
+        fresh->packets[0] = 1;
+        fresh->bytes[0] = p->length;
+    }
+    if (!p->endpoint)
+        flags |= FLOW_HALF_OPEN;
+    if (p->pair_mac)
+        flags |= FLOW_PAIR_MAC;
+    fresh->state = state_of_first(p);
+    fresh->flags = flags;
+    fresh->tag = flow_tag(&p->key);
+    fresh->host_generation = p->host_generation;
+    fresh->rule = p->rule;
+    fresh->last_seen = p->now;
+    f = bpf_map_lookup_elem(&flow, &p->key);
+    if (f)
+        return flow_take_over(f, fresh);
+    return flow_insert(skb);
+}
+
+ALWAYS_INLINE void swap_sides(struct packet *p)
+{
+    struct address address = p->source;
+    __u32 number = p->endpoint;
+    __u16 port = p->source_port;
+
+    p->source = p->destination;
+    p->destination = address;
+    p->endpoint = p->receiver;
+    p->receiver = number;
+    p->source_port = p->destination_port;
+    p->destination_port = port;
+    p->source_hi ^= 1;
+}
+
+/*
+ * A live flow whose generations moved: judged again in the direction of its opener (D3). p is any packet of it, with
+ * endpoint and receiver as in the entry. 0: still allowed, and the entry says so.
+ */
+ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *f)
+{
+    __u8 turned = p->source_hi != (f->flags & FLOW_OPENER_HI);
+    __u16 port = p->destination_port, source_port = p->source_port;
+    __u8 kind = p->kind;
+    struct control *c;
+    __u32 zero = 0;
+    int reason;
+
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!c)
+        return POLICY_MISSING;
+    if (turned)
+        swap_sides(p);
+    p->kind = KIND_FLOW;
+    if (p->key.asker)
+        p->destination_port = p->key.port[1];
+    if (f->flags & FLOW_HOST) {
+        reason = c->flags & CONTROL_HOST_TO_GUEST ? 0 : HOST_TO_GUEST_OFF;
+        judge_sides(skb, 0);          /* reads the generations */
+    } else {
+        reason = judge_sides(skb, SENDER | RECEIVER);
+    }
+    if (!reason) {
+        __u8 flags = 0;
+
+        if (p->stateless & SENDER)
+            flags |= p->source_hi ? FLOW_STATELESS_HI : FLOW_STATELESS_LO;
+        if (p->stateless & RECEIVER)
+            flags |= p->source_hi ? FLOW_STATELESS_LO : FLOW_STATELESS_HI;
+        bpf_spin_lock(&f->lock);
+        f->flags = (f->flags & ~(FLOW_STATELESS_LO | FLOW_STATELESS_HI)) | flags;
+        bpf_spin_unlock(&f->lock);
+        f->rule = p->rule;
+        if (p->source_hi) {
+            f->generation[1] = p->generation[0];
+            f->generation[0] = p->generation[1];
+        } else {
+            f->generation[0] = p->generation[0];
+            f->generation[1] = p->generation[1];
+        }
+        f->host_generation = p->host_generation;
+    } else {
+        f->state = FLOW_DEAD;
+        flow_not_half_open(f);
+    }
+    if (turned)
+        swap_sides(p);
+    p->destination_port = port;
+    p->source_port = source_port;
+    p->kind = kind;
+    return reason;
+}
