@@ -1,0 +1,27 @@
+/** Whose an exact address is. Nearly always one endpoint's, so one is kept without a list around it. */
+import type { Address, Endpoint } from "../model/types.js";
+import type { Owner } from "./labels-index.js";
+
+export class Owners {
+  /** Addresses that have a node in the prefix table. */
+  readonly watched = new Set<Address>();
+  private readonly byAddress = new Map<Address, Owner | Owner[]>();
+
+  at(address: Address): readonly Owner[] {
+    const held = this.byAddress.get(address);
+    if (held === undefined) return [];
+    return Array.isArray(held) ? held : [held];
+  }
+
+  replace(address: Address, old: Owner | undefined, next: Owner | undefined): void {
+    const owners = this.at(address).filter((owner) => owner !== old);
+    if (next !== undefined) owners.push(next);
+    const [only, second] = owners;
+    if (only === undefined) this.byAddress.delete(address);
+    else this.byAddress.set(address, second === undefined ? only : owners);
+  }
+}
+
+export function isEndpoint(owner: Owner): owner is Endpoint {
+  return "node" in owner;
+}
