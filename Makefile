@@ -52,15 +52,9 @@ $(NPM): package-lock.json | deps-build
 
 $(NATIVE_OBJECTS) native/build/libbpf.node native/dist/index.js: | deps-build $(NPM)
 
-build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h) | deps-build
+build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h bpf/*.c) | deps-build
 	@mkdir -p build
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
-
-# Programs that cast to kernel types need the types of the running kernel.
-build/%-modern.bpf.o: build/vmlinux.h
-build/vmlinux.h: | deps-build
-	@mkdir -p build
-	bpftool btf dump file /sys/kernel/btf/vmlinux format c > $@
 
 dist/.built: $(SOURCES) tsconfig.json package.json native/dist/index.js | $(NPM)
 	node_modules/.bin/tsc -p .
