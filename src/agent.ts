@@ -69,7 +69,7 @@ export class Agent {
     this.#options = options;
     this.#gate = new Gate(options.clusterGuid);
     this.#started = parts.clock.date().toISOString();
-    this.#guard = parts.guard ? "failed" : "off";
+    this.#guard = parts.guard.wanted ? "failed" : "off";
     this.#loop = new Loop(
       parts.clock,
       options.backoff ?? BACKOFF,
@@ -92,7 +92,7 @@ export class Agent {
   async start(): Promise<void> {
     const { links, datastore, guard } = this.#parts;
     // Before links: a tap that appears while we look must already be behind the guard. The first pass reports a failure.
-    await guard?.ensure().catch(() => undefined);
+    await guard.ensure().catch(() => undefined);
     await links.start(() => this.#loop.mark());
     this.#armResync();
     this.#loop.mark();
@@ -177,7 +177,7 @@ export class Agent {
     }
     if (uncompiled) this.#failures = [...this.#failures, { where: "compiler", error: uncompiled }];
     if (result?.enforced) this.#enforced = result.enforced;
-    if (result?.guard) this.#guard = result.guard;
+    if (result?.guard && this.#parts.guard.wanted) this.#guard = result.guard;
     this.#report(result?.writes ?? {}, delta === undefined, began, since);
     this.#options.onStatus?.(() => this.status());
     return this.#failures.length === 0;

@@ -14,6 +14,11 @@ export function escape(value: string): string {
   );
 }
 
+/** As escape(), but backslashes stay: for sentences whose quoted parts are escaped already. */
+export function printable(value: string): string {
+  return escape(value).replaceAll("\\\\", "\\");
+}
+
 /** In double quotes, escaped, at most `limit` characters of the original. */
 export function quote(value: string, limit = 200): string {
   const cut = value.length > limit ? `${value.slice(0, limit)}…` : value;

@@ -47,8 +47,13 @@ export interface LinksPart {
 }
 
 export interface GuardPart {
-  /** Puts the standing rule in place or finds it there; true when it had to write. */
-  ensure(): Promise<boolean>;
+  /** off: the configuration wants no guard; only what lets judged packets through the host's own firewall is ensured. */
+  readonly wanted: boolean;
+  /** Puts the standing rule in place or finds it there; how much it had to write. */
+  ensure(): Promise<number>;
+  /** Lets these taps, by ifindex, pass: their programs and maps are in place. All others are behind the guard from now on. */
+  claim(taps: ReadonlyMap<number, string>): Promise<number>;
+  problems(): readonly Problem[];
 }
 
 /** Monotonic milliseconds and timers. */
@@ -82,8 +87,7 @@ export interface AgentParts {
   readonly compiler: CompilerPart;
   readonly backend: BackendPart;
   readonly links: LinksPart;
-  /** Absent: switched off by the configuration. */
-  readonly guard?: GuardPart;
+  readonly guard: GuardPart;
   readonly clock: Clock;
   readonly log: AgentLog;
 }

@@ -1,9 +1,11 @@
 /**
  * One pass over the kernel, in the order that lets nothing slip through (D5): the guard stands before anything else; routes and neighbours
- * that are no longer wanted go before the maps forget their endpoints; then maps and programs; then sysctls and neighbours, routes last.
+ * that are no longer wanted go before the maps forget their endpoints; then maps and programs; then the guard lets the taps pass that are
+ * enforced; then sysctls and neighbours, routes last.
  */
 import type { DesiredDelta, DesiredState } from "../compile/desired.js";
 import type { EndpointId } from "../model/types.js";
+import type { Tap } from "../dataplane/backend.js";
 import type { AgentParts, ReportPart } from "./parts.js";
 
 export interface RoundWish {
@@ -37,27 +39,40 @@ export async function runRound(parts: Omit<AgentParts, "clock" | "log" | "datast
   };
 
   let guardState: "on" | "failed" | undefined;
-  if (guard && (wish.delta === undefined || wish.guardDown)) {
+  const guarding = async (step: () => Promise<number>): Promise<void> => {
     try {
-      if (await guard.ensure()) writes["guard"] = 1;
-      guardState = "on";
+      add("guard", { writes: await step(), failures: [] });
+      guardState ??= "on";
     } catch (error) {
       // Without the guard a new tap is open for the milliseconds until its program is attached; without the agent it would stay open.
       failures.push({ where: "guard", error: asError(error) });
       guardState = "failed";
     }
-  }
-  const state = guardState === undefined ? {} : { guard: guardState };
+  };
+  if (wish.delta === undefined || wish.guardDown) await guarding(() => guard.ensure());
+  const state = (): { readonly guard?: "on" | "failed" } => (guardState === undefined ? {} : { guard: guardState });
 
   if (wish.desired === undefined) {
     if (backend.block) add("attach", await backend.block(links.interfaces()));
-    return { writes, failures, ...state };
+    return { writes, failures, ...state() };
   }
   if (wish.delta === undefined) await links.refresh();
   add("links", await links.withdraw(wish.desired));
-  const report = await backend.apply(wish.desired, links.interfaces(), wish.delta);
+  // One view for the whole pass: a tap that is replaced under us must not pass on the strength of its predecessor.
+  const interfaces = links.interfaces();
+  const report = await backend.apply(wish.desired, interfaces, wish.delta);
   for (const [map, count] of Object.entries(report.writes)) if (count > 0) writes[map] = (writes[map] ?? 0) + count;
   failures.push(...report.failures);
+  if (guard.wanted) await guarding(() => guard.claim(enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced)));
   add("links", await links.program(wish.desired, report.enforced));
-  return { writes, failures, enforced: report.enforced, ...state };
+  return { writes, failures, enforced: report.enforced, ...state() };
+}
+
+function enforcedTaps(desired: DesiredState, taps: ReadonlyMap<string, Tap>, enforced: ReadonlySet<EndpointId>): ReadonlyMap<number, string> {
+  const claimed = new Map<number, string>();
+  for (const id of enforced) {
+    const tap = taps.get(desired.endpoints.get(id)?.interfaceName ?? "");
+    if (tap) claimed.set(tap.ifindex, tap.name);
+  }
+  return claimed;
 }

@@ -1,4 +1,4 @@
-/** Help text and docs/configuration.md, both from the table of settings. Pure. */
+/** docs/configuration.md, from the table of settings. Pure. (--help: src/cli/help.ts.) */
 import { environmentKey, fallbackText, fileKey, row, SETTING_KEYS } from "./schema.js";
 
 const cell = (text: string): string => text.replaceAll("|", "\\|");
@@ -28,12 +28,4 @@ export function configurationMarkdown(): string {
     ...rows,
     "",
   ].join("\n");
-}
-
-/** The settings as `--help` lists them, `width` columns for the names. */
-export function settingsHelp(width = 28): string[] {
-  return SETTING_KEYS.map((key) => {
-    const { kind, doc } = row(key);
-    return `  ${`--${fileKey(key)}`.padEnd(width)} ${doc} (${kind.name}; default ${fallbackText(key) || "none"})`;
-  });
 }

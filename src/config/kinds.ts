@@ -1,4 +1,5 @@
 /** The types that a setting may have: how text and YAML become a value, and how a value is printed. Pure. */
+import { resolve } from "node:path";
 import { quote } from "../text.js";
 
 export interface Kind<T> {
@@ -33,9 +34,14 @@ export function text(name: string, accept: (value: string) => string | undefined
   return { name, parse, fromYaml: (value) => parse(scalar(name, value)), format: (value) => value };
 }
 
-export const path: Kind<string> = text("absolute path", (value) =>
-  value.startsWith("/") && !value.split("/").includes("..") ? undefined : "an absolute path without '..'",
-);
+const absolute = text("path", (value) => (value.startsWith("/") && !value.split("/").includes("..") ? undefined : "an absolute path without '..'"));
+
+/** Absolute; a relative one on the command line or in the environment is taken from the working directory. */
+export const path: Kind<string> = {
+  ...absolute,
+  parse: (value) => absolute.parse(value === "" ? value : resolve(value)),
+  fromYaml: (value) => absolute.fromYaml(value),
+};
 
 export function integer(min: number, max: number): Kind<number> {
   const name = `integer ${min}..${max}`;
@@ -99,6 +105,15 @@ export function list(item: Kind<string>, minimum = 0): Kind<readonly string[]> {
     format: (values) => values.join(","),
   };
 }
+
+/** A word that may go into a firewall rule: what checkTapRule (src/links/ours.ts) admits. `star`: may end in "*". */
+export const interfaceWord = (most: number, star: boolean): Kind<string> =>
+  text(star ? "interface name or prefix*" : "interface prefix", (value) => {
+    const word = star && value.endsWith("*") ? value.slice(0, -1) : value;
+    return word.length <= most && /^[A-Za-z0-9_.-]+$/.test(word)
+      ? undefined
+      : `at most ${most} letters, digits, "_", "." or "-"${star ? ', and perhaps "*" at the end' : ""}`;
+  });
 
 /** Linux interface names: 1 to 15 bytes, no slash, space or colon (dev_valid_name, net/core/dev.c). */
 export const interfaceName: Kind<string> = text("interface name", (value) =>

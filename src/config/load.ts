@@ -58,7 +58,7 @@ export function loadConfig(inputs: ConfigInputs): LoadedConfig {
   const entries: readonly FileEntry[] = inputs.file ? readConfigText(inputs.file.path, inputs.file.text) : [];
   for (const entry of entries) {
     const key = byFileKey.get(entry.name);
-    if (key === undefined) throw unknown(entry.where, entry.name, names, "torbie help config lists them");
+    if (key === undefined) throw unknown(entry.where, entry.name, names, "torbie config show lists all");
     take(key, { from: "file", where: entry.where }, () => row(key).kind.fromYaml(entry.value));
   }
   const variables = new Map(SETTING_KEYS.map((key) => [environmentKey(key), key]));
@@ -88,7 +88,7 @@ function checkTogether(config: Config, sources: Readonly<Record<SettingKey, Sour
   if (config.uplinks.includes("auto") && config.uplinks.length > 1)
     throw new ConfigError("BAD_SETTING", `${at("uplinks")}: uplinks: "auto" stands alone; name the interfaces or say auto`);
   for (const name of config.uplinks)
-    if (name !== "auto" && config.interfacePrefix.some((prefix) => name.startsWith(prefix)) && !config.interfaceExclude.includes(name))
+    if (name !== "auto" && config.interfacePrefix.some((prefix) => name.startsWith(prefix)) && !config.interfaceExclude.some((excluded) => (excluded.endsWith("*") ? name.startsWith(excluded.slice(0, -1)) : name === excluded)))
       throw new ConfigError(
         "BAD_SETTING",
         `${at("uplinks")}: uplinks: ${quote(name)} is a guest's interface by interface-prefix; list it in interface-exclude or take it out`,

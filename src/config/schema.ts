@@ -3,7 +3,7 @@
  * Timeouts: names of `enum flow_state` in bpf/abi.h say which state each is for.
  */
 import { hostname } from "node:os";
-import { choice, flag, integer, interfaceName, list, path, seconds, text, type Kind } from "./kinds.js";
+import { choice, flag, integer, interfaceName, interfaceWord, list, path, seconds, text, type Kind } from "./kinds.js";
 
 export interface Setting<T> {
   readonly kind: Kind<T>;
@@ -42,16 +42,16 @@ export const SETTINGS = {
     example: "bpf",
   }),
   interfacePrefix: setting({
-    kind: list(interfaceName, 1),
+    kind: list(interfaceWord(14, false), 1),
     fallback: Object.freeze(["tap"]),
     doc: "Interfaces with such a name are guests' and pass nothing until an endpoint claims them. Bridged and enslaved ones are left alone.",
     example: "tap,vnet",
   }),
   interfaceExclude: setting({
-    kind: list(interfaceName),
+    kind: list(interfaceWord(15, true)),
     fallback: Object.freeze([]) as readonly string[],
-    doc: "Exact names of interfaces that are not guests' although their name says so.",
-    example: "tap-vpn",
+    doc: "Interfaces that are not guests' although their name says so; a * at the end stands for any rest.",
+    example: "tap-vpn,tapovs*",
   }),
   uplinks: setting({
     kind: list(interfaceName, 1),
@@ -73,7 +73,8 @@ export const SETTINGS = {
     doc: "A standing rule of the host that drops what passes a guest's interface without our program's mark, also while the agent is down.",
     example: "true",
   }),
-  routeProtocol: setting({ kind: integer(5, 255), fallback: 84, doc: "Protocol number of Torbie's routes; it removes no route with another.", example: "84" }),
+  // The same as ROUTE_PROTOCOL in src/links/links.ts, whose reasons it has; a test compares them.
+  routeProtocol: setting({ kind: integer(5, 255), fallback: 116, doc: "Protocol number of Torbie's routes; it removes no route with another.", example: "116" }),
   routeMetric: setting({ kind: integer(1, 2 ** 31 - 1), fallback: 1024, doc: "Metric of the guests' routes.", example: "1024" }),
   markShift: setting({
     kind: integer(0, 16),

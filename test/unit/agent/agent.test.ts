@@ -3,8 +3,8 @@ import { Agent, type AgentOptions } from "../../../src/agent.js";
 import type { AgentStatus, ApplyEvent } from "../../../src/agent/status.js";
 import { barrier, tap, World } from "./fakes.js";
 
-const FULL = ["guard", "refresh", "withdraw", "apply full", "program"];
-const DELTA = ["withdraw", "apply delta", "program"];
+const FULL = ["guard", "refresh", "withdraw", "apply full", "claim", "program"];
+const DELTA = ["withdraw", "apply delta", "claim", "program"];
 const running: Agent[] = [];
 
 async function started(world: World, options: Partial<AgentOptions> = {}): Promise<Agent> {
@@ -55,6 +55,19 @@ describe("order of effects", () => {
     world.emit({ type: "in-sync" });
     await agent.idle();
     expect(world.take()).toEqual(["compile all", ...FULL]);
+  });
+
+  test("the guard lets exactly the enforced endpoints' taps pass", async () => {
+    const world = new World();
+    for (const [name, ifindex] of [["tap1", 7], ["tap2", 8], ["tap3", 9]] as const) world.taps.set(name, tap(name, ifindex));
+    world.endpoints.set("a", "tap1").set("b", "tap3").set("c", "tapgone");
+    const agent = await inSync(world);
+    expect([...world.claimed]).toEqual([[7, "tap1"], [9, "tap3"]]);
+    expect(agent.status().endpoints).toMatchObject([
+      { id: "a", interface: "tap1", enforced: true },
+      { id: "b", interface: "tap3", enforced: true },
+      { id: "c", interface: "tapgone", why: "its interface is not there" },
+    ]);
   });
 
   test("a tap that appears before in-sync is blocked at once", async () => {

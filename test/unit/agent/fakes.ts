@@ -72,6 +72,9 @@ export class World {
   linksChanged: () => void = () => undefined;
   /** What the next "changes" event means to the model. */
   nextDelta: ModelDelta = NO_CHANGE;
+  claimed: ReadonlyMap<number, string> = new Map();
+  /** What the compiler says is wanted, and the backend that it is enforced: endpoint -> interface. */
+  endpoints = new Map<string, string>();
   concurrent = 0;
   mostConcurrent = 0;
 
@@ -114,7 +117,8 @@ export class World {
           this.effects.push(delta ? `compile ${[...delta.policies].join(",")}` : "compile all");
           const error = this.compileErrors.shift();
           if (error) throw error;
-          const desired = { endpoints: new Map() } as unknown as DesiredState;
+          const endpoints = [...this.endpoints].map(([id, interfaceName]) => [id, { id, interfaceName, workload: { workload: "w", endpoint: "e", notEnforced: [] }, adminUp: true }] as const);
+          const desired = { endpoints: new Map(endpoints) } as unknown as DesiredState;
           return delta ? { desired, delta: NO_DESIRED_CHANGE } : { desired };
         },
         problems: () => [],
@@ -132,7 +136,7 @@ export class World {
           const error = this.applyErrors.shift();
           if (error) throw error;
           const totalWrites = Object.values(this.writes).reduce((sum, count) => sum + count, 0);
-          return { writes: this.writes, totalWrites, milliseconds: 1, failures: this.failures, enforced: new Set<EndpointId>() };
+          return { writes: this.writes, totalWrites, milliseconds: 1, failures: this.failures, enforced: new Set(this.endpoints.keys()) as Set<EndpointId> };
         },
         close: () => {
           this.effects.push("backend close");
@@ -153,10 +157,17 @@ export class World {
         stop: () => record("links stop").then(() => undefined),
       },
       guard: {
+        wanted: true,
         ensure: () => {
           this.effects.push("guard");
-          return this.guardError ? Promise.reject(this.guardError) : Promise.resolve(false);
+          return this.guardError ? Promise.reject(this.guardError) : Promise.resolve(0);
         },
+        claim: (taps) => {
+          this.effects.push("claim");
+          this.claimed = taps;
+          return Promise.resolve(0);
+        },
+        problems: () => [],
       },
     };
   }

@@ -1,10 +1,11 @@
 import fc from "fast-check";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { configurationMarkdown, settingsHelp } from "../../../src/config/docs.js";
+import { configurationMarkdown } from "../../../src/config/docs.js";
 import { loadConfig, type ConfigInputs } from "../../../src/config/load.js";
 import { environmentKey, fileKey, row, SETTING_KEYS } from "../../../src/config/schema.js";
 import { distance, suggest } from "../../../src/config/suggest.js";
+import { ROUTE_PROTOCOL } from "../../../src/links/links.js";
 import { ConfigError } from "../../../src/errors.js";
 
 const load = (inputs: { flags?: Record<string, string>; env?: Record<string, string>; text?: string }) =>
@@ -36,9 +37,8 @@ describe("the table", () => {
     expect(doc).toMatch(/^[A-Z"a-z].{10,}[.]$/);
   });
 
-  test("every setting is in the help and in docs/configuration.md, which is up to date", () => {
-    const help = settingsHelp().join("\n");
-    for (const key of SETTING_KEYS) expect(help).toContain(`--${fileKey(key)} `);
+  test("docs/configuration.md names every setting and is up to date", () => {
+    for (const key of SETTING_KEYS) expect(configurationMarkdown()).toContain(`| \`${fileKey(key)}\` | \`${environmentKey(key)}\` |`);
     expect(readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8")).toBe(configurationMarkdown());
   });
 });
@@ -47,7 +47,7 @@ describe("precedence", () => {
   test("flags win over the environment, which wins over the file, which wins over the default; each value knows where from", () => {
     const text = "flows: 2048\nlog-level: warn\nroute-metric: 7\n";
     const { config, sources } = load({ text, env: { TORBIE_FLOWS: "4096", TORBIE_LOG_LEVEL: "debug" }, flags: { flows: "8192" } });
-    expect(config).toMatchObject({ flows: 8192, logLevel: "debug", routeMetric: 7, routeProtocol: 84 });
+    expect(config).toMatchObject({ flows: 8192, logLevel: "debug", routeMetric: 7, routeProtocol: ROUTE_PROTOCOL });
     expect(sources.flows).toEqual({ from: "flag", where: "--flows" });
     expect(sources.logLevel).toEqual({ from: "environment", where: "TORBIE_LOG_LEVEL" });
     expect(sources.routeMetric).toEqual({ from: "file", where: "/etc/torbie/torbie.yaml:3:1" });
@@ -63,6 +63,10 @@ describe("precedence", () => {
   test("a list and a duration may be written as YAML says them", () => {
     const { config } = load({ text: "interface-prefix: [tap, vnet]\nresync: 5m\ntimeout-new: 90\nguard: off\nhost-to-guest: false\n" });
     expect(config).toMatchObject({ interfacePrefix: ["tap", "vnet"], resync: 300, timeoutNew: 90, guard: false, hostToGuest: false });
+  });
+
+  test("a path on the command line may be relative, in the file it may not", () => {
+    expect(load({ flags: { "policy-dir": "examples" } }).config.policyDir).toBe(`${process.cwd()}/examples`);
   });
 
   test("an empty file is no settings", () => {
@@ -91,8 +95,12 @@ describe("bad input", () => {
     [{ text: `hostname: ${"x".repeat(2 << 20)}\n` }, /larger than/],
     [{ flags: { hostname: "a\nb" } }, /hostname: expected text without control characters, got "a\\nb"/],
     [{ flags: { "interface-prefix": "" } }, /at least 1/],
-    [{ flags: { "interface-prefix": "tap/../x" } }, /expected an interface name/],
-    [{ flags: { "pin-dir": "relative" } }, /expected an absolute path/],
+    [{ flags: { "interface-prefix": "tap/../x" } }, /expected at most 14 letters/],
+    [{ flags: { "interface-prefix": "tap*" } }, /expected at most 14 letters/],
+    [{ flags: { uplinks: "a very long interface name" } }, /expected an interface name/],
+    [{ text: "pin-dir: relative\n" }, /expected an absolute path/],
+    [{ text: "pin-dir: /a/../b\n" }, /expected an absolute path/],
+    [{ flags: { "pin-dir": "" } }, /expected path/],
     [{ flags: { uplinks: "auto,eth0" } }, /"auto" stands alone/],
     [{ flags: { uplinks: "tap7" } }, /"tap7" is a guest's interface/],
     [{ flags: { flows: "1024", "flows-per-port": "2048" } }, /flows-per-port: 2048 is more than flows \(1024\)/],

@@ -1,0 +1,52 @@
+/** Everything outside that a command may touch; src/main.ts makes the real one, tests make others. */
+import type { LoadedConfig } from "../config/load.js";
+import type { Config } from "../config/schema.js";
+import type { AgentStatus } from "../agent/status.js";
+import type { PinnedState } from "./pinned.js";
+
+export interface GuardState {
+  /** Whether the standing rule is there and as it should be. */
+  readonly state: "on" | "off" | "altered";
+  /** For people: what is there, by which program. */
+  readonly detail: readonly string[];
+}
+
+/** What `cleanup` found or took away. */
+export interface Removed {
+  readonly what: string;
+  readonly count: number;
+}
+
+export interface Context {
+  readonly version: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Effective user. */
+  readonly uid: number;
+  readonly colours: boolean;
+  readonly out: (text: string) => void;
+  readonly err: (text: string) => void;
+  /** Undefined: there is no such file. @throws Error (errno) */
+  readonly readText: (path: string) => string | undefined;
+
+  /** @throws CommandError absent when nothing is pinned there */
+  readonly openState: (pinDir: string) => PinnedState;
+  readonly readStatus: (runDir: string) => AgentStatus | undefined;
+  readonly agentRuns: (runDir: string) => boolean;
+  readonly lockHolder: (runDir: string) => number | undefined;
+  /** ifindex -> name of the interfaces that are there now. */
+  readonly interfaceNames: () => ReadonlyMap<number, string>;
+
+  /** Runs until a signal; resolves with the exit status. */
+  readonly runAgent: (loaded: LoadedConfig) => Promise<number>;
+  readonly runDemo: (words: readonly string[]) => Promise<number>;
+  /** Our taps that are up, by name. */
+  readonly openTaps: (config: Config) => Promise<readonly string[]>;
+  /** Removes all that Torbie owns, or only says what it would. */
+  readonly cleanup: (config: Config, dryRun: boolean) => Promise<readonly Removed[]>;
+  readonly guard: (config: Config) => {
+    readonly show: () => Promise<GuardState>;
+    /** True when it had to write. */
+    readonly install: () => Promise<boolean>;
+    readonly remove: () => Promise<boolean>;
+  };
+}

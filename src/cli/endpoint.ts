@@ -1,0 +1,147 @@
+/** `endpoint list` and `endpoint show`: what the kernel enforces per port, read from the pinned maps. */
+import type { Config } from "../config/schema.js";
+import { escape } from "../text.js";
+import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
+import type { Context } from "./context.js";
+import { columns, json, style } from "./output.js";
+import type { PinnedDrop, PinnedState } from "./pinned.js";
+import { findPort, portsOf, type Port } from "./ports.js";
+
+export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;
+
+/** Opens the pinned state for the time of `read`. */
+export function withState<T>({ context, config }: Pick<Invocation, "context" | "config">, read: (state: PinnedState, settings: Config) => T): T {
+  const settings = config().config;
+  const state = context.openState(settings.pinDir);
+  try {
+    return read(state, settings);
+  } finally {
+    state.close();
+  }
+}
+
+/** What passes, in one word, and why not more. */
+function stateOf(port: Port, agentWhy: ReadonlyMap<string, string>): { readonly state: string; readonly why?: string } {
+  const why = (fallback: string): string => agentWhy.get(port.id) ?? fallback;
+  if (port.blocked) return { state: "blocked", why: why("its description could not be understood") };
+  if (port.adminDown) return { state: "down", why: "its admin state is down" };
+  if (port.interface === "") return { state: "absent", why: "its interface is not there" };
+  if (port.noPortSecurity) return { state: "open", why: "port security is off: no source checks, no groups" };
+  if (port.policySet === 0) return { state: "closed", why: "no policy applies: nothing is allowed" };
+  return { state: "enforced" };
+}
+
+function whys(context: Context, config: Config): ReadonlyMap<string, string> {
+  const status = context.readStatus(config.runDir);
+  return new Map(status?.endpoints.flatMap(({ id, why }) => (why === undefined ? [] : [[id, why] as const])));
+}
+
+const dropTotal = (drops: readonly PinnedDrop[]): bigint => drops.reduce((sum, { count, harmless }) => (harmless ? sum : sum + count), 0n);
+
+function summary(port: Port, state: PinnedState, agentWhy: ReadonlyMap<string, string>) {
+  return {
+    interface: port.interface || null,
+    ifindex: port.ifindex,
+    workload: port.workload,
+    port: port.port,
+    id: port.id,
+    ...stateOf(port, agentWhy),
+    mac: port.mac,
+    addresses: state.sources(port.number).map(({ prefix }) => prefix),
+    flows: state.flows(port.number).count,
+    drops: dropTotal(state.drops(port.number)),
+  };
+}
+
+export const endpointList: Command = {
+  name: "endpoint list",
+  summary: "Print the ports of this host as the kernel has them.",
+  arguments: [],
+  flags: [],
+  settings: STATE_SETTINGS,
+  examples: ["torbie endpoint list", "torbie endpoint list --json"],
+  run: (invocation) => {
+    const { context } = invocation;
+    const rows = withState(invocation, (state, config) => {
+      const agentWhy = whys(context, config);
+      return portsOf(state.endpoints(), context.interfaceNames()).map((port) => summary(port, state, agentWhy));
+    });
+    rows.sort((a, b) => ((a.interface ?? "~") < (b.interface ?? "~") ? -1 : 1));
+    if (invocation.json) {
+      context.out(json({ endpoints: rows }));
+    } else {
+      const { good, bad } = style(context.colours);
+      context.out(
+        columns(
+          ["INTERFACE", "WORKLOAD", "PORT", "ADDRESSES", "FLOWS", "DROPS", "STATE"],
+          rows.map((row) => [row.interface ?? "-", row.workload || row.id, row.port, row.addresses.join(" ") || "-", String(row.flows), String(row.drops), row.state]),
+          (cell, column) => (column === 6 ? (cell === "enforced" ? good(cell) : bad(cell)) : cell),
+        ),
+      );
+    }
+    return Promise.resolve(EXIT.ok);
+  },
+};
+
+function details(port: Port, state: PinnedState, config: Config, context: Context) {
+  return {
+    ...summary(port, state, whys(context, config)),
+    number: port.number,
+    hostMac: port.hostMac,
+    mtu: port.mtu,
+    portSecurity: !port.noPortSecurity,
+    adminUp: !port.adminDown,
+    sources: state.sources(port.number).map(({ prefix, mac }) => ({ prefix, mac: mac ?? port.mac })),
+    policySet: port.policySet === 0 ? null : { number: port.policySet, policies: state.setName(port.policySet) },
+    flowTable: state.flows(port.number),
+    dropsByReason: state.drops(port.number).map(({ reason, sentence, count, harmless }) => ({ reason, count, harmless, sentence })),
+    notEnforced: context.readStatus(config.runDir)?.endpoints.find(({ id }) => id === port.id)?.notEnforced ?? [],
+  };
+}
+
+function render(of: ReturnType<typeof details>, colours: boolean): string {
+  const { bold, good, bad, dim } = style(colours);
+  const state = of.state === "enforced" ? good(of.state) : bad(of.state);
+  const lines: [string, string][] = [
+    ["state", of.why === undefined ? state : `${state}: ${escape(of.why)}`],
+    ["workload", escape(of.workload)],
+    ["port", escape(of.port)],
+    ["id", escape(of.id)],
+    ["interface", of.interface === null ? "not there" : `${escape(of.interface)} (ifindex ${of.ifindex}, MTU ${of.mtu || "unknown"}, host MAC ${of.hostMac})`],
+    ["MAC", of.mac],
+    ...of.sources.map(({ prefix, mac }, i): [string, string] => [i === 0 ? "may send from" : "", `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`]),
+    ["port security", of.portSecurity ? "on" : bad("off")],
+    ["policies", of.policySet === null ? bad("none: nothing is allowed") : `${escape(of.policySet.policies) || "(unnamed)"} ${dim(`(set ${of.policySet.number})`)}`],
+    ["flows", `${of.flowTable.count} (${of.flowTable.halfOpen} half open), ${of.flowTable.opened} ever, ${of.flowTable.refused} refused for lack of room`],
+    ...of.notEnforced.map((what): [string, string] => ["not enforced", bad(escape(what))]),
+  ];
+  const drops = of.dropsByReason.map(({ reason, count, sentence, harmless }) => [String(count), reason, harmless ? `${sentence} (no fault)` : sentence]);
+  return [
+    bold(escape(of.interface ?? of.workload)),
+    ...lines.map(([name, value]) => `  ${name.padEnd(15)}${value}`),
+    "",
+    ...(drops.length > 0 ? [columns(["DROPPED", "REASON", "WHAT IT MEANS"], drops)] : ["Nothing was dropped.\n"]),
+  ].join("\n");
+}
+
+export const endpointShow: Command = {
+  name: "endpoint show",
+  summary: "Print one port: addresses, MAC, flags, policies, and what was dropped and why.",
+  detail: ["PORT is an interface, a port id, a workload, an endpoint's id, or a beginning of one that fits no other."],
+  arguments: ["PORT"],
+  flags: [],
+  settings: STATE_SETTINGS,
+  examples: ["torbie endpoint show tap1a2b3c4d-5e", "torbie endpoint show web1 --json"],
+  run: (invocation) => {
+    const { context, positionals } = invocation;
+    const found = withState(invocation, (state, config) => {
+      const port = findPort(portsOf(state.endpoints(), context.interfaceNames()), positionals[0] ?? "");
+      return details(port, state, config, context);
+    });
+    context.out(invocation.json ? json(found) : render(found, context.colours));
+    return Promise.resolve(EXIT.ok);
+  },
+};
+
+export const nothingPinned = (pinDir: string): CommandError =>
+  new CommandError(EXIT.absent, "NO_PINNED_STATE", `nothing is pinned at ${pinDir}: no agent has run on this host since it booted, or it was cleaned up (torbie agent; --pin-dir names another place)`);

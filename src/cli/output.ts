@@ -1,0 +1,34 @@
+/** Tables, colours and JSON. Pure. */
+import { escape } from "../text.js";
+
+export interface Style {
+  readonly bold: (text: string) => string;
+  readonly good: (text: string) => string;
+  readonly bad: (text: string) => string;
+  readonly dim: (text: string) => string;
+}
+
+/** Colours only on a terminal and without NO_COLOR (no-color.org: set and not empty). */
+export function style(colours: boolean): Style {
+  const wrap = (code: string) => (text: string) => (colours && text !== "" ? `\u001b[${code}m${text}\u001b[0m` : text);
+  return { bold: wrap("1"), good: wrap("32"), bad: wrap("31"), dim: wrap("2") };
+}
+
+/** Columns as wide as their widest cell; cells are escaped, so that a hostile name stays in its line. `tint` gets padded cells. */
+export function columns(header: readonly string[], rows: readonly (readonly string[])[], tint: (cell: string, column: number) => string = (cell) => cell): string {
+  const safe = rows.map((cells) => cells.map((cell) => escape(cell)));
+  const widths = header.map((name, column) => Math.max(name.length, ...safe.map((cells) => cells[column]?.length ?? 0)));
+  const render = (cells: readonly string[], paint: (cell: string, column: number) => string): string =>
+    cells
+      .map((cell, column) => (column === cells.length - 1 ? paint(cell, column) : `${paint(cell, column)}${" ".repeat((widths[column] ?? 0) - cell.length)}`))
+      .join("  ")
+      .trimEnd();
+  return [render(header, (cell) => cell), ...safe.map((cells) => render(cells, tint)), ""].join("\n");
+}
+
+/** JSON on lines of its own; 64-bit counters become numbers where they fit exactly, else text; control characters are escaped by JSON. */
+export function json(value: unknown): string {
+  const plain = (_key: string, part: unknown): unknown =>
+    typeof part === "bigint" ? (part <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(part) : part.toString()) : part;
+  return `${JSON.stringify(value, plain, 2)}\n`;
+}

@@ -1,0 +1,27 @@
+/** Every command: one row each. Nouns read, verbs change. */
+import { agent, demo, version } from "./agent.js";
+import { cleanup } from "./cleanup.js";
+import type { Command } from "./command.js";
+import { configDocs, configShow } from "./config.js";
+import { endpointList, endpointShow } from "./endpoint.js";
+import { guardInstall, guardRemove, guardShow } from "./guard.js";
+import { help } from "./help-command.js";
+import { policyShow } from "./policy.js";
+import { status } from "./status.js";
+
+export const COMMANDS: readonly Command[] = [
+  agent,
+  status,
+  endpointList,
+  endpointShow,
+  policyShow,
+  guardShow,
+  guardInstall,
+  guardRemove,
+  cleanup,
+  configShow,
+  configDocs,
+  demo,
+  version,
+  help,
+];

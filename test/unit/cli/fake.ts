@@ -1,0 +1,127 @@
+/** A context without a machine: what is printed is kept, what is pinned is made up. */
+import type { AgentStatus } from "../../../src/agent/status.js";
+import { nothingPinned } from "../../../src/cli/endpoint.js";
+import type { Context } from "../../../src/cli/context.js";
+import { runCli } from "../../../src/cli/main.js";
+import type { PinnedEndpoint, PinnedState } from "../../../src/cli/pinned.js";
+
+export const HOSTILE = "evil\n\u001b[2J$(reboot)\u0000";
+
+export const endpoint = (number: number, id: string, more: Partial<PinnedEndpoint> = {}): PinnedEndpoint => ({
+  number,
+  id,
+  ifindex: 100 + number,
+  mac: "fa:16:3e:00:00:01",
+  hostMac: "02:00:00:00:00:01",
+  mtu: 1500,
+  adminDown: false,
+  noPortSecurity: false,
+  blocked: false,
+  policySet: 5,
+  ...more,
+});
+
+export const ENDPOINTS: readonly PinnedEndpoint[] = [
+  endpoint(1, "openstack/host1-openstack-web1-1a2b3c4d--0001"),
+  endpoint(2, "openstack/host1-openstack-web2-1a2b3c4d--0002", { noPortSecurity: true }),
+  endpoint(3, `openstack/host1-openstack-${HOSTILE}-p3`, { ifindex: 0, policySet: 0, adminDown: true }),
+];
+
+export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedState => ({
+  endpoints: () => endpoints,
+  setName: () => "web, default",
+  sources: (number) => [{ prefix: `10.65.0.${number}/32` }, { prefix: "fd00::/64", mac: "fa:16:3e:00:00:99" }],
+  drops: (number) =>
+    number === 1
+      ? [
+          { reason: "SPOOFED_ADDRESS", sentence: "sent from an address that is not its own", count: 7n, harmless: false },
+          { reason: "ARP_ABSORBED", sentence: "ARP that needs no answer", count: 9007199254740993n, harmless: true },
+        ]
+      : [],
+  flows: () => ({ count: 3, halfOpen: 1, opened: 10, refused: 0 }),
+  rules: () => [
+    { number: 9, key: "np:openstack/web/ingress/1", direction: "ingress", plane: 0, order: 2, action: "allow", stateless: false, families: [4, 6], protocols: [1], ports: [{ first: 0x800, last: 0x8ff }], remote: "any", hits: 2n },
+    { number: 8, key: "np:openstack/web/ingress/0", direction: "ingress", plane: 0, order: 1, action: "allow", stateless: true, families: [4], protocols: [6], ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }], remote: `all() ${HOSTILE}`, hits: 12n },
+    { number: 7, key: "np:openstack/web/egress/0", direction: "egress", plane: 0, order: 1, action: "allow", stateless: false, families: [4, 6], remote: "any", hits: 0n },
+  ],
+  planes: () => [
+    { direction: "ingress", number: 0, end: "deny" },
+    { direction: "egress", number: 0, end: "deny" },
+  ],
+  pool: () => ({ used: 6, limit: 262144 }),
+  close: () => void closed.count++,
+});
+
+export const STATUS: AgentStatus = {
+  format: 1,
+  version: "0.1.0",
+  pid: 4711,
+  started: "2026-01-01T00:00:00.000Z",
+  updated: "2026-01-01T00:01:00.000Z",
+  hostname: "host1",
+  pinDir: "/sys/fs/bpf/torbie",
+  dataplane: { name: "bpf", why: "kernel 6.18 has all that is needed" },
+  guard: "on",
+  datastore: { description: "directory /etc/torbie/policy", state: "in-sync" },
+  applies: 3,
+  totalWrites: 40,
+  problems: [{ where: HOSTILE, code: "BAD_CIDR", what: "impossible", consequence: "this rule allows nothing" }],
+  interfaces: { taps: [{ name: "tap1", ifindex: 101, mac: "02:00:00:00:00:01", mtu: 1500, up: true }], uplinks: [{ name: "eth0", ifindex: 2 }] },
+  endpoints: [{ id: ENDPOINTS[2]?.id ?? "", workload: HOSTILE, endpoint: "p3", interface: "tap3", enforced: false, why: "its interface is not there", notEnforced: ["qosControls"] }],
+};
+
+export interface Ran {
+  readonly exit: number;
+  readonly out: string;
+  readonly err: string;
+  readonly calls: readonly string[];
+}
+
+export async function cli(words: readonly string[], change: Partial<Context> & { pinned?: boolean } = {}): Promise<Ran> {
+  let out = "";
+  let err = "";
+  const calls: string[] = [];
+  const closed = { count: 0 };
+  let opened = 0;
+  const { pinned = true, ...overrides } = change;
+  const context: Context = {
+    version: "0.1.0",
+    environment: {},
+    uid: 0,
+    colours: false,
+    out: (text) => void (out += text),
+    err: (text) => void (err += text),
+    readText: () => undefined,
+    openState: (dir) => {
+      if (!pinned) throw nothingPinned(dir);
+      opened++;
+      return state(closed);
+    },
+    readStatus: () => STATUS,
+    agentRuns: () => true,
+    lockHolder: () => 4711,
+    interfaceNames: () => new Map([[101, "tap1a2b3c4d-01"], [102, "tap1a2b3c4d-02"]]),
+    runAgent: ({ config }) => {
+      calls.push(`agent ${config.policyDir}`);
+      return Promise.resolve(0);
+    },
+    runDemo: (args) => {
+      calls.push(`demo ${args.join(" ")}`);
+      return Promise.resolve(0);
+    },
+    openTaps: () => Promise.resolve([]),
+    cleanup: (_config, dryRun) => {
+      calls.push(dryRun ? "cleanup dry" : "cleanup");
+      return Promise.resolve([{ what: "maps", count: 22 }, { what: "routes", count: 0 }]);
+    },
+    guard: () => ({
+      show: () => Promise.resolve({ state: "on", detail: ["nft"] }),
+      install: () => Promise.resolve(true),
+      remove: () => Promise.resolve(false),
+    }),
+    ...overrides,
+  };
+  const exit = await runCli(words, context);
+  if (closed.count !== opened) throw new Error("the pinned state was not closed");
+  return { exit, out, err, calls };
+}
