@@ -51,13 +51,29 @@ Napi::Value MapType(const Napi::CallbackInfo &info) {
     return Probed(info.Env(), libbpf_probe_bpf_map_type(type, nullptr), "probe map type");
 }
 
+/** What kernels since 6.10 say, which libbpf 1.1 takes for a yes. */
+bool RefusedByType(bpf_prog_type type, bpf_func_id helper) {
+    bpf_insn instructions[2]{};
+    instructions[0].code = BPF_JMP | BPF_CALL;
+    instructions[0].imm = helper;
+    instructions[1].code = BPF_JMP | BPF_EXIT;
+    std::string log(4096, '\0');
+    auto options = Options<bpf_prog_load_opts>();
+    options.log_buf = log.data();
+    options.log_size = static_cast<uint32_t>(log.size());
+    options.log_level = 1;
+    const Descriptor program(bpf_prog_load(type, "probe", "GPL", instructions, 2, &options));
+    return !program.valid() && log.find("program of this type cannot use helper") != std::string::npos;
+}
+
 Napi::Value Helper(const Napi::CallbackInfo &info) {
     const Arguments arguments(info, "probe helper");
     const auto type = static_cast<bpf_prog_type>(arguments.U32(0, "programType", 1));
     const auto helper = static_cast<bpf_func_id>(arguments.U32(1, "helper", 1, INT32_MAX));
     NeedPrivilege(info.Env(), "probe helper");
     LogCapture quiet;
-    return Probed(info.Env(), libbpf_probe_bpf_helper(type, helper, nullptr), "probe helper");
+    const int result = libbpf_probe_bpf_helper(type, helper, nullptr);
+    return Probed(info.Env(), result == 1 && RefusedByType(type, helper) ? 0 : result, "probe helper");
 }
 
 int TryBatch() {

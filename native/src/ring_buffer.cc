@@ -3,7 +3,7 @@
 
 #include <linux/bpf.h>
 
-#include <optional>
+#include <vector>
 
 #include "map.h"
 
@@ -34,19 +34,19 @@ void Deliver(Napi::Env env, Napi::Function callback, RingBuffer::State *state, v
     if (!static_cast<napi_env>(env) || state->released) return;
     RingReader::Records records;
     const int failed = state->reader.Drain(records);
-    std::optional<Napi::Error> first;
+    std::vector<Napi::Error> errors;
     for (const auto &record : records) {
         Napi::HandleScope scope(env);
         try {
             callback.Call({Napi::Buffer<uint8_t>::Copy(env, record.data(), record.size())});
         } catch (const Napi::Error &error) {
-            // The other records are not its fault. The first error becomes an uncaught exception.
-            if (!first) first = error;
+            errors.push_back(error);  // not the other records' fault
         }
         if (state->released) break;  // the callback closed it
     }
-    if (first) throw *first;
-    if (failed) Fail(env, failed, "ring buffer read");
+    if (failed) errors.push_back(ToError(env, Failure{failed, "ring buffer read", "", "", {}}));
+    // Not thrown: before Node-API 10, Node swallows what a thread-safe function throws.
+    for (const Napi::Error &error : errors) napi_fatal_exception(env, error.Value());
 }
 
 }  // namespace

@@ -89,11 +89,12 @@ Run Parse(const Napi::CallbackInfo &info) {
     const bool live = arguments.Has(6) && arguments.Flag(6, "liveFrames");
     if (live) run.flags |= BPF_F_TEST_XDP_LIVE_FRAMES;
     if (arguments.Has(7)) run.batchSize = arguments.U32(7, "batchSize");
-    // The kernel refuses a live run that wants something back.
+    // Live frames are gone when the run ends: some kernels refuse to give back any, others give back nonsense.
+    const uint32_t most = live ? 0 : kMostOut;
     size_t dataOut = live || !run.data ? 0 : run.data->size() + 256;
-    if (arguments.Has(4)) dataOut = arguments.U32(4, "dataOutSize", 0, kMostOut);
+    if (arguments.Has(4)) dataOut = arguments.U32(4, "dataOutSize", 0, most);
     size_t contextOut = live || !run.context ? 0 : run.context->size();
-    if (arguments.Has(5)) contextOut = arguments.U32(5, "contextOutSize", 0, kMostOut);
+    if (arguments.Has(5)) contextOut = arguments.U32(5, "contextOutSize", 0, most);
     run.dataOut.resize(dataOut);
     run.contextOut.resize(contextOut);
     return run;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BpfMap, possibleCpus } from "#libbpf";
+import { BpfMap, possibleCpus, type UpdateMode } from "#libbpf";
 import {
   ARRAY,
   HASH,
@@ -9,10 +9,10 @@ import {
   QUEUE,
   STACK,
   bpfError,
-  mountBpffs,
   range,
   u32,
   u64,
+  withBpffs,
 } from "./support.js";
 
 const hash = (maxEntries = 100) => BpfMap.create({ type: HASH, name: "h", keySize: 4, valueSize: 8, maxEntries });
@@ -175,18 +175,19 @@ describe("wrong arguments", () => {
 });
 
 describe("pins", () => {
-  it("keep a map and give it back, and nothing else passes for one", () => {
-    using bpffs = mountBpffs();
-    const map = hash();
-    const path = `${bpffs.path}/h`;
-    map.set(u32(1), u64(7n));
-    map.pin(path);
-    expect(bpfError(() => map.pin(path))).toMatchObject({ code: "EEXIST", subject: path });
-    map.close();
-    const again = BpfMap.open(path);
-    expect(again.get(u32(1))).toEqual(u64(7n));
-    again.close();
-    expect(bpfError(() => BpfMap.open(`${bpffs.path}/none`)).code).toBe("ENOENT");
-    expect(bpfError(() => BpfMap.open("/etc/passwd")).operation).toBe("map open");
+  it("keep a map and give it back, and nothing else passes for one", async () => {
+    await withBpffs((bpffs) => {
+      const map = hash();
+      const path = `${bpffs}/h`;
+      map.set(u32(1), u64(7n));
+      map.pin(path);
+      expect(bpfError(() => map.pin(path))).toMatchObject({ code: "EEXIST", subject: path });
+      map.close();
+      const again = BpfMap.open(path);
+      expect(again.get(u32(1))).toEqual(u64(7n));
+      again.close();
+      expect(bpfError(() => BpfMap.open(`${bpffs}/none`)).code).toBe("ENOENT");
+      expect(bpfError(() => BpfMap.open("/etc/passwd")).operation).toBe("map open");
+    });
   });
 });

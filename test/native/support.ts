@@ -45,17 +45,16 @@ export async function load(name: string): Promise<BpfObject> {
   return object;
 }
 
-/** A bpffs of this test's own. */
-export function mountBpffs(): { path: string; [Symbol.dispose](): void } {
+/** Runs `use` with the path of a bpffs of its own. */
+export async function withBpffs(use: (path: string) => void | Promise<void>): Promise<void> {
   const path = mkdtempSync(join(tmpdir(), "libbpf-ts-bpffs-"));
   execFileSync("mount", ["-t", "bpf", "bpf", path]);
-  return {
-    path,
-    [Symbol.dispose]() {
-      execFileSync("umount", [path]);
-      rmSync(path, { recursive: true });
-    },
-  };
+  try {
+    await use(path);
+  } finally {
+    execFileSync("umount", [path]);
+    rmSync(path, { recursive: true });
+  }
 }
 
 /** What `/proc/self/fd` points to, BPF objects only. */
@@ -87,7 +86,9 @@ export function u64(...numbers: bigint[]): Buffer {
 
 /** 0, 1, … as u32 keys. */
 export function range(count: number, from = 0): Buffer {
-  return u32(...Array.from({ length: count }, (_, i) => from + i));
+  const buffer = Buffer.alloc(count * 4);
+  for (let i = 0; i < count; i++) buffer.writeUInt32LE(from + i, i * 4);
+  return buffer;
 }
 
 /** The BpfError that `action` throws; fails when it throws none, or another. */

@@ -78,4 +78,4 @@ int xdp_drop(struct xdp_md *context) {
     return XDP_DROP;
 }
 
-char license[] SEC("license") = "Dual MIT/GPL";
+char _license[] SEC("license") = "Dual MIT/GPL";

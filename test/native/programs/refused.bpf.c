@@ -9,4 +9,4 @@ int out_of_bounds(struct __sk_buff *skb) {
     return data[100];
 }
 
-char license[] SEC("license") = "Dual MIT/GPL";
+char _license[] SEC("license") = "Dual MIT/GPL";

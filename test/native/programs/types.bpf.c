@@ -36,4 +36,4 @@ int use(struct __sk_buff *skb) {
     return shown.negative + second + third;
 }
 
-char license[] SEC("license") = "Dual MIT/GPL";
+char _license[] SEC("license") = "Dual MIT/GPL";
