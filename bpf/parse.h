@@ -135,6 +135,12 @@ ALWAYS_INLINE int parse_ipv4(struct __sk_buff *skb, struct packet *p)
     return parse_ipv4_rest(skb, p, fragment);
 }
 
+ALWAYS_INLINE int is_extension(__u8 next)
+{
+    return next == PROTOCOL_HOP_BY_HOP || next == PROTOCOL_ROUTING || next == PROTOCOL_FRAGMENT ||
+           next == PROTOCOL_DESTINATION;
+}
+
 /* Extension headers (RFC 8200 §4). AH, ESP and "no next header" end the walk: they are protocols to us. */
 NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
 {
@@ -142,16 +148,12 @@ NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
     __u8 next = p->protocol;
     int fragmented = 0;
 
-    for (int i = 0; i <= EXTENSION_HEADERS_MAX; i++) {
+    for (int i = 0; i < EXTENSION_HEADERS_MAX; i++) {
         __u8 header[8];
 
-        if (next != PROTOCOL_HOP_BY_HOP && next != PROTOCOL_ROUTING && next != PROTOCOL_FRAGMENT &&
-            next != PROTOCOL_DESTINATION) {
-            p->protocol = next;
-            p->l4 = offset;
-            return parse_l4(skb, p, fragmented);
-        }
-        if (i == EXTENSION_HEADERS_MAX || (next == PROTOCOL_HOP_BY_HOP && i))
+        if (!is_extension(next))
+            break;
+        if (next == PROTOCOL_HOP_BY_HOP && i)
             return EXTENSION_HEADERS;
         if (offset + 8 > ETH_LENGTH + p->length)
             return fragmented ? FRAGMENT_TINY : MALFORMED;
@@ -188,7 +190,11 @@ NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
         if (offset > ETH_LENGTH + p->length)
             return fragmented ? FRAGMENT_TINY : MALFORMED;
     }
-    return EXTENSION_HEADERS;
+    if (is_extension(next))
+        return EXTENSION_HEADERS;
+    p->protocol = next;
+    p->l4 = offset;
+    return parse_l4(skb, p, fragmented);
 }
 
 ALWAYS_INLINE int parse_ipv6(struct __sk_buff *skb, struct packet *p)
