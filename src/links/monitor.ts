@@ -4,7 +4,8 @@
  */
 import type { NetlinkMessage } from "netlink";
 import { familyDump, GROUP, linkDump, NUD_PERMANENT, parseLink, parseNeighbour, parseRoute, RTM } from "./codec.js";
-import { RtNetlink } from "./rtnetlink.js";
+import { Follower } from "./follower.js";
+import type { RtNetlink } from "./rtnetlink.js";
 import { neighbourKey } from "./types.js";
 import { KernelView } from "./view.js";
 
@@ -30,7 +31,7 @@ const STALE_MS = 500;
 export class Monitor {
   #state: MonitorState = "idle";
   #view: KernelView;
-  #socket: RtNetlink | undefined;
+  #follower: Follower | undefined;
   #queue: NetlinkMessage[] = [];
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -79,7 +80,7 @@ export class Monitor {
     this.#state = "closed";
     clearTimeout(this.#timer);
     clearTimeout(this.#resync);
-    this.#socket?.close();
+    this.#follower?.close();
     this.#settle();
   }
 
@@ -93,22 +94,18 @@ export class Monitor {
 
   #subscribe(): void {
     this.#state = "subscribing";
-    this.#socket?.close();
     this.#queue = [];
-    try {
-      const socket: RtNetlink = new RtNetlink(
-        Object.values(GROUP),
-        (message) => this.#hear(message),
-        (error) => {
-          if (this.#socket === socket || this.#socket === undefined) this.#lost(error);
-        },
-      );
-      this.#socket = socket;
-    } catch (error) {
-      this.#lost(error as Error);
-      return;
-    }
-    void this.#snapshot();
+    // Of a former child, or after close(), nothing counts.
+    const mine = (then: () => void): void => {
+      if (this.#follower === follower && this.#state !== "closed") then();
+    };
+    const follower: Follower = new Follower(
+      Object.values(GROUP),
+      () => mine(() => void this.#snapshot()),
+      (message) => mine(() => this.#hear(message)),
+      (error) => mine(() => this.#lost(error)),
+    );
+    this.#follower = follower;
   }
 
   async #snapshot(): Promise<void> {
@@ -116,7 +113,7 @@ export class Monitor {
     clearTimeout(this.#resync);
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const socket = this.#socket;
+    const follower = this.#follower;
     const view = new KernelView(this.#options.protocol);
     try {
       for (const link of await this.#requests.dump("read the links", RTM.GETLINK, linkDump(), parseLink)) view.links.set(link.ifindex, link);
@@ -130,11 +127,11 @@ export class Monitor {
         for (const entry of entries) if ((entry.state & NUD_PERMANENT) !== 0) view.neighbours.set(neighbourKey(entry), entry);
       }
     } catch (error) {
-      if (socket === this.#socket) this.#lost(error as Error);
+      if (follower === this.#follower && this.#state === "snapshot") this.#lost(error as Error);
       return;
     }
     // Closed or subscribed anew meanwhile: this reading has no notifications to go with it.
-    if (socket !== this.#socket || this.#state !== "snapshot") return;
+    if (follower !== this.#follower || this.#state !== "snapshot") return;
     this.#inSync(view);
   }
 
@@ -179,10 +176,10 @@ export class Monitor {
     this.#options.onTrouble?.(error);
     clearTimeout(this.#resync);
     clearTimeout(this.#timer);
+    this.#follower?.close();
+    this.#follower = undefined;
     const delay = BACKOFF_MS[Math.min(this.#failures++, BACKOFF_MS.length - 1)];
-    // Not unref'd before the first snapshot: start() is being waited for.
     this.#timer = setTimeout(() => this.#subscribe(), delay);
-    if (this.#snapshots > 0) this.#timer.unref();
   }
 }
 

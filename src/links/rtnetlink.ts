@@ -1,7 +1,7 @@
 /**
- * A rtnetlink socket: requests with their acknowledgement, dumps, and notifications, in the network namespace of the
- * process. Over the npm package `netlink`'s raw socket, because its upper layer groups a dump by arrival (notifications in
- * between break it) and hides NLM_F_DUMP_INTR and the error number.
+ * A rtnetlink socket for requests with their acknowledgement and for dumps, in the network namespace of the process.
+ * Notifications come by follower.ts. Over the npm package `netlink`'s raw socket, because its upper layer hides
+ * NLM_F_DUMP_INTR and the error number.
  */
 import { getSystemErrorName } from "node:util";
 import { formatMessage, MessageType, parseMessages, Protocol, RawNetlinkSocket, type NetlinkMessage } from "netlink";
@@ -10,8 +10,6 @@ import { NLM } from "./codec.js";
 
 const DUMP_TRIES = 8;
 const REPLY_TIMEOUT_MS = 10_000;
-/** Enough for some thousand notifications while the JS thread is busy; the kernel caps it at net.core.rmem_max. */
-const RECEIVE_BUFFER = 4 << 20;
 
 /** The kernel refused a request. `errno` is positive; `code` its name ("EEXIST"). */
 export class NetlinkError extends DataplaneError {
@@ -40,15 +38,10 @@ export class RtNetlink {
   #dumps: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  /**
-   * @param groups multicast groups (enum GROUP) to follow
-   * @param onNotification a message of theirs
-   * @param onLost the kernel dropped notifications (ENOBUFS) or the socket failed: what was known must be read again
-   */
-  constructor(groups: readonly number[] = [], onNotification: (message: NetlinkMessage) => void = () => {}, onLost: (error: Error) => void = () => {}) {
+  /** @throws when no netlink socket can be had */
+  constructor() {
     this.#socket = new RawNetlinkSocket(Protocol.ROUTE);
     this.#port = this.#socket.address().port;
-    this.#socket.setRecvBufferSize(RECEIVE_BUFFER);
     this.#socket.on("message", (bytes, sender) => {
       // Only the kernel (port 0) may speak: another process could send us lies.
       if (sender.port !== 0) return;
@@ -56,22 +49,19 @@ export class RtNetlink {
       try {
         messages = parseMessages(bytes);
       } catch (error) {
-        onLost(error instanceof Error ? error : new Error(String(error)));
+        this.#failAll(error as Error);
         return;
       }
       for (const message of messages) {
         const pending = this.#pending.get(message.seq);
         if (pending !== undefined && message.port === this.#port) this.#reply(message, pending);
-        else if (message.type >= 16) onNotification(message);
       }
     });
     this.#socket.on("error", (error) => {
       this.#failAll(new NetlinkError(`answers were lost: ${error.message}`, 0));
-      onLost(error);
     });
-    // A notification socket alone must not keep a process alive that has nothing else to do; requests do.
+    // The socket alone must not keep a process alive that has nothing else to do; the timer of a request does.
     this.#socket.unref();
-    for (const group of groups) this.#socket.addMembership(group);
   }
 
   /** One change; resolves when the kernel has acknowledged it. @throws NetlinkError */

@@ -23,8 +23,8 @@ export class LineChild {
     return this.next();
   }
 
-  signal(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
+  get pid(): number | undefined {
+    return this.#child.pid;
   }
 
   /** Ends its input and waits until it is gone. */
