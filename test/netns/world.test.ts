@@ -1,9 +1,12 @@
 /** The harness itself: what it says of guests behind taps is true before an agent comes into it. */
 import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { tapMac } from "../../src/demo/world/guest.js";
 import { World } from "../../src/demo/world/world.js";
 import { guestSpec } from "../support/guests.js";
+import { eth, type Frame } from "../support/packet.js";
 import { plainRouting } from "../support/plain-routing.js";
+import { needsChecksum, Wire } from "../support/wire.js";
 
 let world: World;
 
@@ -56,6 +59,23 @@ describe("a world of guests behind taps", () => {
     };
     expect(await big("db1")).toBeGreaterThan(3_000);
     expect(await big("old")).toBeLessThan(1_515);
+  });
+
+  it("carries frames past the guest's stack, tags and checksum metadata included", async () => {
+    const [from, to] = [world.guest("web1"), world.guest("old")];
+    const [sender, receiver] = await Promise.all([Wire.open(from.namespace), Wire.open(to.namespace)]);
+    const macs = { from: from.spec.mac, to: tapMac(from.spec.mac) };
+    const packet = (frame: Frame, text: string): Uint8Array =>
+      frame.ip4({ src: from.v4, dst: to.v4 }).udp({ sport: 40_000, dport: 80 }).payload(Buffer.from(text)).bytes();
+    const came = (text: string) => receiver.receive(({ frame }) => frame.includes(text));
+
+    await sender.send(packet(eth(macs).vlan(0), "<tagged>"));
+    expect((await came("<tagged>"))?.frame.subarray(0, 6).toString("hex")).toBe(to.spec.mac.replaceAll(":", ""));
+    // The kernel's own hole, here on plain forwarding: what says port 80 arrives as another.
+    await sender.send(packet(eth(macs), "<rewritten>"), needsChecksum(34, 2));
+    expect((await came("<rewritten>"))?.frame.readUInt16BE(36)).not.toBe(80);
+    await expect(sender.send(Buffer.alloc(0))).rejects.toThrow(/not sent/);
+    await Promise.all([sender.close(), receiver.close()]);
   });
 
   it("unplugs and plugs a guest, which keeps its addresses", async () => {
