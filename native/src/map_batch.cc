@@ -9,14 +9,10 @@
 
 namespace {
 
-/** One allocation, handed to JavaScript without a copy. */
+/** Copied into memory of V8's own: what it does not own it neither counts nor frees before the next turn of the loop. */
 Napi::Value ToBuffer(Napi::Env env, std::vector<uint8_t> &&bytes) {
-    if (bytes.empty()) return Napi::Buffer<uint8_t>::New(env, 0);
-    auto *owned = new std::vector<uint8_t>(std::move(bytes));
-    owned->shrink_to_fit();
-    return Napi::Buffer<uint8_t>::NewOrCopy(
-        env, owned->data(), owned->size(), [](Napi::Env, uint8_t *, std::vector<uint8_t> *hint) { delete hint; },
-        owned);
+    const std::vector<uint8_t> taken = std::move(bytes);
+    return Napi::Buffer<uint8_t>::Copy(env, taken.data(), taken.size());
 }
 
 /**

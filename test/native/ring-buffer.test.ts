@@ -69,7 +69,7 @@ describe("a ring buffer", () => {
     });
     send(5);
     const { lengths, done, ring: next } = reader(5);
-    await done; // what was left and not taken waits in the kernel for the next reader
+    await done; // those that the first had not taken yet, and the new ones
     expect(calls).toBe(1);
     expect(lengths.length).toBeGreaterThanOrEqual(5);
     next.close();

@@ -17,8 +17,9 @@ if (mode === "idle") {
   let message = "";
   const alive = setInterval(() => {}, 1000);
   const finish = () => {
-    if (records < 3 || message === "") return;
-    console.log(`records ${records}, uncaught: ${message}`);
+    if (records !== 3 || message === "") return;
+    records = 0;
+    console.log(`records 3, uncaught: ${message}`);
     clearInterval(alive);
   };
   process.on("uncaughtException", (error) => {
