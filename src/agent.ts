@@ -14,7 +14,6 @@ import type { AgentStatus, ApplyEvent } from "./agent/status.js";
 import type { DesiredDelta, DesiredState } from "./compile/desired.js";
 import type { DatastoreEvent } from "./datastore/types.js";
 import type { EndpointId, ModelDelta } from "./model/types.js";
-import type { Problem } from "./problems.js";
 
 export interface AgentOptions {
   readonly version: string;
@@ -57,7 +56,6 @@ export class Agent {
 
   #enforced: ReadonlySet<EndpointId> = new Set();
   #interfaceNames: ReadonlySet<string> = new Set();
-  #sourceProblems: readonly Problem[] = [];
   #failures: RoundResult["failures"] = [];
   #guard: AgentStatus["guard"];
   #lastApply: ApplyEvent | undefined;
@@ -145,7 +143,6 @@ export class Agent {
 
   #follow(event: DatastoreEvent): void {
     this.#gate.follow(event);
-    if (event.type === "problems") this.#sourceProblems = event.problems;
     const delta = this.#parts.model.handle(event);
     if (this.#modelDelta !== undefined) this.#modelDelta = mergeDeltas(this.#modelDelta, delta);
     this.#changed = mergeDeltas(this.#changed, delta);
@@ -183,20 +180,25 @@ export class Agent {
     return this.#failures.length === 0;
   }
 
-  /** Compiles when the gate is open and something changed. What the compiler threw is returned: the last good state stays in force. */
+  /**
+   * Compiles when the gate is open and something changed. What the compiler threw is returned; as it may have left half a state behind,
+   * nothing is written until it has succeeded: what is enforced stays enforced, and new taps are only blocked.
+   */
   #compile(): Error | undefined {
     const { model, compiler, log } = this.#parts;
     const { cluster } = model.model;
     if (this.#gate.closed(cluster) !== undefined) return undefined;
     if (this.#desired !== undefined && this.#modelDelta !== undefined && isEmpty(this.#modelDelta)) return undefined;
     const since = this.#desired === undefined ? undefined : this.#modelDelta;
-    this.#modelDelta = undefined; // should it throw, the next time compiles everything
+    this.#modelDelta = undefined;
     try {
       const { desired, delta } = compiler.compile(model.model, since);
       this.#desiredDelta = this.#desired === undefined || this.#desiredDelta === undefined ? undefined : delta;
       this.#desired = desired;
     } catch (error) {
       log.error({ err: asError(error) }, "compiling failed: what is enforced stays as it is");
+      this.#desired = undefined;
+      this.#desiredDelta = undefined;
       return asError(error);
     }
     this.#modelDelta = NO_CHANGE;
@@ -235,7 +237,7 @@ export class Agent {
 
   #reportProblems(): void {
     const { log } = this.#parts;
-    const { appeared, gone } = this.#problems.replace(collectProblems(this.#parts, this.#sourceProblems, this.#gate, this.#failures));
+    const { appeared, gone } = this.#problems.replace(collectProblems(this.#parts, this.#gate, this.#failures));
     for (const problem of appeared) log.warn({ problem }, "problem");
     for (const problem of gone) log.info({ problem }, "no longer a problem");
   }

@@ -9,11 +9,9 @@ const RETRY = "tried again, first soon, then every 30 s";
 
 export function* collectProblems(
   parts: Pick<AgentParts, "model" | "compiler" | "links" | "guard">,
-  source: readonly Problem[],
   gate: Gate,
   failures: RoundResult["failures"],
 ): Iterable<Problem> {
-  yield* source;
   yield* parts.model.problems();
   yield* parts.compiler.problems();
   yield* parts.links.problems();

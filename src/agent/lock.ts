@@ -22,46 +22,59 @@ function flock(descriptor: number, how: "--exclusive" | "--shared", seconds: num
   throw new DataplaneError("LOCK_FAILED", `flock: ${result.stderr.toString().trim() || `status ${result.status}`}`);
 }
 
-/**
- * Takes the lock of `runDir`, and of `pinDir` where that exists, and writes our pid beside it.
- * @returns what gives them back
- * @throws DataplaneError AGENT_RUNNING naming the other's pid
- */
-export function takeLock(runDir: string, pinDir: string): () => void {
-  mkdirSync(runDir, { recursive: true, mode: 0o755 });
-  const held: number[] = [];
-  const release = (): void => {
-    for (const descriptor of held.splice(0)) closeSync(descriptor);
-  };
-  const take = (file: string, flags: "a+" | "r"): number | undefined => {
-    let descriptor: number;
+/** What one agent holds; the kernel lets go of it when the process ends, however it ends. */
+export class AgentLock {
+  readonly #runDir: string;
+  readonly #pinDir: string;
+  readonly #descriptors: number[] = [];
+  #holdsPins = false;
+
+  /**
+   * Takes the lock of `runDir`, and of `pinDir` where that exists, and leaves our pid beside it.
+   * @throws DataplaneError AGENT_RUNNING naming the other's pid
+   */
+  constructor(runDir: string, pinDir: string) {
+    this.#runDir = runDir;
+    this.#pinDir = pinDir;
+    mkdirSync(runDir, { recursive: true, mode: 0o755 });
     try {
-      descriptor = openSync(file, flags, 0o644);
+      const own = this.#take(join(runDir, LOCK), "a+");
+      this.holdPins();
+      ftruncateSync(own);
+      writeSync(own, `${process.pid}\n`);
     } catch (error) {
-      if (flags === "r" && (error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      this.release();
       throw error;
     }
-    held.push(descriptor);
-    // A second of patience: `torbie status` holds it shared for a moment, and a killed agent's children may outlive it as briefly.
+  }
+
+  /** To be called again once the pin directory has been made. @throws DataplaneError AGENT_RUNNING */
+  holdPins(): void {
+    if (this.#holdsPins) return;
+    try {
+      this.#take(this.#pinDir, "r");
+      this.#holdsPins = true;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    }
+  }
+
+  release(): void {
+    this.#holdsPins = false;
+    for (const descriptor of this.#descriptors.splice(0)) closeSync(descriptor);
+  }
+
+  #take(file: string, flags: "a+" | "r"): number {
+    const descriptor = openSync(file, flags, 0o644);
+    this.#descriptors.push(descriptor);
+    // A second of patience: `torbie status` holds it shared for a moment.
     if (flock(descriptor, "--exclusive", 1)) return descriptor;
-    const pid = lockHolder(runDir);
+    const pid = lockHolder(this.#runDir);
     throw new DataplaneError(
       "AGENT_RUNNING",
       `another agent${pid === undefined ? "" : ` (pid ${pid})`} holds ${quote(file)}: stop it first, or give this one its own pin-dir and run-dir`,
     );
-  };
-  try {
-    const own = take(join(runDir, LOCK), "a+");
-    take(pinDir, "r");
-    if (own !== undefined) {
-      ftruncateSync(own);
-      writeSync(own, `${process.pid}\n`);
-    }
-  } catch (error) {
-    release();
-    throw error;
   }
-  return release;
 }
 
 /** Whether an agent runs with this run directory; needs no root. */

@@ -10,12 +10,16 @@ export interface ModelPart {
   readonly model: Model;
   /** Takes one event of the datastore; what changed in the model by it. */
   handle(event: DatastoreEvent): ModelDelta;
+  /** Of the values, and those that the datastore told of itself. */
   problems(): readonly Problem[];
 }
 
 /** Turns the model into what this host must enforce; pure. */
 export interface CompilerPart {
-  /** `delta` absent: everything may have changed. The result's delta is absent when there is nothing to compare with. */
+  /**
+   * `delta` absent: everything may have changed. The result's delta is absent when there is nothing to compare with. `desired` may be
+   * the same object as before, changed in place; what is in its maps is replaced, never changed.
+   */
   compile(model: Model, delta: ModelDelta | undefined): { readonly desired: DesiredState; readonly delta?: DesiredDelta };
   problems(): readonly Problem[];
 }

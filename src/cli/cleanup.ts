@@ -14,20 +14,18 @@ export const cleanup: Command = {
   arguments: [],
   flags: [
     { name: "open", doc: "Also while guests' interfaces are up: they are open afterwards." },
-    { name: "dry-run", doc: "Only print what would be removed." },
   ],
   settings: ["pin-dir", "run-dir", "interface-prefix", "interface-exclude", "uplinks", "route-protocol", "mark-shift", "attach"],
-  examples: ["torbie cleanup --dry-run", "torbie cleanup", "torbie cleanup --open"],
+  examples: ["torbie cleanup", "torbie cleanup --open"],
   run: async ({ context, flags, json: asJson, config }) => {
     requireRoot(context, "cleanup removes programs, routes and firewall rules");
     const settings = config().config;
-    const dryRun = flags.has("dry-run");
     if (context.agentRuns(settings.runDir)) {
       const pid = context.lockHolder(settings.runDir);
       throw new CommandError(EXIT.refused, "AGENT_RUNNING", `the agent is running${pid === undefined ? "" : ` (pid ${pid})`} and would put everything back: stop it first`);
     }
     const up = await context.openTaps(settings);
-    if (up.length > 0 && !flags.has("open") && !dryRun) {
+    if (up.length > 0 && !flags.has("open")) {
       const named = `${up.slice(0, 5).map(escape).join(", ")}${up.length > 5 ? ", …" : ""}`;
       throw new CommandError(
         EXIT.refused,
@@ -35,10 +33,10 @@ export const cleanup: Command = {
         `${up.length === 1 ? "a guest's interface is" : `${up.length} guests' interfaces are`} up (${named}) and would be open afterwards: stop the guests first, or say --open`,
       );
     }
-    const removed = (await context.cleanup(settings, dryRun)).filter(({ count }) => count > 0);
-    if (asJson) context.out(json({ dryRun, removed }));
+    const removed = (await context.cleanup(settings)).filter(({ count }) => count > 0);
+    if (asJson) context.out(json({ removed }));
     else if (removed.length === 0) context.out("There was nothing to remove.\n");
-    else context.out(columns([dryRun ? "WOULD REMOVE" : "REMOVED", "WHAT"], removed.map(({ what, count }) => [String(count), what])));
+    else context.out(columns(["REMOVED", "WHAT"], removed.map(({ what, count }) => [String(count), what])));
     return EXIT.ok;
   },
 };

@@ -11,7 +11,7 @@ export interface GuardState {
   readonly detail: readonly string[];
 }
 
-/** What `cleanup` found or took away. */
+/** What `cleanup` took away. */
 export interface Removed {
   readonly what: string;
   readonly count: number;
@@ -29,7 +29,7 @@ export interface Context {
   readonly readText: (path: string) => string | undefined;
 
   /** @throws CommandError absent when nothing is pinned there */
-  readonly openState: (pinDir: string) => PinnedState;
+  readonly openState: (pinDir: string) => Promise<PinnedState>;
   readonly readStatus: (runDir: string) => AgentStatus | undefined;
   readonly agentRuns: (runDir: string) => boolean;
   readonly lockHolder: (runDir: string) => number | undefined;
@@ -41,8 +41,8 @@ export interface Context {
   readonly runDemo: (words: readonly string[]) => Promise<number>;
   /** Our taps that are up, by name. */
   readonly openTaps: (config: Config) => Promise<readonly string[]>;
-  /** Removes all that Torbie owns, or only says what it would. */
-  readonly cleanup: (config: Config, dryRun: boolean) => Promise<readonly Removed[]>;
+  /** Removes all that Torbie owns; also what is left of a broken installation. */
+  readonly cleanup: (config: Config) => Promise<readonly Removed[]>;
   readonly guard: (config: Config) => {
     readonly show: () => Promise<GuardState>;
     /** True when it had to write. */

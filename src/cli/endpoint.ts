@@ -10,9 +10,9 @@ import { findPort, portsOf, type Port } from "./ports.js";
 export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;
 
 /** Opens the pinned state for the time of `read`. */
-export function withState<T>({ context, config }: Pick<Invocation, "context" | "config">, read: (state: PinnedState, settings: Config) => T): T {
+export async function withState<T>({ context, config }: Pick<Invocation, "context" | "config">, read: (state: PinnedState, settings: Config) => T): Promise<T> {
   const settings = config().config;
-  const state = context.openState(settings.pinDir);
+  const state = await context.openState(settings.pinDir);
   try {
     return read(state, settings);
   } finally {
@@ -60,9 +60,9 @@ export const endpointList: Command = {
   flags: [],
   settings: STATE_SETTINGS,
   examples: ["torbie endpoint list", "torbie endpoint list --json"],
-  run: (invocation) => {
+  run: async (invocation) => {
     const { context } = invocation;
-    const rows = withState(invocation, (state, config) => {
+    const rows = await withState(invocation, (state, config) => {
       const agentWhy = whys(context, config);
       return portsOf(state.endpoints(), context.interfaceNames()).map((port) => summary(port, state, agentWhy));
     });
@@ -79,7 +79,7 @@ export const endpointList: Command = {
         ),
       );
     }
-    return Promise.resolve(EXIT.ok);
+    return EXIT.ok;
   },
 };
 
@@ -132,14 +132,14 @@ export const endpointShow: Command = {
   flags: [],
   settings: STATE_SETTINGS,
   examples: ["torbie endpoint show tap1a2b3c4d-5e", "torbie endpoint show web1 --json"],
-  run: (invocation) => {
+  run: async (invocation) => {
     const { context, positionals } = invocation;
-    const found = withState(invocation, (state, config) => {
+    const found = await withState(invocation, (state, config) => {
       const port = findPort(portsOf(state.endpoints(), context.interfaceNames()), positionals[0] ?? "");
       return details(port, state, config, context);
     });
     context.out(invocation.json ? json(found) : render(found, context.colours));
-    return Promise.resolve(EXIT.ok);
+    return EXIT.ok;
   },
 };
 

@@ -47,9 +47,9 @@ export const policyShow: Command = {
   flags: [],
   settings: STATE_SETTINGS,
   examples: ["torbie policy show tap1a2b3c4d-5e", "torbie policy show web1 --json"],
-  run: (invocation) => {
+  run: async (invocation) => {
     const { context, positionals } = invocation;
-    const found = withState(invocation, (state) => {
+    const found = await withState(invocation, (state) => {
       const port = findPort(portsOf(state.endpoints(), context.interfaceNames()), positionals[0] ?? "");
       const set = port.policySet;
       return { port, name: set === 0 ? "" : state.setName(set), rules: set === 0 ? [] : state.rules(set), planes: set === 0 ? [] : state.planes(set) };
@@ -69,7 +69,7 @@ export const policyShow: Command = {
       context.out(
         json({ interface: port.interface || null, id: port.id, portSecurity: !port.noPortSecurity, policies: found.name, ingress: shape(direction("ingress")), egress: shape(direction("egress")) }),
       );
-      return Promise.resolve(EXIT.ok);
+      return EXIT.ok;
     }
     const { bold, bad } = style(context.colours);
     const lines = [`${bold(escape(callIt(port)))}  policies: ${escape(found.name) || "none"}`];
@@ -95,6 +95,6 @@ export const policyShow: Command = {
       lines.push(last === undefined ? "nothing is allowed: no policy applies" : END_TEXT[last.end]);
     }
     context.out(`${lines.join("\n")}\n`);
-    return Promise.resolve(EXIT.ok);
+    return EXIT.ok;
   },
 };

@@ -14,9 +14,9 @@ interface Kernel {
 }
 
 /** Undefined: nothing is pinned. */
-function readKernel({ context, config }: Invocation): Kernel | undefined {
+async function readKernel({ context, config }: Invocation): Promise<Kernel | undefined> {
   try {
-    const state = context.openState(config().config.pinDir);
+    const state = await context.openState(config().config.pinDir);
     try {
       const { used, limit } = state.pool();
       const drops = state.drops(0).filter(({ harmless }) => !harmless);
@@ -38,15 +38,15 @@ export const status: Command = {
   flags: [],
   settings: STATE_SETTINGS,
   examples: ["torbie status", "torbie status --json"],
-  run: (invocation) => {
+  run: async (invocation) => {
     const { context, config } = invocation;
     const { runDir, pinDir } = config().config;
     const running = context.agentRuns(runDir);
     const last = context.readStatus(runDir);
-    const kernel = readKernel(invocation);
+    const kernel = await readKernel(invocation);
     if (invocation.json) context.out(json({ running, pid: running ? (context.lockHolder(runDir) ?? null) : null, pinned: kernel ?? null, agent: last ?? null }));
     else context.out(render(running, context.lockHolder(runDir), last, kernel, pinDir, context.colours));
-    return Promise.resolve(running ? EXIT.ok : EXIT.absent);
+    return running ? EXIT.ok : EXIT.absent;
   },
 };
 

@@ -93,7 +93,5 @@ function checkTogether(config: Config, sources: Readonly<Record<SettingKey, Sour
         "BAD_SETTING",
         `${at("uplinks")}: uplinks: ${quote(name)} is a guest's interface by interface-prefix; list it in interface-exclude or take it out`,
       );
-  if (config.flowsPerPort > config.flows && sources.flowsPerPort.from !== "default")
-    throw new ConfigError("BAD_SETTING", `${at("flowsPerPort")}: flows-per-port: ${config.flowsPerPort} is more than flows (${config.flows})`);
   if (config.pinDir === config.runDir) throw new ConfigError("BAD_SETTING", `${at("runDir")}: run-dir: must not be the pin-dir`);
 }

@@ -1,8 +1,8 @@
 /**
  * Every setting, once: the types, the file's keys, TORBIE_* names, flags, --help and docs/configuration.md derive from this table.
- * Timeouts: names of `enum flow_state` in bpf/abi.h say which state each is for.
  */
 import { hostname } from "node:os";
+import { DEFAULT_TIMEOUTS } from "../dataplane/bpf/images-control.js";
 import { choice, flag, integer, interfaceName, interfaceWord, list, path, seconds, text, type Kind } from "./kinds.js";
 
 export interface Setting<T> {
@@ -15,8 +15,11 @@ export interface Setting<T> {
 }
 
 const setting = <T>(of: Omit<Setting<T>, "fallback"> & { readonly fallback: NoInfer<T> | (() => NoInfer<T>) }): Setting<T> => of;
-const timeout = (fallback: number, of: string): Setting<number> =>
-  setting({ kind: seconds(1, 2_000_000), fallback, doc: `How long a flow may be silent: ${of}.`, example: `${fallback}s` });
+/** `state`: of enum flow_state in bpf/abi.h. */
+function timeout(state: string, of: string): Setting<number> {
+  const fallback = DEFAULT_TIMEOUTS[state] ?? 60;
+  return setting({ kind: seconds(1, 2_000_000), fallback, doc: `How long a flow may be silent before its entry may go: ${of}.`, example: `${fallback}s` });
+}
 
 const NOT_YET = "is not part of this version";
 
@@ -89,15 +92,15 @@ export const SETTINGS = {
     doc: "Entries of the flow table. Takes effect when the maps are created: after torbie cleanup or a reboot.",
     example: "524288",
   }),
-  flowsPerPort: setting({ kind: integer(16, 4_194_304), fallback: 131_072, doc: "Most flows that one port may own.", example: "65536" }),
-  timeoutTcpSynSent: timeout(20, "TCP, opened and not answered"),
-  timeoutTcpEstablished: timeout(3600 * 5, "TCP, established"),
-  timeoutTcpFin: timeout(120, "TCP, one side has closed"),
-  timeoutTcpClosing: timeout(30, "TCP, both sides have closed"),
-  timeoutTcpClosed: timeout(10, "TCP, reset"),
-  timeoutNew: timeout(60, "UDP and others, one direction seen"),
-  timeoutReplied: timeout(180, "UDP and others, both directions seen"),
-  timeoutIcmp: timeout(10, "a query of ICMP or ICMPv6"),
+  timeoutSynSent: timeout("FLOW_SYN_SENT", "TCP, opened and not answered"),
+  timeoutEstablished: timeout("FLOW_ESTABLISHED", "TCP, established"),
+  timeoutFin: timeout("FLOW_FIN", "TCP, one side has closed"),
+  timeoutClosing: timeout("FLOW_CLOSING", "TCP, both sides have closed"),
+  timeoutClosed: timeout("FLOW_CLOSED", "TCP, reset"),
+  timeoutNew: timeout("FLOW_NEW", "UDP, one direction seen"),
+  timeoutReplied: timeout("FLOW_REPLIED", "UDP, both directions seen"),
+  timeoutIcmp: timeout("FLOW_ICMP", "a query of ICMP or ICMPv6"),
+  timeoutOther: timeout("FLOW_OTHER", "any other protocol"),
   resync: setting({ kind: seconds(5, 86_400), fallback: 60, doc: "How often the kernel's state is read back and compared in full.", example: "5m" }),
   logLevel: setting({ kind: choice(["trace", "debug", "info", "warn", "error"]), fallback: "info", doc: "Least important line that is logged.", example: "debug" }),
   logFormat: setting({ kind: choice(["json", "text"]), fallback: "json", doc: "json: one object a line (pino); text: for people.", example: "text" }),

@@ -214,18 +214,18 @@ describe("failures", () => {
     expect(world.logs.filter(({ message }) => message === "no longer a problem")).toHaveLength(1);
   });
 
-  test("a compiler that throws leaves what is enforced, still handles taps, and compiles everything next", async () => {
+  test("a compiler that throws leaves what is enforced, new taps are still blocked, and everything is compiled next", async () => {
     const world = new World();
     const agent = await inSync(world);
-    const before = world.applied.at(-1)?.desired;
     world.compileErrors.push(new Error("bug"));
     world.change("np:b");
     await agent.idle();
-    expect(world.take()).toEqual(["compile np:b", ...DELTA]);
-    expect(world.applied.at(-1)?.desired).toBe(before);
+    expect(world.take()).toEqual(["compile np:b", "guard", "block"]);
+    expect(agent.status().problems).toMatchObject([{ where: "compiler", what: "bug" }]);
     world.clock.advance(100);
     await agent.idle();
     expect(world.take()).toEqual(["compile all", ...FULL]);
+    expect(agent.status().problems).toEqual([]);
   });
 
   test("a guard that fails is loud and does not keep the agent from enforcing", async () => {

@@ -93,9 +93,9 @@ export async function cli(words: readonly string[], change: Partial<Context> & {
     err: (text) => void (err += text),
     readText: () => undefined,
     openState: (dir) => {
-      if (!pinned) throw nothingPinned(dir);
+      if (!pinned) return Promise.reject(nothingPinned(dir));
       opened++;
-      return state(closed);
+      return Promise.resolve(state(closed));
     },
     readStatus: () => STATUS,
     agentRuns: () => true,
@@ -110,8 +110,8 @@ export async function cli(words: readonly string[], change: Partial<Context> & {
       return Promise.resolve(0);
     },
     openTaps: () => Promise.resolve([]),
-    cleanup: (_config, dryRun) => {
-      calls.push(dryRun ? "cleanup dry" : "cleanup");
+    cleanup: () => {
+      calls.push("cleanup");
       return Promise.resolve([{ what: "maps", count: 22 }, { what: "routes", count: 0 }]);
     },
     guard: () => ({

@@ -5,6 +5,8 @@ import { configurationMarkdown } from "../../../src/config/docs.js";
 import { loadConfig, type ConfigInputs } from "../../../src/config/load.js";
 import { environmentKey, fileKey, row, SETTING_KEYS } from "../../../src/config/schema.js";
 import { distance, suggest } from "../../../src/config/suggest.js";
+import { DEFAULT_TIMEOUTS } from "../../../src/dataplane/bpf/images-control.js";
+import { flowTimeouts } from "../../../src/agent/wire/timeouts.js";
 import { ROUTE_PROTOCOL } from "../../../src/links/links.js";
 import { ConfigError } from "../../../src/errors.js";
 
@@ -35,6 +37,11 @@ describe("the table", () => {
     expect(kind.parse(kind.format(parsed))).toEqual(parsed);
     expect(kind.fromYaml(kind.format(parsed))).toEqual(parsed);
     expect(doc).toMatch(/^[A-Z"a-z].{10,}[.]$/);
+  });
+
+  test("every state of a flow has its timeout, with the dataplane's default", () => {
+    const { config } = load({});
+    expect(flowTimeouts(config)).toEqual(DEFAULT_TIMEOUTS);
   });
 
   test("docs/configuration.md names every setting and is up to date", () => {
@@ -103,7 +110,6 @@ describe("bad input", () => {
     [{ flags: { "pin-dir": "" } }, /expected path/],
     [{ flags: { uplinks: "auto,eth0" } }, /"auto" stands alone/],
     [{ flags: { uplinks: "tap7" } }, /"tap7" is a guest's interface/],
-    [{ flags: { flows: "1024", "flows-per-port": "2048" } }, /flows-per-port: 2048 is more than flows \(1024\)/],
     [{ flags: { "timeout-new": "5 minutes" } }, /duration .* such as 90s/],
   ])("%j", (inputs, expected) => {
     expect(complaint(() => load(inputs))).toMatch(expected);

@@ -1,0 +1,77 @@
+/** Composes the agent from its real parts and runs it until a signal: what `torbie agent` does. */
+import type { LoadedConfig } from "../config/load.js";
+import { fileKey, SETTING_KEYS } from "../config/schema.js";
+import { createLog } from "../telemetry/log.js";
+import { Agent } from "../agent.js";
+import { AgentLock } from "./lock.js";
+import { createNotifier } from "./notify.js";
+import { realClock } from "./parts.js";
+import { readStatus } from "./status.js";
+import { StatusWriter } from "./status-writer.js";
+import { openBackend } from "./wire/backend.js";
+import { openDatastore } from "./wire/datastore.js";
+import { GuardAdapter } from "./wire/guard.js";
+import { LinksAdapter, openLinks } from "./wire/links.js";
+import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
+
+/**
+ * Resolves with the exit status after SIGTERM or SIGINT; what is enforced stays enforced.
+ * @throws ConfigError, UnsupportedError (no BPF), DataplaneError (another agent runs, the kernel refuses)
+ */
+export async function runAgent({ config, sources }: LoadedConfig, version: string): Promise<number> {
+  const log = createLog(config.logLevel, config.logFormat);
+  // A promise that nobody awaits or an exception in a callback is a fault of ours: say where, end, and leave enforcement as it is.
+  const fatal = (err: unknown): void => {
+    log.fatal({ err }, "a fault of ours; what is enforced stays enforced");
+    process.exit(1);
+  };
+  process.on("uncaughtException", fatal);
+  process.on("unhandledRejection", fatal);
+  process.on("SIGHUP", () => log.info({}, "SIGHUP: nothing to do, the policy directory is followed live"));
+  const signal = new Promise<string>((resolve) => {
+    for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));
+  });
+
+  const lock = new AgentLock(config.runDir, config.pinDir);
+  try {
+    const said = SETTING_KEYS.filter((key) => sources[key].from !== "default").map((key) => [fileKey(key), config[key]]);
+    const { backend, why } = await openBackend(config, log);
+    lock.holdPins();
+    const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
+    const clusterGuid = readStatus(config.runDir)?.cluster;
+    const agent = new Agent(
+      {
+        datastore: openDatastore(config),
+        model: new ModelAdapter(config.hostname),
+        compiler: new CompilerAdapter(),
+        backend,
+        links: new LinksAdapter(openLinks(config)),
+        guard: new GuardAdapter(config),
+        clock: realClock,
+        log,
+      },
+      {
+        version,
+        hostname: config.hostname,
+        pinDir: config.pinDir,
+        dataplane: { name: backend.name, why },
+        resyncMilliseconds: config.resync * 1000,
+        ...(clusterGuid === undefined ? {} : { clusterGuid }),
+        onStatus: (status) => writer.put(status),
+      },
+    );
+    const notifier = createNotifier(process.env, () => true);
+    log.info({ version, pid: process.pid, dataplane: backend.name, why, settings: Object.fromEntries(said) as object }, "starting");
+    await agent.start();
+    notifier.ready(`enforcing with ${backend.name}`);
+    const name = await signal;
+    log.info({ signal: name }, "stopping; what is enforced stays enforced");
+    notifier.stopping();
+    await agent.stop();
+    writer.flush();
+    notifier.close();
+    return 0;
+  } finally {
+    lock.release();
+  }
+}

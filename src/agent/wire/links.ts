@@ -1,0 +1,99 @@
+/** src/links as the agent's loop sees it. */
+import type { DesiredEndpoint, DesiredState } from "../../compile/desired.js";
+import type { Config } from "../../config/schema.js";
+import { Links } from "../../links/links.js";
+import type { RouteReport } from "../../links/routes.js";
+import type { EndpointId } from "../../model/types.js";
+import type { LinksPart, ReportPart } from "../parts.js";
+
+const NOTHING: ReportPart = { writes: 0, failures: [] };
+/** Metric of a guest that is moving here, relative to the normal one: the lower wins. */
+const elevated = (normal: number): number => Math.max(1, Math.floor(normal / 2));
+
+export function openLinks(config: Config): Links {
+  return new Links({
+    taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude },
+    ...(config.uplinks.includes("auto") ? {} : { uplinks: config.uplinks }),
+    protocol: config.routeProtocol,
+    metric: { normal: config.routeMetric, elevated: elevated(config.routeMetric) },
+  });
+}
+
+const routeWrites = (report: RouteReport): number => report.added + report.replaced + report.removed + report.neighboursSet + report.neighboursRemoved;
+
+export class LinksAdapter implements LinksPart {
+  readonly #links: Links;
+  /** What the last program() was about; undefined: nothing of this process yet. */
+  #before: { readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>; readonly enforced: ReadonlySet<EndpointId> } | undefined;
+  /** Interfaces whose sysctls are as they should be. */
+  #settled = "";
+
+  constructor(links: Links) {
+    this.#links = links;
+  }
+
+  start(onChange: () => void): Promise<void> {
+    return this.#links.start(onChange);
+  }
+  interfaces(): ReturnType<Links["interfaces"]> {
+    return this.#links.interfaces();
+  }
+  async refresh(): Promise<void> {
+    this.#settled = "";
+    await this.#links.resync();
+  }
+  problems(): ReturnType<Links["problems"]> {
+    return this.#links.problems();
+  }
+  stop(): Promise<void> {
+    this.#links.close();
+    return Promise.resolve();
+  }
+
+  /**
+   * Routes of endpoints that are gone or different, as long as the maps still hold them. A process that has just begun does not know
+   * which are in the maps: there, stale routes go in program(), and lead to a tap whose program drops meanwhile.
+   */
+  async withdraw(desired: DesiredState): Promise<ReportPart> {
+    const before = this.#before;
+    if (before === undefined) return NOTHING;
+    const kept = new Set([...before.enforced].filter((id) => desired.endpoints.get(id) === before.endpoints.get(id)));
+    if (kept.size === before.enforced.size) return NOTHING;
+    const changed = [...before.enforced].filter((id) => !kept.has(id) && desired.endpoints.has(id));
+    // An endpoint that only changed keeps its routes to the addresses that it keeps.
+    const report = await this.#links.applyRoutes({ endpoints: narrowed(before.endpoints, desired.endpoints, changed) }, new Set([...kept, ...changed]));
+    return { writes: routeWrites(report), failures: report.failures };
+  }
+
+  async program(desired: DesiredState, enforced: ReadonlySet<EndpointId>): Promise<ReportPart> {
+    let writes = 0;
+    const failures: { where: string; error: Error }[] = [];
+    const { taps, uplinks } = this.#links.interfaces();
+    const present = JSON.stringify([[...taps.values()].map(({ name, ifindex, up }) => [name, ifindex, up]), uplinks]);
+    if (present !== this.#settled) {
+      const report = await this.#links.ensureSysctls();
+      writes += report.changed.length;
+      failures.push(...report.failures);
+      if (report.failures.length === 0) this.#settled = present;
+    }
+    const report = await this.#links.applyRoutes(desired, enforced);
+    this.#before = { endpoints: new Map(desired.endpoints), enforced };
+    return { writes: writes + routeWrites(report), failures: [...failures, ...report.failures] };
+  }
+}
+
+/** The endpoints of before, those of `changed` with only the addresses that they had and keep, on the interface that they keep. */
+function narrowed(
+  before: ReadonlyMap<EndpointId, DesiredEndpoint>,
+  after: ReadonlyMap<EndpointId, DesiredEndpoint>,
+  changed: readonly EndpointId[],
+): ReadonlyMap<EndpointId, DesiredEndpoint> {
+  const result = new Map([...before].filter(([id]) => after.has(id)));
+  for (const id of changed) {
+    const [old, next] = [before.get(id), after.get(id)];
+    if (old === undefined || next === undefined) continue;
+    const keeps = new Set(next.interfaceName === old.interfaceName && next.mac === old.mac ? next.owned.map(({ prefix }) => prefix) : []);
+    result.set(id, { ...old, owned: old.owned.filter(({ prefix }) => keeps.has(prefix)) });
+  }
+  return result;
+}

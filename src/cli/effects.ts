@@ -1,0 +1,88 @@
+/** The real context: files, pinned maps, interfaces, firewall. Modules that load native code are imported when a command needs them. */
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { fileURLToPath } from "node:url";
+import { agentRuns, lockHolder } from "../agent/lock.js";
+import { readStatus } from "../agent/status.js";
+import type { Config } from "../config/schema.js";
+import { guardOptions } from "../agent/wire/guard.js";
+import { guardStatus, ensureGuard, removeGuard } from "../dataplane/guard.js";
+import { UnsupportedError } from "../errors.js";
+import { printable } from "../text.js";
+import type { Context, GuardState } from "./context.js";
+
+const VERSION = (JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }).version;
+
+export function realContext(): Context {
+  const { NO_COLOR, TERM } = process.env;
+  return {
+    version: VERSION,
+    environment: process.env,
+    uid: process.geteuid?.() ?? -1,
+    colours: process.stdout.isTTY && !NO_COLOR && TERM !== "dumb",
+    out: (text) => void process.stdout.write(text),
+    err: (text) => void process.stderr.write(text),
+    readText,
+    openState: async (pinDir) => (await import("./open-pinned.js")).openState(pinDir),
+    readStatus,
+    agentRuns,
+    lockHolder,
+    interfaceNames,
+    runAgent: async (loaded) => (await import("../agent/run.js")).runAgent(loaded, VERSION),
+    runDemo,
+    openTaps: async (config) => (await import("./clean.js")).openTaps(config),
+    cleanup: async (config) => (await import("./clean.js")).clean(config),
+    guard,
+  };
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function interfaceNames(): ReadonlyMap<number, string> {
+  const names = new Map<number, string>();
+  for (const name of readdirSync("/sys/class/net")) {
+    // Not every entry is an interface (bonding_masters), and one may go while we look.
+    const ifindex = Number(readText(`/sys/class/net/${name}/ifindex`) ?? NaN);
+    if (Number.isInteger(ifindex)) names.set(ifindex, name);
+  }
+  return names;
+}
+
+/** The demo is a program of its own, which cleans up after itself on a signal: wait for it. */
+function runDemo(words: readonly string[]): Promise<number> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL("../demo/main.js", import.meta.url)), ...words], { stdio: "inherit" });
+  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, pass);
+  return new Promise((resolve, reject) => {
+    child.once("error", (error) => reject(new UnsupportedError("NO_DEMO", `cannot start the demo: ${error.message}`, { cause: error })));
+    child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
+
+function guard(config: Config): ReturnType<Context["guard"]> {
+  const options = guardOptions(config);
+  return {
+    install: async () => (await ensureGuard(options)).changed.length > 0,
+    remove: async () => (await removeGuard(options)).length > 0,
+    show: async (): Promise<GuardState> => {
+      const { standing, means, claimed, dropped, problems } = await guardStatus(options);
+      return {
+        state: standing ? "on" : means === "none" ? "off" : "altered",
+        detail: [
+          `by ${means}`,
+          `taps that may pass: ${claimed.map(printable).join(", ") || "none"}`,
+          ...Object.entries(dropped).map(([chain, packets]) => `${printable(chain)}: ${packets} packets dropped`),
+          ...problems.map(({ what, consequence }) => `${printable(what)}: ${printable(consequence)}`),
+        ],
+      };
+    },
+  };
+}
