@@ -79,19 +79,40 @@ export interface Attached {
 
 /** BTF as plain data; ids are indexes, id 0 is void. */
 export type BtfType =
-  | { readonly kind: "int"; readonly name: string; readonly size: number; readonly signed: boolean; readonly bool: boolean }
+  | {
+      readonly kind: "int";
+      readonly name: string;
+      readonly size: number;
+      readonly signed: boolean;
+      readonly bool: boolean;
+    }
   | { readonly kind: "pointer"; readonly type: number }
   | { readonly kind: "array"; readonly type: number; readonly length: number }
   | {
       readonly kind: "struct" | "union";
       readonly name: string;
       readonly size: number;
-      readonly members: readonly { readonly name: string; readonly type: number; readonly bitOffset: number; readonly bitSize: number }[];
+      readonly members: readonly {
+        readonly name: string;
+        readonly type: number;
+        readonly bitOffset: number;
+        readonly bitSize: number;
+      }[];
     }
-  | { readonly kind: "enum"; readonly name: string; readonly size: number; readonly values: readonly { readonly name: string; readonly value: bigint }[] }
+  | {
+      readonly kind: "enum";
+      readonly name: string;
+      readonly size: number;
+      readonly values: readonly { readonly name: string; readonly value: bigint }[];
+    }
   | { readonly kind: "typedef" | "const" | "volatile" | "restrict"; readonly name: string; readonly type: number }
   | { readonly kind: "var"; readonly name: string; readonly type: number; readonly linkage: number }
-  | { readonly kind: "datasec"; readonly name: string; readonly size: number; readonly variables: readonly { readonly type: number; readonly offset: number; readonly size: number }[] }
+  | {
+      readonly kind: "datasec";
+      readonly name: string;
+      readonly size: number;
+      readonly variables: readonly { readonly type: number; readonly offset: number; readonly size: number }[];
+    }
   | { readonly kind: "other"; readonly name: string; readonly btfKind: number };
 
 /**

@@ -12,21 +12,25 @@
 #include "ring_buffer.h"
 #include "tcx.h"
 
-namespace {
+namespace
+{
 
 /** (class BpfError): so that errors thrown here are those that JavaScript catches by class. */
-void SetErrorClass(const Napi::CallbackInfo &info) {
-    Environment::Of(info.Env()).error =
-        Napi::Persistent(Arguments(info, "set error class").Callback(0, "class"));
+void SetErrorClass(const Napi::CallbackInfo &info)
+{
+    Environment::Of(info.Env()).error = Napi::Persistent(Arguments(info, "set error class").Callback(0, "class"));
 }
 
-Napi::Value PossibleCpus(const Napi::CallbackInfo &info) {
+Napi::Value PossibleCpus(const Napi::CallbackInfo &info)
+{
     const int cpus = libbpf_num_possible_cpus();
-    if (cpus < 0) Fail(info.Env(), cpus, "possible cpus");
+    if (cpus < 0)
+        Fail(info.Env(), cpus, "possible cpus");
     return Napi::Number::New(info.Env(), cpus);
 }
 
-Napi::Object Init(Napi::Env env, Napi::Object exports) {
+Napi::Object Init(Napi::Env env, Napi::Object exports)
+{
     env.SetInstanceData<Environment>(new Environment);
     exports["setErrorClass"] = Napi::Function::New<SetErrorClass>(env, "setErrorClass");
     exports["possibleCpus"] = Napi::Function::New<PossibleCpus>(env, "possibleCpus");
@@ -42,6 +46,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
     return exports;
 }
 
-}  // namespace
+} // namespace
 
 NODE_API_MODULE(libbpf, Init)

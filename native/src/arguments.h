@@ -12,9 +12,12 @@ struct Bytes {
     size_t size = 0;
 };
 
-class Arguments {
+class Arguments
+{
   public:
-    Arguments(const Napi::CallbackInfo &info, const char *operation) : info_(info), operation_(operation) {}
+    Arguments(const Napi::CallbackInfo &info, const char *operation) : info_(info), operation_(operation)
+    {
+    }
 
     /** Each throws a TypeError (wrong kind) or RangeError (wrong size) that names operation and argument. */
     Bytes AnyBytes(size_t index, const char *name) const;
@@ -28,7 +31,10 @@ class Arguments {
     /** "ingress" or "egress"; true for egress. */
     bool Egress(size_t index) const;
 
-    bool Has(size_t index) const { return index < info_.Length() && !info_[index].IsUndefined(); }
+    bool Has(size_t index) const
+    {
+        return index < info_.Length() && !info_[index].IsUndefined();
+    }
     [[noreturn]] void WrongType(const char *name, const char *wanted) const;
     [[noreturn]] void WrongRange(const char *name, const std::string &wanted) const;
 

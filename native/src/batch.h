@@ -6,6 +6,7 @@
 constexpr int kNotSupported = 524;
 
 /** What a kernel or a map type without a batch command answers (EINVAL: before 5.6). */
-inline bool NoBatch(int error) {
+inline bool NoBatch(int error)
+{
     return error == EINVAL || error == kNotSupported || error == EOPNOTSUPP;
 }

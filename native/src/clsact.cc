@@ -11,25 +11,30 @@
 #include "options.h"
 #include "program.h"
 
-namespace {
+namespace
+{
 
-bpf_tc_hook Hook(uint32_t ifindex, int points) {
+bpf_tc_hook Hook(uint32_t ifindex, int points)
+{
     auto hook = Options<bpf_tc_hook>();
     hook.ifindex = static_cast<int>(ifindex);
     hook.attach_point = static_cast<bpf_tc_attach_point>(points);
     return hook;
 }
 
-std::string Subject(uint32_t ifindex) {
+std::string Subject(uint32_t ifindex)
+{
     return "interface " + std::to_string(ifindex);
 }
 
-uint32_t Ifindex(const Arguments &arguments) {
+uint32_t Ifindex(const Arguments &arguments)
+{
     return arguments.U32(0, "ifindex", 1, INT32_MAX);
 }
 
 /** (ifindex, direction, program, priority, handle) */
-void Attach(const Napi::CallbackInfo &info) {
+void Attach(const Napi::CallbackInfo &info)
+{
     const Arguments arguments(info, "clsact attach");
     const uint32_t ifindex = Ifindex(arguments);
     const bool egress = arguments.Egress(1);
@@ -42,7 +47,8 @@ void Attach(const Napi::CallbackInfo &info) {
 }
 
 /** (ifindex, direction, priority, handle) */
-void Detach(const Napi::CallbackInfo &info) {
+void Detach(const Napi::CallbackInfo &info)
+{
     const Arguments arguments(info, "clsact detach");
     const uint32_t ifindex = Ifindex(arguments);
     const bpf_tc_hook hook = Hook(ifindex, arguments.Egress(1) ? BPF_TC_EGRESS : BPF_TC_INGRESS);
@@ -55,7 +61,8 @@ void Detach(const Napi::CallbackInfo &info) {
 }
 
 /** (ifindex): removes the qdisc and every filter on it. */
-void RemoveQdisc(const Napi::CallbackInfo &info) {
+void RemoveQdisc(const Napi::CallbackInfo &info)
+{
     const Arguments arguments(info, "clsact remove");
     const uint32_t ifindex = Ifindex(arguments);
     bpf_tc_hook hook = Hook(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
@@ -65,7 +72,8 @@ void RemoveQdisc(const Napi::CallbackInfo &info) {
 }
 
 /** (ifindex, direction) */
-Napi::Value Query(const Napi::CallbackInfo &info) {
+Napi::Value Query(const Napi::CallbackInfo &info)
+{
     Napi::Env env = info.Env();
     const Arguments arguments(info, "clsact query");
     const uint32_t ifindex = Ifindex(arguments);
@@ -85,12 +93,14 @@ Napi::Value Query(const Napi::CallbackInfo &info) {
     return result;
 }
 
-}  // namespace
+} // namespace
 
-int AttachClsact(int ifindex, bool egress, int program, uint32_t priority, uint32_t handle) {
+int AttachClsact(int ifindex, bool egress, int program, uint32_t priority, uint32_t handle)
+{
     bpf_tc_hook hook = Hook(static_cast<uint32_t>(ifindex), egress ? BPF_TC_EGRESS : BPF_TC_INGRESS);
     const int created = bpf_tc_hook_create(&hook);
-    if (created && created != -EEXIST) return -created;
+    if (created && created != -EEXIST)
+        return -created;
     auto options = Options<bpf_tc_opts>();
     options.prog_fd = program;
     options.priority = priority;
@@ -99,7 +109,8 @@ int AttachClsact(int ifindex, bool egress, int program, uint32_t priority, uint3
     return -bpf_tc_attach(&hook, &options);
 }
 
-void InitClsact(Napi::Env env, Napi::Object exports) {
+void InitClsact(Napi::Env env, Napi::Object exports)
+{
     exports["clsactAttach"] = Napi::Function::New<Attach>(env, "clsactAttach");
     exports["clsactDetach"] = Napi::Function::New<Detach>(env, "clsactDetach");
     exports["clsactRemove"] = Napi::Function::New<RemoveQdisc>(env, "clsactRemove");

@@ -8,12 +8,18 @@
 #include <utility>
 
 /** A file descriptor with one owner. Closes itself. */
-class Descriptor {
+class Descriptor
+{
   public:
     Descriptor() = default;
-    explicit Descriptor(int fd) : fd_(fd) {}
-    Descriptor(Descriptor &&other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor &operator=(Descriptor &&other) noexcept {
+    explicit Descriptor(int fd) : fd_(fd)
+    {
+    }
+    Descriptor(Descriptor &&other) noexcept : fd_(std::exchange(other.fd_, -1))
+    {
+    }
+    Descriptor &operator=(Descriptor &&other) noexcept
+    {
         if (this != &other) {
             Close();
             fd_ = std::exchange(other.fd_, -1);
@@ -22,15 +28,29 @@ class Descriptor {
     }
     Descriptor(const Descriptor &) = delete;
     Descriptor &operator=(const Descriptor &) = delete;
-    ~Descriptor() { Close(); }
+    ~Descriptor()
+    {
+        Close();
+    }
 
     /** Close-on-exec; not valid (errno is set) when the process has no descriptor left. */
-    static Descriptor Duplicate(int fd) { return Descriptor(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
+    static Descriptor Duplicate(int fd)
+    {
+        return Descriptor(fcntl(fd, F_DUPFD_CLOEXEC, 3));
+    }
 
-    int get() const { return fd_; }
-    bool valid() const { return fd_ >= 0; }
-    void Close() {
-        if (fd_ >= 0) close(std::exchange(fd_, -1));
+    int get() const
+    {
+        return fd_;
+    }
+    bool valid() const
+    {
+        return fd_ >= 0;
+    }
+    void Close()
+    {
+        if (fd_ >= 0)
+            close(std::exchange(fd_, -1));
     }
 
   private:

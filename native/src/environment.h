@@ -4,10 +4,13 @@
 #include <napi.h>
 
 struct Environment {
-    Napi::FunctionReference error;  // class BpfError, handed over by the TypeScript side
+    Napi::FunctionReference error; // class BpfError, handed over by the TypeScript side
     Napi::FunctionReference map;
     Napi::FunctionReference program;
     Napi::FunctionReference link;
 
-    static Environment &Of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+    static Environment &Of(Napi::Env env)
+    {
+        return *env.GetInstanceData<Environment>();
+    }
 };

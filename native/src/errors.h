@@ -10,13 +10,16 @@
 
 /** What went wrong, in plain data, so that it can be gathered on any thread. */
 struct Failure {
-    int error = 0;  // positive errno; 0: nothing went wrong
+    int error = 0; // positive errno; 0: nothing went wrong
     std::string operation;
     std::string subject;
     std::string log;
     std::optional<uint32_t> done;
 
-    explicit operator bool() const { return error != 0; }
+    explicit operator bool() const
+    {
+        return error != 0;
+    }
 };
 
 /** A BpfError. JavaScript thread only. */

@@ -15,36 +15,43 @@
 #include "scratch.h"
 #include "tcx_abi.h"
 
-namespace {
+namespace
+{
 
 constexpr int kLoopback = 1;
 
 /** 0: yes. Throws for what says nothing about the kernel; every other errno means no. */
-Napi::Value Verdict(Napi::Env env, int error, const char *operation) {
+Napi::Value Verdict(Napi::Env env, int error, const char *operation)
+{
     if (error == EPERM || error == EACCES || error == ENOMEM || error == EMFILE || error == ENFILE)
         Fail(env, error, operation);
     return Napi::Boolean::New(env, error == 0);
 }
 
 /** libbpf answers 1 or 0, and "no" without privilege too. */
-Napi::Value Probed(Napi::Env env, int result, const char *operation) {
-    if (result < 0) Fail(env, result, operation);
+Napi::Value Probed(Napi::Env env, int result, const char *operation)
+{
+    if (result < 0)
+        Fail(env, result, operation);
     return Napi::Boolean::New(env, result == 1);
 }
 
-void NeedPrivilege(Napi::Env env, const char *operation) {
+void NeedPrivilege(Napi::Env env, const char *operation)
+{
     if (!scratch::Program(BPF_PROG_TYPE_SCHED_CLS, 0).valid() && (errno == EPERM || errno == EACCES))
         Fail(env, errno, operation);
 }
 
-Napi::Value ProgramType(const Napi::CallbackInfo &info) {
+Napi::Value ProgramType(const Napi::CallbackInfo &info)
+{
     const auto type = static_cast<bpf_prog_type>(Arguments(info, "probe program type").U32(0, "type", 1));
     NeedPrivilege(info.Env(), "probe program type");
     LogCapture quiet;
     return Probed(info.Env(), libbpf_probe_bpf_prog_type(type, nullptr), "probe program type");
 }
 
-Napi::Value MapType(const Napi::CallbackInfo &info) {
+Napi::Value MapType(const Napi::CallbackInfo &info)
+{
     const auto type = static_cast<bpf_map_type>(Arguments(info, "probe map type").U32(0, "type", 1));
     NeedPrivilege(info.Env(), "probe map type");
     LogCapture quiet;
@@ -52,7 +59,8 @@ Napi::Value MapType(const Napi::CallbackInfo &info) {
 }
 
 /** What kernels since 6.10 say, which libbpf 1.1 takes for a yes. */
-bool RefusedByType(bpf_prog_type type, bpf_func_id helper) {
+bool RefusedByType(bpf_prog_type type, bpf_func_id helper)
+{
     bpf_insn instructions[2]{};
     instructions[0].code = BPF_JMP | BPF_CALL;
     instructions[0].imm = helper;
@@ -66,7 +74,8 @@ bool RefusedByType(bpf_prog_type type, bpf_func_id helper) {
     return !program.valid() && log.find("program of this type cannot use helper") != std::string::npos;
 }
 
-Napi::Value Helper(const Napi::CallbackInfo &info) {
+Napi::Value Helper(const Napi::CallbackInfo &info)
+{
     const Arguments arguments(info, "probe helper");
     const auto type = static_cast<bpf_prog_type>(arguments.U32(0, "programType", 1));
     const auto helper = static_cast<bpf_func_id>(arguments.U32(1, "helper", 1, INT32_MAX));
@@ -76,11 +85,14 @@ Napi::Value Helper(const Napi::CallbackInfo &info) {
     return Probed(info.Env(), result == 1 && RefusedByType(type, helper) ? 0 : result, "probe helper");
 }
 
-int TryBatch() {
+int TryBatch()
+{
     const Descriptor map(bpf_map_create(BPF_MAP_TYPE_HASH, "probe", 4, 4, 4, nullptr));
-    if (!map.valid()) return errno;
+    if (!map.valid())
+        return errno;
     uint32_t key = 1, value = 1, next = 0, count = 4, keys[4], values[4];
-    if (bpf_map_update_elem(map.get(), &key, &value, BPF_ANY)) return errno;
+    if (bpf_map_update_elem(map.get(), &key, &value, BPF_ANY))
+        return errno;
     const auto options = Options<bpf_map_batch_opts>();
     // ENOENT: the end was reached, which is what one element should lead to.
     if (bpf_map_lookup_batch(map.get(), nullptr, &next, keys, values, &count, &options) == 0 || errno == ENOENT)
@@ -88,11 +100,13 @@ int TryBatch() {
     return errno;
 }
 
-Napi::Value Batch(const Napi::CallbackInfo &info) {
+Napi::Value Batch(const Napi::CallbackInfo &info)
+{
     return Verdict(info.Env(), TryBatch(), "probe batch");
 }
 
-Napi::Value Clsact(const Napi::CallbackInfo &info) {
+Napi::Value Clsact(const Napi::CallbackInfo &info)
+{
     const int error = scratch::InNamespace([] {
         LogCapture quiet;
         const Descriptor program = scratch::Program(BPF_PROG_TYPE_SCHED_CLS, 0);
@@ -101,10 +115,12 @@ Napi::Value Clsact(const Napi::CallbackInfo &info) {
     return Verdict(info.Env(), error, "probe clsact");
 }
 
-Napi::Value Tcx(const Napi::CallbackInfo &info) {
+Napi::Value Tcx(const Napi::CallbackInfo &info)
+{
     const int error = scratch::InNamespace([] {
         const Descriptor program = scratch::Program(BPF_PROG_TYPE_SCHED_CLS, 0);
-        if (!program.valid()) return errno;
+        if (!program.valid())
+            return errno;
         const int link = tcx::Attach(program.get(), kLoopback, false, false, 0);
         return Descriptor(link).valid() ? 0 : -link;
     });
@@ -112,9 +128,11 @@ Napi::Value Tcx(const Napi::CallbackInfo &info) {
 }
 
 /** The frame is dropped by the program that is tried, so it arrives nowhere. */
-int TryLiveFrames() {
+int TryLiveFrames()
+{
     const Descriptor program = scratch::Program(BPF_PROG_TYPE_XDP, 1 /* XDP_DROP */);
-    if (!program.valid()) return errno;
+    if (!program.valid())
+        return errno;
     uint8_t frame[64]{};
     auto options = Options<bpf_test_run_opts>();
     options.data_in = frame;
@@ -124,20 +142,23 @@ int TryLiveFrames() {
     return bpf_prog_test_run_opts(program.get(), &options) ? errno : 0;
 }
 
-Napi::Value LiveFrames(const Napi::CallbackInfo &info) {
+Napi::Value LiveFrames(const Napi::CallbackInfo &info)
+{
     return Verdict(info.Env(), TryLiveFrames(), "probe live frames");
 }
 
-Napi::Value KernelBtf(const Napi::CallbackInfo &info) {
+Napi::Value KernelBtf(const Napi::CallbackInfo &info)
+{
     LogCapture quiet;
     btf *types = btf__load_vmlinux_btf();
     btf__free(types);
     return Napi::Boolean::New(info.Env(), types != nullptr);
 }
 
-}  // namespace
+} // namespace
 
-void InitFeatures(Napi::Env env, Napi::Object exports) {
+void InitFeatures(Napi::Env env, Napi::Object exports)
+{
     exports["probeProgramType"] = Napi::Function::New<ProgramType>(env, "probeProgramType");
     exports["probeMapType"] = Napi::Function::New<MapType>(env, "probeMapType");
     exports["probeHelper"] = Napi::Function::New<Helper>(env, "probeHelper");

@@ -6,8 +6,8 @@
 
 /** One tc filter on an interface, of any kind. */
 struct Filter {
-    std::string kind;  // "bpf", "flower", …
-    std::string name;  // kind bpf: what its owner called it
+    std::string kind; // "bpf", "flower", …
+    std::string name; // kind bpf: what its owner called it
     uint32_t programId = 0;
     uint32_t priority = 0;
     uint32_t handle = 0;

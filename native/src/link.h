@@ -3,11 +3,15 @@
 #include "wrapped.h"
 
 /** A BPF link: an attachment with an owner. */
-class Link : public Wrapped<Link> {
+class Link : public Wrapped<Link>
+{
   public:
     static const napi_type_tag kTag;
     static constexpr const char *kWhat = "BPF link";
-    static Napi::FunctionReference &Constructor(Napi::Env env) { return Environment::Of(env).link; }
+    static Napi::FunctionReference &Constructor(Napi::Env env)
+    {
+        return Environment::Of(env).link;
+    }
     static void Init(Napi::Env env, Napi::Object exports);
 
     using Wrapped<Link>::Wrapped;

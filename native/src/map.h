@@ -4,18 +4,25 @@
 #include "wrapped.h"
 
 /** One BPF map. */
-class Map : public Wrapped<Map> {
+class Map : public Wrapped<Map>
+{
   public:
     static const napi_type_tag kTag;
     static constexpr const char *kWhat = "BPF map";
-    static Napi::FunctionReference &Constructor(Napi::Env env) { return Environment::Of(env).map; }
+    static Napi::FunctionReference &Constructor(Napi::Env env)
+    {
+        return Environment::Of(env).map;
+    }
     static void Init(Napi::Env env, Napi::Object exports);
 
     explicit Map(const Napi::CallbackInfo &info);
     /** Reads the shape first; throws when that fails. */
     static Napi::Object Create(Napi::Env env, Descriptor fd, const std::string &operation);
 
-    const MapShape &shape() const { return shape_; }
+    const MapShape &shape() const
+    {
+        return shape_;
+    }
 
   private:
     Napi::Value Info(const Napi::CallbackInfo &info);

@@ -7,10 +7,13 @@
 #include "map_dump.h"
 #include "options.h"
 
-namespace {
+namespace
+{
 
-/** Copied into memory of V8's own: what it does not own it neither counts nor frees before the next turn of the loop. */
-Napi::Value ToBuffer(Napi::Env env, std::vector<uint8_t> &&bytes) {
+/** Copied into memory of V8's own: what it does not own it neither counts nor frees before the next turn of the loop.
+ */
+Napi::Value ToBuffer(Napi::Env env, std::vector<uint8_t> &&bytes)
+{
     const std::vector<uint8_t> taken = std::move(bytes);
     return Napi::Buffer<uint8_t>::Copy(env, taken.data(), taken.size());
 }
@@ -19,13 +22,15 @@ Napi::Value ToBuffer(Napi::Env env, std::vector<uint8_t> &&bytes) {
  * How many elements a failed batch had done. The kernel writes the number back, except when it refuses the command as
  * a whole: then the number is still the one that went in.
  */
-uint32_t Done(uint32_t asked, uint32_t reported) {
+uint32_t Done(uint32_t asked, uint32_t reported)
+{
     return reported >= asked ? 0 : reported;
 }
 
-}  // namespace
+} // namespace
 
-Napi::Value Map::Dump(const Napi::CallbackInfo &info) {
+Napi::Value Map::Dump(const Napi::CallbackInfo &info)
+{
     Napi::Env env = info.Env();
     const int fd = Fd(env, "map dump");
     Snapshot snapshot;
@@ -39,7 +44,8 @@ Napi::Value Map::Dump(const Napi::CallbackInfo &info) {
 }
 
 /** (keys, values, count, batch) */
-void Map::UpdateBatch(const Napi::CallbackInfo &info) {
+void Map::UpdateBatch(const Napi::CallbackInfo &info)
+{
     const int fd = Fd(info.Env(), "map update batch");
     const Arguments arguments(info, "map update batch");
     const uint32_t count = arguments.U32(2, "count");
@@ -61,8 +67,10 @@ void Map::UpdateBatch(const Napi::CallbackInfo &info) {
         const bool failed = bpf_map_update_batch(fd, keys.data + size_t{done} * shape_.keySize,
                                                  values.data + done * shape_.valueSize, &reported, &options) != 0;
         done += failed ? Done(asked, reported) : asked;
-        if (!failed) return;
-        if (!NoBatch(errno)) fail(done);
+        if (!failed)
+            return;
+        if (!NoBatch(errno))
+            fail(done);
         batch = false;
     }
     for (; done < count; done++)
@@ -72,7 +80,8 @@ void Map::UpdateBatch(const Napi::CallbackInfo &info) {
 }
 
 /** (keys, count, batch): how many were there. A missing key stops the kernel's batch; it goes on after it. */
-Napi::Value Map::RemoveBatch(const Napi::CallbackInfo &info) {
+Napi::Value Map::RemoveBatch(const Napi::CallbackInfo &info)
+{
     const int fd = Fd(info.Env(), "map delete batch");
     const Arguments arguments(info, "map delete batch");
     const uint32_t count = arguments.U32(1, "count");
@@ -89,14 +98,20 @@ Napi::Value Map::RemoveBatch(const Napi::CallbackInfo &info) {
             const uint32_t done = failed ? Done(asked, reported) : asked;
             position += done;
             removed += done;
-            if (!failed) break;
-            if (errno == ENOENT) position++;
-            else if (NoBatch(errno)) batch = false;
-            else throw ToError(info.Env(), Failure{errno, "map delete batch", subject_, "", removed});
+            if (!failed)
+                break;
+            if (errno == ENOENT)
+                position++;
+            else if (NoBatch(errno))
+                batch = false;
+            else
+                throw ToError(info.Env(), Failure{errno, "map delete batch", subject_, "", removed});
             continue;
         }
-        if (bpf_map_delete_elem(fd, key) == 0) removed++;
-        else if (errno != ENOENT) throw ToError(info.Env(), Failure{errno, "map delete batch", subject_, "", removed});
+        if (bpf_map_delete_elem(fd, key) == 0)
+            removed++;
+        else if (errno != ENOENT)
+            throw ToError(info.Env(), Failure{errno, "map delete batch", subject_, "", removed});
         position++;
     }
     return Napi::Number::New(info.Env(), removed);

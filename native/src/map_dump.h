@@ -7,8 +7,8 @@
 
 struct Snapshot {
     size_t count = 0;
-    std::vector<uint8_t> keys;    // count × key size
-    std::vector<uint8_t> values;  // count × user value size
+    std::vector<uint8_t> keys;   // count × key size
+    std::vector<uint8_t> values; // count × user value size
 };
 
 /**

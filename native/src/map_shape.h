@@ -13,14 +13,22 @@ struct MapShape {
     std::string name;
     uint32_t keySize = 0;
     uint32_t declaredValueSize = 0;
-    /** What a value takes in user space: all possible CPUs' for per-CPU maps, a descriptor or id for maps of objects. */
+    /** What a value takes in user space: all possible CPUs' for per-CPU maps, a descriptor or id for maps of objects.
+     */
     size_t valueSize = 0;
     uint32_t maxEntries = 0;
     uint32_t flags = 0;
 
-    bool keyless() const { return keySize == 0; }
-    bool array() const { return type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY; }
-    bool hash() const {
+    bool keyless() const
+    {
+        return keySize == 0;
+    }
+    bool array() const
+    {
+        return type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY;
+    }
+    bool hash() const
+    {
         return type == BPF_MAP_TYPE_HASH || type == BPF_MAP_TYPE_LRU_HASH || type == BPF_MAP_TYPE_PERCPU_HASH ||
                type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
     }

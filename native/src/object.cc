@@ -9,7 +9,8 @@
 #include "program.h"
 #include "task.h"
 
-std::string DeclaredName(const bpf_map *map) {
+std::string DeclaredName(const bpf_map *map)
+{
     // "<object>.rodata": C names have no dot, and dots in the object's name are replaced when it is opened.
     const std::string name = bpf_map__name(map);
     const size_t dot = name.find('.');
@@ -17,58 +18,72 @@ std::string DeclaredName(const bpf_map *map) {
 }
 
 /** (elf, name) */
-Object::Object(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Object>(info) {
+Object::Object(const Napi::CallbackInfo &info) : Napi::ObjectWrap<Object>(info)
+{
     const Arguments arguments(info, "object open");
     const Bytes elf = arguments.AnyBytes(0, "elf");
     auto state = std::make_shared<ObjectState>();
     state->name = arguments.Text(1, "name");
     for (char &letter : state->name)
-        if (letter == '.') letter = '_';
+        if (letter == '.')
+            letter = '_';
     // Copied: libelf wants alignment that a slice of a Buffer need not have.
     const std::vector<uint8_t> copy(elf.data, elf.data + elf.size);
     bpf_object_open_opts options{};
     options.sz = sizeof(options);
     options.object_name = state->name.c_str();
     LogCapture log;
-    state->object = copy.empty() ? (errno = EINVAL, nullptr)
-                                 : bpf_object__open_mem(copy.data(), copy.size(), &options);
-    if (!state->object) Fail(info.Env(), errno, "object open", state->name, log.text());
+    state->object = copy.empty() ? (errno = EINVAL, nullptr) : bpf_object__open_mem(copy.data(), copy.size(), &options);
+    if (!state->object)
+        Fail(info.Env(), errno, "object open", state->name, log.text());
     state_ = std::move(state);
 }
 
-ObjectState &Object::State(Napi::Env env, const char *operation) const {
-    if (!state_) FailClosed(env, operation, "");
-    if (state_->stage == ObjectState::kLoading) Fail(env, EBUSY, operation, state_->name);
+ObjectState &Object::State(Napi::Env env, const char *operation) const
+{
+    if (!state_)
+        FailClosed(env, operation, "");
+    if (state_->stage == ObjectState::kLoading)
+        Fail(env, EBUSY, operation, state_->name);
     return *state_;
 }
 
-ObjectState &Object::Unloaded(Napi::Env env, const char *operation) const {
+ObjectState &Object::Unloaded(Napi::Env env, const char *operation) const
+{
     ObjectState &state = State(env, operation);
-    if (state.stage != ObjectState::kOpened) Fail(env, EINVAL, operation, state.name, "a load was tried already");
+    if (state.stage != ObjectState::kOpened)
+        Fail(env, EINVAL, operation, state.name, "a load was tried already");
     return state;
 }
 
-ObjectState &Object::Loaded(Napi::Env env, const char *operation) const {
+ObjectState &Object::Loaded(Napi::Env env, const char *operation) const
+{
     ObjectState &state = State(env, operation);
-    if (state.stage != ObjectState::kLoaded) Fail(env, EINVAL, operation, state.name, "it is not loaded");
+    if (state.stage != ObjectState::kLoaded)
+        Fail(env, EINVAL, operation, state.name, "it is not loaded");
     return state;
 }
 
-bpf_map *Object::FindMap(const Arguments &arguments, Napi::Env env, const char *operation) const {
+bpf_map *Object::FindMap(const Arguments &arguments, Napi::Env env, const char *operation) const
+{
     const std::string name = arguments.Text(0, "map");
     bpf_map *map = bpf_object__find_map_by_name(State(env, operation).object, name.c_str());
-    if (!map) Fail(env, ENOENT, operation, name);
+    if (!map)
+        Fail(env, ENOENT, operation, name);
     return map;
 }
 
-bpf_program *Object::FindProgram(const Arguments &arguments, Napi::Env env, const char *operation) const {
+bpf_program *Object::FindProgram(const Arguments &arguments, Napi::Env env, const char *operation) const
+{
     const std::string name = arguments.Text(0, "program");
     bpf_program *program = bpf_object__find_program_by_name(State(env, operation).object, name.c_str());
-    if (!program) Fail(env, ENOENT, operation, name);
+    if (!program)
+        Fail(env, ENOENT, operation, name);
     return program;
 }
 
-Napi::Value Object::Load(const Napi::CallbackInfo &info) {
+Napi::Value Object::Load(const Napi::CallbackInfo &info)
+{
     Unloaded(info.Env(), "object load").stage = ObjectState::kLoading;
     return Task::Start(
         info.Env(), "libbpf.load",
@@ -84,29 +99,37 @@ Napi::Value Object::Load(const Napi::CallbackInfo &info) {
         });
 }
 
-Napi::Value Object::TakeMap(const Napi::CallbackInfo &info) {
+Napi::Value Object::TakeMap(const Napi::CallbackInfo &info)
+{
     Napi::Env env = info.Env();
     Loaded(env, "object map");
     const bpf_map *map = FindMap(Arguments(info, "object map"), env, "object map");
-    if (bpf_map__fd(map) < 0) Fail(env, ENOENT, "object map", bpf_map__name(map));
+    if (bpf_map__fd(map) < 0)
+        Fail(env, ENOENT, "object map", bpf_map__name(map));
     Descriptor fd = Descriptor::Duplicate(bpf_map__fd(map));
-    if (!fd.valid()) Fail(env, errno, "object map", bpf_map__name(map));
+    if (!fd.valid())
+        Fail(env, errno, "object map", bpf_map__name(map));
     return Map::Create(env, std::move(fd), "object map");
 }
 
-Napi::Value Object::TakeProgram(const Napi::CallbackInfo &info) {
+Napi::Value Object::TakeProgram(const Napi::CallbackInfo &info)
+{
     Napi::Env env = info.Env();
     Loaded(env, "object program");
     const bpf_program *program = FindProgram(Arguments(info, "object program"), env, "object program");
     const std::string name = bpf_program__name(program);
-    if (bpf_program__fd(program) < 0) Fail(env, ENOENT, "object program", name);
+    if (bpf_program__fd(program) < 0)
+        Fail(env, ENOENT, "object program", name);
     Descriptor fd = Descriptor::Duplicate(bpf_program__fd(program));
-    if (!fd.valid()) Fail(env, errno, "object program", name);
+    if (!fd.valid())
+        Fail(env, errno, "object program", name);
     return Program::Create(env, std::move(fd), "object program");
 }
 
-void Object::Close(const Napi::CallbackInfo &info) {
-    if (!state_) return;
+void Object::Close(const Napi::CallbackInfo &info)
+{
+    if (!state_)
+        return;
     State(info.Env(), "object close");
     state_.reset();
 }

@@ -15,14 +15,18 @@ struct ObjectState {
 
     bpf_object *object = nullptr;
     std::string name;
-    Stage stage = kOpened;  // JavaScript thread only
-    bool refused = false;   // written by the load, read when it is over
+    Stage stage = kOpened; // JavaScript thread only
+    bool refused = false;  // written by the load, read when it is over
 
-    ~ObjectState() { bpf_object__close(object); }
+    ~ObjectState()
+    {
+        bpf_object__close(object);
+    }
 };
 
 /** An ELF object: what it declares, then what the kernel made of it. */
-class Object : public Napi::ObjectWrap<Object> {
+class Object : public Napi::ObjectWrap<Object>
+{
   public:
     static void Init(Napi::Env env, Napi::Object exports);
     explicit Object(const Napi::CallbackInfo &info);

@@ -3,11 +3,15 @@
 #include "wrapped.h"
 
 /** One loaded BPF program. */
-class Program : public Wrapped<Program> {
+class Program : public Wrapped<Program>
+{
   public:
     static const napi_type_tag kTag;
     static constexpr const char *kWhat = "BPF program";
-    static Napi::FunctionReference &Constructor(Napi::Env env) { return Environment::Of(env).program; }
+    static Napi::FunctionReference &Constructor(Napi::Env env)
+    {
+        return Environment::Of(env).program;
+    }
     static void Init(Napi::Env env, Napi::Object exports);
 
     using Wrapped<Program>::Wrapped;

@@ -7,7 +7,8 @@
 #include "ring_reader.h"
 
 /** Calls a function for every record of a ring buffer, without keeping the process alive. */
-class RingBuffer : public Napi::ObjectWrap<RingBuffer> {
+class RingBuffer : public Napi::ObjectWrap<RingBuffer>
+{
   public:
     static void Init(Napi::Env env, Napi::Object exports);
     explicit RingBuffer(const Napi::CallbackInfo &info);

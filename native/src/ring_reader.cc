@@ -8,30 +8,36 @@
 #include <csignal>
 #include <system_error>
 
-namespace {
+namespace
+{
 
 /** So that a busy producer cannot keep the JavaScript thread in one call. */
 constexpr size_t kMostRecords = 1024;
 
-}  // namespace
+} // namespace
 
-RingReader::~RingReader() {
+RingReader::~RingReader()
+{
     Stop();
 }
 
-int RingReader::Start(int mapFd, std::function<void()> ready) {
+int RingReader::Start(int mapFd, std::function<void()> ready)
+{
     // libbpf keeps using the descriptor it is given.
     map_ = Descriptor::Duplicate(mapFd);
     stop_ = Descriptor(eventfd(0, EFD_CLOEXEC));
     epoll_ = Descriptor(epoll_create1(EPOLL_CLOEXEC));
-    if (!map_.valid() || !stop_.valid() || !epoll_.valid()) return errno;
+    if (!map_.valid() || !stop_.valid() || !epoll_.valid())
+        return errno;
     ring_ = ring_buffer__new(map_.get(), OnRecord, this, nullptr);
-    if (!ring_) return errno;
+    if (!ring_)
+        return errno;
     for (const int fd : {ring_buffer__epoll_fd(ring_), stop_.get()}) {
         epoll_event event{};
         event.events = EPOLLIN;
         event.data.fd = fd;
-        if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event)) return errno;
+        if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event))
+            return errno;
     }
     ready_ = std::move(ready);
     // Signals are for Node's own threads.
@@ -48,25 +54,32 @@ int RingReader::Start(int mapFd, std::function<void()> ready) {
     return error;
 }
 
-void RingReader::Wait() {
+void RingReader::Wait()
+{
     while (true) {
         epoll_event event{};
         const int count = epoll_wait(epoll_.get(), &event, 1, -1);
-        if (count < 0 && errno != EINTR) return;
-        if (count < 1) continue;
-        if (event.data.fd == stop_.get()) return;
+        if (count < 0 && errno != EINTR)
+            return;
+        if (count < 1)
+            continue;
+        if (event.data.fd == stop_.get())
+            return;
         std::unique_lock<std::mutex> lock(mutex_);
-        if (stopping_) return;
+        if (stopping_)
+            return;
         told_ = true;
         lock.unlock();
         ready_();
         lock.lock();
         drained_.wait(lock, [this] { return !told_ || stopping_; });
-        if (stopping_) return;
+        if (stopping_)
+            return;
     }
 }
 
-int RingReader::OnRecord(void *context, void *data, size_t size) {
+int RingReader::OnRecord(void *context, void *data, size_t size)
+{
     auto *reader = static_cast<RingReader *>(context);
     const auto *bytes = static_cast<const uint8_t *>(data);
     reader->target_->emplace_back(bytes, bytes + size);
@@ -74,8 +87,10 @@ int RingReader::OnRecord(void *context, void *data, size_t size) {
     return reader->target_->size() >= kMostRecords ? -EAGAIN : 0;
 }
 
-int RingReader::Drain(Records &records) {
-    if (!ring_) return 0;
+int RingReader::Drain(Records &records)
+{
+    if (!ring_)
+        return 0;
     target_ = &records;
     const int result = ring_buffer__consume(ring_);
     target_ = nullptr;
@@ -87,7 +102,8 @@ int RingReader::Drain(Records &records) {
     return result < 0 && result != -EAGAIN ? -result : 0;
 }
 
-void RingReader::Stop() {
+void RingReader::Stop()
+{
     if (thread_.joinable()) {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
@@ -95,7 +111,8 @@ void RingReader::Stop() {
         }
         drained_.notify_one();
         const uint64_t one = 1;
-        while (write(stop_.get(), &one, sizeof(one)) < 0 && errno == EINTR) continue;
+        while (write(stop_.get(), &one, sizeof(one)) < 0 && errno == EINTR)
+            continue;
         thread_.join();
     }
     ring_buffer__free(ring_);

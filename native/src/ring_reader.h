@@ -15,7 +15,8 @@
  * A ring buffer and the thread that waits on it. The thread only waits: it calls `ready` once and then rests until
  * Drain() was called, so records stay in the kernel's ring, which bounds them, until JavaScript takes them.
  */
-class RingReader {
+class RingReader
+{
   public:
     using Records = std::vector<std::vector<uint8_t>>;
 

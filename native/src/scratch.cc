@@ -8,9 +8,11 @@
 #include <system_error>
 #include <thread>
 
-namespace scratch {
+namespace scratch
+{
 
-Descriptor Program(bpf_prog_type type, int answer) {
+Descriptor Program(bpf_prog_type type, int answer)
+{
     bpf_insn instructions[2]{};
     instructions[0].code = BPF_ALU64 | BPF_MOV | BPF_K;
     instructions[0].dst_reg = BPF_REG_0;
@@ -19,7 +21,8 @@ Descriptor Program(bpf_prog_type type, int answer) {
     return Descriptor(bpf_prog_load(type, "probe", "GPL", instructions, 2, nullptr));
 }
 
-int InNamespace(const std::function<int()> &work) {
+int InNamespace(const std::function<int()> &work)
+{
     int result = 0;
     try {
         // A thread's namespace is its own: the process stays where it is.
@@ -31,4 +34,4 @@ int InNamespace(const std::function<int()> &work) {
     return result;
 }
 
-}  // namespace scratch
+} // namespace scratch

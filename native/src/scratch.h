@@ -7,7 +7,8 @@
 #include "descriptor.h"
 
 /** Where features are tried out without touching anything that is the machine's. */
-namespace scratch {
+namespace scratch
+{
 
 /** A program of this type that returns `answer`; not valid (errno is set) when refused. */
 Descriptor Program(bpf_prog_type type, int answer);
@@ -18,4 +19,4 @@ Descriptor Program(bpf_prog_type type, int answer);
  */
 int InNamespace(const std::function<int()> &work);
 
-}  // namespace scratch
+} // namespace scratch

@@ -11,12 +11,14 @@
  * one); `finish` makes the result on the JavaScript thread and also runs, with its result unused, after a failure.
  * Deletes itself.
  */
-class Task : public Napi::AsyncWorker {
+class Task : public Napi::AsyncWorker
+{
   public:
     using Work = std::function<Failure()>;
     using Finish = std::function<Napi::Value(Napi::Env)>;
 
-    static Napi::Promise Start(Napi::Env env, const char *name, Work work, Finish finish) {
+    static Napi::Promise Start(Napi::Env env, const char *name, Work work, Finish finish)
+    {
         auto *task = new Task(env, name, std::move(work), std::move(finish));
         Napi::Promise promise = task->deferred_.Promise();
         task->Queue();
@@ -24,17 +26,28 @@ class Task : public Napi::AsyncWorker {
     }
 
   protected:
-    void Execute() override { failure_ = work_(); }
-    void OnOK() override {
-        Napi::Value result = finish_(Env());
-        if (failure_) deferred_.Reject(ToError(Env(), failure_).Value());
-        else deferred_.Resolve(result);
+    void Execute() override
+    {
+        failure_ = work_();
     }
-    void OnError(const Napi::Error &error) override { deferred_.Reject(error.Value()); }
+    void OnOK() override
+    {
+        Napi::Value result = finish_(Env());
+        if (failure_)
+            deferred_.Reject(ToError(Env(), failure_).Value());
+        else
+            deferred_.Resolve(result);
+    }
+    void OnError(const Napi::Error &error) override
+    {
+        deferred_.Reject(error.Value());
+    }
 
   private:
     Task(Napi::Env env, const char *name, Work work, Finish finish)
-        : AsyncWorker(env, name), deferred_(env), work_(std::move(work)), finish_(std::move(finish)) {}
+        : AsyncWorker(env, name), deferred_(env), work_(std::move(work)), finish_(std::move(finish))
+    {
+    }
 
     Napi::Promise::Deferred deferred_;
     Work work_;

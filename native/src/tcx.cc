@@ -7,18 +7,21 @@
 #include "program.h"
 #include "tcx_abi.h"
 
-namespace {
+namespace
+{
 
 /** Programs may come between the two calls of a query; more than this often, and the answer is EAGAIN. */
 constexpr int kTries = 8;
 constexpr uint32_t kRoom = 16;
 
-std::string Subject(uint32_t ifindex) {
+std::string Subject(uint32_t ifindex)
+{
     return "interface " + std::to_string(ifindex);
 }
 
 /** (ifindex, direction, program, first, expected revision or 0n) */
-Napi::Value Attach(const Napi::CallbackInfo &info) {
+Napi::Value Attach(const Napi::CallbackInfo &info)
+{
     Napi::Env env = info.Env();
     const Arguments arguments(info, "tcx attach");
     const uint32_t ifindex = arguments.U32(0, "ifindex", 1, INT32_MAX);
@@ -34,7 +37,8 @@ struct Answer {
     std::vector<uint32_t> programs, links;
 };
 
-int Ask(uint32_t ifindex, bool egress, Answer &answer) {
+int Ask(uint32_t ifindex, bool egress, Answer &answer)
+{
     uint32_t room = kRoom;
     for (int attempt = 0; attempt < kTries; attempt++) {
         answer.programs.assign(room, 0);
@@ -56,14 +60,16 @@ int Ask(uint32_t ifindex, bool egress, Answer &answer) {
 }
 
 /** (ifindex, direction) */
-Napi::Value Query(const Napi::CallbackInfo &info) {
+Napi::Value Query(const Napi::CallbackInfo &info)
+{
     Napi::Env env = info.Env();
     const Arguments arguments(info, "tcx query");
     const uint32_t ifindex = arguments.U32(0, "ifindex", 1, INT32_MAX);
     Answer answer;
     const int error = Ask(ifindex, arguments.Egress(1), answer);
     // ENOENT: nothing was ever attached to this interface.
-    if (error && error != ENOENT) Fail(env, error, "tcx query", Subject(ifindex));
+    if (error && error != ENOENT)
+        Fail(env, error, "tcx query", Subject(ifindex));
     const uint32_t count = error ? 0 : answer.query.count;
     Napi::Array programs = Napi::Array::New(env, count);
     for (uint32_t i = 0; i < count; i++) {
@@ -79,9 +85,10 @@ Napi::Value Query(const Napi::CallbackInfo &info) {
     return result;
 }
 
-}  // namespace
+} // namespace
 
-void InitTcx(Napi::Env env, Napi::Object exports) {
+void InitTcx(Napi::Env env, Napi::Object exports)
+{
     exports["tcxAttach"] = Napi::Function::New<Attach>(env, "tcxAttach");
     exports["tcxQuery"] = Napi::Function::New<Query>(env, "tcxQuery");
 }

@@ -10,13 +10,14 @@
 #include <cstdint>
 #include <cstring>
 
-namespace tcx {
+namespace tcx
+{
 
-constexpr uint32_t kIngress = 46;  // BPF_TCX_INGRESS
-constexpr uint32_t kEgress = 47;   // BPF_TCX_EGRESS
-constexpr uint32_t kBefore = 1u << 3;  // BPF_F_BEFORE: with no relative, before all
-constexpr uint32_t kAfter = 1u << 4;   // BPF_F_AFTER: with no relative, after all
-constexpr uint32_t kLinkType = 11;     // BPF_LINK_TYPE_TCX
+constexpr uint32_t kIngress = 46;     // BPF_TCX_INGRESS
+constexpr uint32_t kEgress = 47;      // BPF_TCX_EGRESS
+constexpr uint32_t kBefore = 1u << 3; // BPF_F_BEFORE: with no relative, before all
+constexpr uint32_t kAfter = 1u << 4;  // BPF_F_AFTER: with no relative, after all
+constexpr uint32_t kLinkType = 11;    // BPF_LINK_TYPE_TCX
 
 /** BPF_LINK_CREATE */
 struct LinkCreate {
@@ -58,14 +59,15 @@ struct LinkInfo {
 };
 
 /** The result, or a negative errno. */
-template <class Attributes>
-int Call(int command, Attributes &attributes) {
+template <class Attributes> int Call(int command, Attributes &attributes)
+{
     const long result = syscall(SYS_bpf, command, &attributes, sizeof(attributes));
     return result < 0 ? -errno : static_cast<int>(result);
 }
 
 /** The link's descriptor (close-on-exec: the kernel sees to it), or a negative errno. */
-inline int Attach(int program, uint32_t ifindex, bool egress, bool first, uint64_t expectedRevision) {
+inline int Attach(int program, uint32_t ifindex, bool egress, bool first, uint64_t expectedRevision)
+{
     LinkCreate attributes{};
     attributes.programFd = static_cast<uint32_t>(program);
     attributes.ifindex = ifindex;
@@ -75,4 +77,4 @@ inline int Attach(int program, uint32_t ifindex, bool egress, bool first, uint64
     return Call(BPF_LINK_CREATE, attributes);
 }
 
-}  // namespace tcx
+} // namespace tcx

@@ -12,11 +12,12 @@
  * class, or a forged prototype, is never taken for a T), `static constexpr const char *kWhat`, and
  * `static Napi::FunctionReference &Constructor(Napi::Env)`.
  */
-template <class T>
-class Wrapped : public Napi::ObjectWrap<T> {
+template <class T> class Wrapped : public Napi::ObjectWrap<T>
+{
   public:
     /** JavaScript cannot call this: it has no External. The descriptor is taken over. */
-    explicit Wrapped(const Napi::CallbackInfo &info) : Napi::ObjectWrap<T>(info) {
+    explicit Wrapped(const Napi::CallbackInfo &info) : Napi::ObjectWrap<T>(info)
+    {
         if (info.Length() != 2 || !info[0].IsExternal() || !info[1].IsString())
             throw Napi::TypeError::New(info.Env(), std::string("a ") + T::kWhat + " is opened, not constructed");
         fd_ = std::move(*info[0].As<Napi::External<Descriptor>>().Data());
@@ -24,13 +25,14 @@ class Wrapped : public Napi::ObjectWrap<T> {
         info.This().As<Napi::Object>().TypeTag(&T::kTag);
     }
 
-    static Napi::Object Create(Napi::Env env, Descriptor fd, const std::string &subject) {
-        return T::Constructor(env).New(
-            {Napi::External<Descriptor>::New(env, &fd), Napi::String::New(env, subject)});
+    static Napi::Object Create(Napi::Env env, Descriptor fd, const std::string &subject)
+    {
+        return T::Constructor(env).New({Napi::External<Descriptor>::New(env, &fd), Napi::String::New(env, subject)});
     }
 
     /** Throws a TypeError unless the argument is a T. */
-    static T &From(const Napi::CallbackInfo &info, size_t index, const char *operation) {
+    static T &From(const Napi::CallbackInfo &info, size_t index, const char *operation)
+    {
         Napi::Value value = info[index];
         if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&T::kTag))
             Arguments(info, operation).WrongType(T::kWhat, "one that this library opened");
@@ -38,14 +40,22 @@ class Wrapped : public Napi::ObjectWrap<T> {
     }
 
     /** The descriptor, or a BpfError (EBADF) after close(). */
-    int Fd(Napi::Env env, const std::string &operation) const {
-        if (!fd_.valid()) FailClosed(env, operation, subject_);
+    int Fd(Napi::Env env, const std::string &operation) const
+    {
+        if (!fd_.valid())
+            FailClosed(env, operation, subject_);
         return fd_.get();
     }
 
-    const std::string &subject() const { return subject_; }
+    const std::string &subject() const
+    {
+        return subject_;
+    }
 
-    void Close(const Napi::CallbackInfo &) { fd_.Close(); }
+    void Close(const Napi::CallbackInfo &)
+    {
+        fd_.Close();
+    }
 
   protected:
     Descriptor fd_;
@@ -54,9 +64,12 @@ class Wrapped : public Napi::ObjectWrap<T> {
 
 /** Takes over a descriptor just returned by libbpf; throws its error, or EINVAL when it is of another kind. */
 inline Descriptor Adopt(Napi::Env env, int fd, const char *kind, const std::string &operation,
-                        const std::string &subject) {
-    if (fd < 0) Fail(env, fd, operation, subject);
+                        const std::string &subject)
+{
+    if (fd < 0)
+        Fail(env, fd, operation, subject);
     Descriptor owned(fd);
-    if (const int error = CheckKind(fd, kind)) Fail(env, error, operation, subject);
+    if (const int error = CheckKind(fd, kind))
+        Fail(env, error, operation, subject);
     return owned;
 }

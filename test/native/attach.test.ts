@@ -44,7 +44,16 @@ describe("clsact", () => {
   });
 
   it("checks every argument", () => {
-    const types = ["TypeError", "TypeError", "RangeError", "RangeError", "RangeError", "RangeError", "TypeError", "TypeError"];
+    const types = [
+      "TypeError",
+      "TypeError",
+      "RangeError",
+      "RangeError",
+      "RangeError",
+      "RangeError",
+      "TypeError",
+      "TypeError",
+    ];
     expect(out["wrong"]).toEqual(types);
     expect(out["wrongType"]).toBe("EINVAL");
   });

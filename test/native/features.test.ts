@@ -27,7 +27,9 @@ describe("feature probes", () => {
     const threads = readdirSync("/proc/self/task").length;
     expect(features.clsact()).toBe(true);
     features.tcx();
-    expect([readlinkSync("/proc/self/ns/net"), readFileSync("/proc/net/dev", "utf8").split("\n").length]).toEqual(before);
+    expect([readlinkSync("/proc/self/ns/net"), readFileSync("/proc/net/dev", "utf8").split("\n").length]).toEqual(
+      before,
+    );
     expect(readdirSync("/proc/self/task").length).toBeLessThanOrEqual(threads);
   });
 

@@ -50,7 +50,14 @@ describe("a hash map", () => {
 
   it("knows its shape and its memory", () => {
     const map = hash();
-    expect(map.info).toMatchObject({ type: HASH, typeName: "hash", name: "h", keySize: 4, valueSize: 8, maxEntries: 100 });
+    expect(map.info).toMatchObject({
+      type: HASH,
+      typeName: "hash",
+      name: "h",
+      keySize: 4,
+      valueSize: 8,
+      maxEntries: 100,
+    });
     expect(map.memory()).toBeGreaterThan(0n);
     const same = BpfMap.fromId(map.info.id);
     same.set(u32(5), u64(5n));
@@ -164,7 +171,11 @@ describe("wrong arguments", () => {
     map.close();
     map.close();
     const uses = [() => map.get(u32(1)), () => map.set(u32(1), u64(1n)), () => map.delete(u32(1)), () => map.dump()];
-    uses.push(() => map.memory(), () => map.pin("/x"), () => map.setBatch(u32(1), u64(1n), 1));
+    uses.push(
+      () => map.memory(),
+      () => map.pin("/x"),
+      () => map.setBatch(u32(1), u64(1n), 1),
+    );
     for (const use of uses) {
       const error = bpfError(use);
       expect(error.code).toBe("EBADF");

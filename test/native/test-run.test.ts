@@ -41,7 +41,8 @@ describe("a test run", () => {
     expect(program.testRun({ data: Buffer.alloc(64), repeat: 10 }).duration).toBeGreaterThan(0);
     const both = [program.testRunAsync({ data: Buffer.alloc(64) }), program.testRunAsync({ data: Buffer.alloc(65) })];
     const odd: object[] = [{ repeat: 0 }, { repeat: -1 }, { repeat: 2 ** 31 }, { batchSize: 0.5 }, { dataOutSize: -1 }];
-    for (const options of odd) expect(() => program.testRun({ data: Buffer.alloc(64), ...options })).toThrow(RangeError);
+    for (const options of odd)
+      expect(() => program.testRun({ data: Buffer.alloc(64), ...options })).toThrow(RangeError);
     expect(() => program.testRun({ data: "x" as unknown as Buffer })).toThrow(TypeError);
     await expect(program.testRunAsync({ data: 1 as unknown as Buffer })).rejects.toThrow(TypeError);
     program.close(); // the runs under way have their own descriptor

@@ -28,7 +28,8 @@ struct {
 
 /* Answers what rodata says and notes the length of what it saw. */
 SEC("tc")
-int count(struct __sk_buff *skb) {
+int count(struct __sk_buff *skb)
+{
     __u32 length = skb->len, zero = 0;
     __u64 one = 1, *times = bpf_map_lookup_elem(&seen, &length);
     if (times)
@@ -43,13 +44,15 @@ int count(struct __sk_buff *skb) {
 
 /* A second program, to replace the first with. */
 SEC("tc")
-int drop(struct __sk_buff *skb) {
+int drop(struct __sk_buff *skb)
+{
     return TC_ACT_SHOT;
 }
 
 /* One record per packet: its length and its mark. */
 SEC("tc")
-int tell(struct __sk_buff *skb) {
+int tell(struct __sk_buff *skb)
+{
     __u32 *record = bpf_ringbuf_reserve(&events, 8, 0);
     if (!record)
         return TC_ACT_SHOT;
@@ -61,7 +64,8 @@ int tell(struct __sk_buff *skb) {
 
 /* Writes into the packet and the context. */
 SEC("tc")
-int write_back(struct __sk_buff *skb) {
+int write_back(struct __sk_buff *skb)
+{
     __u8 *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
     if (data + 14 > end)
         return TC_ACT_SHOT;
@@ -71,7 +75,8 @@ int write_back(struct __sk_buff *skb) {
 }
 
 SEC("xdp")
-int xdp_drop(struct xdp_md *context) {
+int xdp_drop(struct xdp_md *context)
+{
     __u32 zero = 0, *run = bpf_map_lookup_elem(&runs, &zero);
     if (run)
         *run += 1;

@@ -4,7 +4,8 @@
 #include <bpf/bpf_helpers.h>
 
 SEC("tc")
-int out_of_bounds(struct __sk_buff *skb) {
+int out_of_bounds(struct __sk_buff *skb)
+{
     __u8 *data = (void *)(long)skb->data;
     return data[100];
 }

@@ -32,7 +32,8 @@ __u32 second = 2;
 __u64 third = 3;
 
 SEC("tc")
-int use(struct __sk_buff *skb) {
+int use(struct __sk_buff *skb)
+{
     return shown.negative + second + third;
 }
 
