@@ -85,7 +85,7 @@ describe("the demo", () => {
   it("says what is wrong with its directory, and leaves nothing behind", async () => {
     await expect(command([...DEMO, "--policy-dir", join(policyDir, "nowhere")])).rejects.toThrow(/no such directory/);
     const empty = mkdtempSync(join(tmpdir(), "tb-demo-"));
-    await expect(command([...DEMO, "--once", "--policy-dir", empty])).rejects.toThrow(/no WorkloadEndpoint/);
+    await expect(command([...DEMO, "--once", "--policy-dir", empty])).rejects.toThrow(/holds no \*\.yaml file/);
     rmSync(empty, { recursive: true });
   });
 

@@ -1,0 +1,57 @@
+/** `make run`: the demo as a program. Arguments: [--once] [--policy-dir DIR], default the checkout's examples/. */
+import { accessSync, constants, statSync } from "node:fs";
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { ConfigError, TorbieError, UnsupportedError } from "../errors.js";
+import { escape } from "../text.js";
+import { runDemo } from "./run.js";
+
+const EXAMPLES = fileURLToPath(new URL("../../examples", import.meta.url));
+
+function checkMachine(): void {
+  if (process.getuid?.() !== 0) {
+    throw new UnsupportedError("NOT_ROOT", "the demo makes network namespaces and taps and loads BPF: run it as root (sudo make run)");
+  }
+  try {
+    accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
+  } catch (cause) {
+    throw new UnsupportedError("NO_TUN", "/dev/net/tun cannot be opened: modprobe tun, or give this container the device", { cause });
+  }
+}
+
+function checkDirectory(directory: string): void {
+  let isDirectory = false;
+  try {
+    isDirectory = statSync(directory).isDirectory();
+  } catch (cause) {
+    throw new ConfigError("NO_DIRECTORY", `--policy-dir ${escape(directory)}: there is no such directory`, { cause });
+  }
+  if (!isDirectory) throw new ConfigError("NO_DIRECTORY", `--policy-dir ${escape(directory)} is not a directory`);
+}
+
+/** @returns the exit status */
+export async function demo(words: readonly string[]): Promise<number> {
+  const stop = new AbortController();
+  const onSignal = (): void => stop.abort();
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal).on("SIGHUP", onSignal);
+  try {
+    const { values } = parseArgs({
+      args: [...words],
+      options: { once: { type: "boolean", default: false }, "policy-dir": { type: "string", default: EXAMPLES } },
+    });
+    checkMachine();
+    const policyDir = resolve(values["policy-dir"]);
+    checkDirectory(policyDir);
+    await runDemo({ policyDir, once: values.once, print: (text) => process.stdout.write(text), signal: stop.signal });
+    return 0;
+  } catch (error) {
+    const known = error instanceof TorbieError || (error as { code?: unknown }).code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
+    process.stderr.write(`torbie demo: ${known ? (error as Error).message : String((error as Error).stack)}\n`);
+    return 1;
+  } finally {
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal).off("SIGHUP", onSignal);
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exit(await demo(process.argv.slice(2)));

@@ -1,0 +1,116 @@
+/** What the demo plays on: a world, the agent on its compute host, and the directory as both see it. */
+import type { ApplyEvent } from "../agent/status.js";
+import { ConfigError } from "../errors.js";
+import type { Model } from "../model/types.js";
+import type { Problem } from "../problems.js";
+import { castOf, portsOf, type Cast } from "./cast.js";
+import { measure } from "./measure.js";
+import type { Matrix } from "./matrix.js";
+import { PolicyReader } from "./policy-reader.js";
+import { AgentProcess } from "./world/agent.js";
+import type { Guest } from "./world/guest.js";
+import { World } from "./world/world.js";
+
+/** Endpoints that leave `node` out are on whatever host reads them; those of other hosts are not ours to play. */
+const HOSTNAME = "demo";
+/** A table of more does not fit a screen. */
+const MOST_GUESTS = 12;
+
+export interface Drops {
+  readonly count: number;
+  readonly sentence: string;
+}
+
+export class Stage {
+  cast: Cast = { players: [], ports: [] };
+  private readonly listening = new Set<number>();
+  /** Measuring again waits for the former round. */
+  private queue: Promise<void> = Promise.resolve();
+
+  private constructor(
+    private readonly reader: PolicyReader,
+    private readonly world: World,
+    private readonly agent: AgentProcess,
+  ) {}
+
+  /** @throws ConfigError when the directory holds no guest, or more than fit */
+  static async create(policyDir: string): Promise<Stage> {
+    const reader = await PolicyReader.open(policyDir, HOSTNAME);
+    try {
+      const guests = reader.model.locals.size;
+      if (guests === 0) {
+        const why = reader.problems.map(({ where, what }) => `\n  ${where}: ${what}`).join("");
+        throw new ConfigError("NO_GUESTS", `${policyDir}: no WorkloadEndpoint of host "${HOSTNAME}" (or of no host) is there${why}`);
+      }
+      if (guests > MOST_GUESTS) throw new ConfigError("TOO_MANY_GUESTS", `${policyDir}: ${guests} guests, the demo plays at most ${MOST_GUESTS}`);
+      const world = await World.create();
+      return new Stage(reader, world, await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME }));
+    } catch (error) {
+      await reader.close();
+      throw error;
+    }
+  }
+
+  get model(): Model {
+    return this.reader.model;
+  }
+
+  /** Name of what enforces, as the agent says. */
+  get dataplane(): string {
+    return this.agent.status()?.dataplane.name ?? "unknown";
+  }
+
+  guest(name: string): Guest {
+    return this.world.guest(name);
+  }
+
+  /** Guests are there and enforced. */
+  async open(): Promise<void> {
+    this.cast = castOf(this.model);
+    this.cast.ports.forEach((port) => this.listening.add(port));
+    await Promise.all([
+      this.agent.startEnforcing(this.cast.players.length),
+      ...this.cast.players.map(({ spec }) => this.world.addGuest(spec)),
+    ]);
+  }
+
+  /** One round, in the cast's order. */
+  async measure(): Promise<Matrix> {
+    const guests = this.cast.players.map(({ spec }) => this.world.guest(spec.name));
+    const ports = portsOf(this.model);
+    for (const port of ports.filter((wanted) => !this.listening.has(wanted))) {
+      this.listening.add(port);
+      await Promise.all(guests.map(({ probe }) => probe.listen(`tcp/${port}`)));
+    }
+    return measure(guests, ports);
+  }
+
+  /** Calls back, one after the other, for every pass of the agent that answers a change of the directory. */
+  onApplied(answer: (event: ApplyEvent) => Promise<void>): void {
+    this.agent.follow((news) => {
+      if (news.type !== "applied" || (news.event.totalChanges === 0 && news.event.failures.length === 0)) return;
+      this.queue = this.queue.then(() => answer(news.event)).catch(() => undefined); // guests may go while they are measured
+    });
+  }
+
+  onProblem(tell: (problem: Problem, solved: boolean) => void): void {
+    this.agent.follow((news) => {
+      if (news.type !== "applied") tell(news.problem, news.type === "solved");
+    });
+  }
+
+  /** Drop counters of a guest's endpoint, by reason. */
+  async drops(name: string): Promise<Map<string, Drops>> {
+    const shown = JSON.parse(await this.agent.torbie(["endpoint", "show", name, "--json"])) as {
+      dropsByReason: readonly ({ reason: string } & Drops)[];
+    };
+    return new Map(shown.dropsByReason.map(({ reason, count, sentence }) => [reason, { count: Number(count), sentence }]));
+  }
+
+  /** Everything it made is gone afterwards. */
+  async close(): Promise<void> {
+    await this.reader.close();
+    await this.agent.remove();
+    await this.world.close();
+  }
+}
