@@ -74,8 +74,9 @@ function parseHops(data: Buffer): Hop[] {
 
 /** Body of a RTM_NEWROUTE/DELROUTE; undefined for other families, and what isn't a unicast route. */
 export function parseRoute(body: Buffer): Route | undefined {
+  if (body.length < 12) return undefined;
   const family = familyName(body.readUInt8(0));
-  if (family === undefined || body.length < 12 || body.readUInt8(7) !== RTN_UNICAST) return undefined;
+  if (family === undefined || body.readUInt8(7) !== RTN_UNICAST) return undefined;
   let destination: Buffer = Buffer.alloc(family === 4 ? 4 : 16);
   let table = body.readUInt8(4);
   let metric = 0;
@@ -96,8 +97,8 @@ export function parseRoute(body: Buffer): Route | undefined {
 
 /** Body of a RTM_NEWNEIGH/DELNEIGH; undefined for other families and entries without an Ethernet address. */
 export function parseNeighbour(body: Buffer): Neighbour | undefined {
-  const family = familyName(body.readUInt8(0));
-  if (family === undefined || body.length < 12) return undefined;
+  const family = body.length < 12 ? undefined : familyName(body.readUInt8(0));
+  if (family === undefined) return undefined;
   let address: Buffer | undefined;
   let mac: Buffer | undefined;
   let protocol = 0;

@@ -4,16 +4,18 @@ import type { Tap } from "../dataplane/backend.js";
 import type { EndpointId, Family, Prefix } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { neighbourKey, routeKey, type TapNeighbour, type TapRoute } from "./types.js";
-import { familyOf, overlaps, contains, prefixParts } from "./wire-address.js";
+import { contains, overlaps, prefixParts, type PrefixParts } from "./wire-address.js";
 
 /** Metrics as the incumbent has them, so that one BIRD configuration serves both kinds of host. */
 export const NORMAL_METRIC = 1024;
 export const ELEVATED_METRIC = 512;
 
 /** Never routed to a guest: what a host must keep for itself, and what no router forwards (RFC 6890). */
-const NEVER: readonly Prefix[] = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "fe80::/10", "ff00::/8"] as Prefix[];
+const NEVER = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "ff00::/8"].map((range) => ({ range, parts: prefixParts(range as Prefix) }));
+const LINK_LOCAL = prefixParts("fe80::/10" as Prefix);
 /** A pair wider than this would take the host's own traffic with it; the dataplane still delivers between local guests. */
 const WIDEST: Readonly<Record<Family, number>> = { 4: 8, 6: 16 };
+const WHOLE: Readonly<Record<Family, number>> = { 4: 32, 6: 128 };
 
 export interface PlanInput {
   readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>;
@@ -40,6 +42,7 @@ export interface RoutePlan {
 
 export function planRoutes(input: PlanInput): RoutePlan {
   const metric = input.metric ?? { normal: NORMAL_METRIC, elevated: ELEVATED_METRIC };
+  const reserved = new Set(input.reserved ?? []);
   const claims = new Map<Prefix, EndpointId[]>();
   const neighbours = new Map<string, TapNeighbour>();
   const problems: Problem[] = [];
@@ -49,7 +52,8 @@ export function planRoutes(input: PlanInput): RoutePlan {
     const tap = endpoint === undefined ? undefined : input.taps.get(endpoint.interfaceName);
     if (endpoint === undefined || tap === undefined || !tap.up || !endpoint.adminUp || endpoint.blocked !== undefined || !input.enforced.has(id)) continue;
     for (const { prefix, mac } of endpoint.owned) {
-      const refused = whyNotRouted(prefix, input.reserved ?? []);
+      const parts = prefixParts(prefix);
+      const refused = whyNotRouted(prefix, parts, reserved);
       if (refused !== undefined) {
         if (refused !== "") problems.push(problem(endpoint, prefix, refused));
         continue;
@@ -57,9 +61,9 @@ export function planRoutes(input: PlanInput): RoutePlan {
       const claimants = claims.get(prefix);
       if (claimants === undefined) claims.set(prefix, [id]);
       else if (!claimants.includes(id)) claimants.push(id);
-      const single = singleAddress(prefix);
-      if (single === undefined) continue;
-      const entry: TapNeighbour = { family: familyOf(prefix), address: single, ifindex: tap.ifindex, mac: mac ?? endpoint.mac };
+      if (parts.length !== WHOLE[parts.family]) continue;
+      const address = prefix.slice(0, prefix.lastIndexOf("/")) as TapNeighbour["address"];
+      const entry: TapNeighbour = { family: parts.family, address, ifindex: tap.ifindex, mac: mac ?? endpoint.mac };
       // The endpoint's own MAC wins over that of a pair with the same address: it is listed first.
       if (!neighbours.has(neighbourKey(entry))) neighbours.set(neighbourKey(entry), entry);
     }
@@ -71,22 +75,19 @@ export function planRoutes(input: PlanInput): RoutePlan {
     const endpoint = owner === undefined ? undefined : input.endpoints.get(owner);
     const tap = endpoint === undefined ? undefined : input.taps.get(endpoint.interfaceName);
     if (owner === undefined || tap === undefined) continue;
-    const route: TapRoute = { family: familyOf(prefix), prefix, metric: input.elevated?.has(owner) === true ? metric.elevated : metric.normal, ifindex: tap.ifindex };
+    const route: TapRoute = { family: prefix.includes(":") ? 6 : 4, prefix, metric: input.elevated?.has(owner) === true ? metric.elevated : metric.normal, ifindex: tap.ifindex };
     routes.set(routeKey(route), route);
   }
   return { routes, neighbours, problems };
 }
 
 /** undefined: it is routed; "": it is not, and nobody needs to be told (link-local is on every link). */
-function whyNotRouted(prefix: Prefix, reserved: readonly Prefix[]): string | undefined {
-  const { family, length } = prefixParts(prefix);
-  if (contains("fe80::/10" as Prefix, prefix)) return "";
-  if (length < WIDEST[family]) return `it is wider than /${WIDEST[family]} and would take this host's own traffic`;
-  const never = NEVER.find((range) => overlaps(range, prefix));
-  if (never !== undefined) return `it overlaps ${never}, which is never forwarded`;
-  const mine = reserved.find((address) => prefix === address);
-  if (mine !== undefined) return "it is the address of a gateway of this host";
-  return undefined;
+function whyNotRouted(prefix: Prefix, parts: PrefixParts, reserved: ReadonlySet<Prefix>): string | undefined {
+  if (contains(LINK_LOCAL, parts)) return "";
+  if (parts.length < WIDEST[parts.family]) return `it is wider than /${WIDEST[parts.family]} and would take this host's own traffic`;
+  const never = NEVER.find((range) => overlaps(range.parts, parts));
+  if (never !== undefined) return `it overlaps ${never.range}, which is never forwarded`;
+  return reserved.has(prefix) ? "it is the address of a gateway of this host" : undefined;
 }
 
 function problem(endpoint: DesiredEndpoint, prefix: Prefix, why: string): Problem {
@@ -96,9 +97,4 @@ function problem(endpoint: DesiredEndpoint, prefix: Prefix, why: string): Proble
     what: `${prefix} of endpoint ${JSON.stringify(endpoint.id)} has no route: ${why}`,
     consequence: "the guest may send from it, but nothing from beyond this host is delivered to it",
   };
-}
-
-function singleAddress(prefix: Prefix): TapNeighbour["address"] | undefined {
-  const { family, length } = prefixParts(prefix);
-  return length === (family === 4 ? 32 : 128) ? (prefix.slice(0, prefix.lastIndexOf("/")) as TapNeighbour["address"]) : undefined;
 }

@@ -46,10 +46,8 @@ export class Links {
     this.#monitor = new Monitor(this.#netlink, {
       protocol,
       ...(options.resyncMs === undefined ? {} : { resyncMs: options.resyncMs }),
-      onChange: () => {
-        if (this.#monitor.state === "following") this.#trouble = undefined;
-        this.#onChange();
-      },
+      onChange: () => this.#onChange(),
+      onSync: () => (this.#trouble = undefined),
       onForeignRoute: (key) => {
         if (this.#routes.forgetConflict(key)) this.#onChange();
       },

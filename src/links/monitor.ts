@@ -18,6 +18,8 @@ export interface MonitorOptions {
   readonly onChange: () => void;
   /** A route that is not ours was changed: its key. */
   readonly onForeignRoute?: (key: string) => void;
+  /** Everything has been read, and is being followed. */
+  readonly onSync?: () => void;
   /** Why notifications were lost or a snapshot failed; it goes on by itself. */
   readonly onTrouble?: (error: Error) => void;
   /** Everything is read again this often, whatever was heard (default 90 s). */
@@ -144,6 +146,7 @@ export class Monitor {
     // Some were already in the reading: a later message about the same thing always follows, so the end is right.
     for (const message of this.#queue.splice(0)) this.#fold(message, false);
     this.#resync = setTimeout(() => void this.#snapshot(), this.#options.resyncMs ?? 90_000).unref();
+    this.#options.onSync?.();
     this.#settle();
     if (this.#snapshots === 1 || !same(before, this.#view)) this.#options.onChange();
   }

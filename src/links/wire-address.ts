@@ -36,25 +36,30 @@ export function addressBytes(address: string): Buffer {
 
 export const familyOf = (text: string): Family => (text.includes(":") ? 6 : 4);
 
-/** "address/length" taken apart: bytes of the address and the length in bits. */
-export function prefixParts(prefix: Prefix): { readonly family: Family; readonly bytes: Buffer; readonly length: number } {
+export interface PrefixParts {
+  readonly family: Family;
+  readonly bytes: Buffer;
+  /** In bits. */
+  readonly length: number;
+}
+
+/** "address/length" taken apart. */
+export function prefixParts(prefix: Prefix): PrefixParts {
   const slash = prefix.lastIndexOf("/");
   return { family: familyOf(prefix), bytes: addressBytes(prefix.slice(0, slash)), length: Number(prefix.slice(slash + 1)) };
 }
 
 /** Whether every address of `inner` is one of `outer`; families never mix. */
-export function contains(outer: Prefix, inner: Prefix): boolean {
-  const a = prefixParts(outer);
-  const b = prefixParts(inner);
-  if (a.family !== b.family || a.length > b.length) return false;
-  for (let bit = 0; bit < a.length; bit += 8) {
-    const mask = a.length - bit >= 8 ? 0xff : (0xff00 >> (a.length - bit)) & 0xff;
-    if ((((a.bytes[bit >> 3] ?? 0) ^ (b.bytes[bit >> 3] ?? 0)) & mask) !== 0) return false;
+export function contains(outer: PrefixParts, inner: PrefixParts): boolean {
+  if (outer.family !== inner.family || outer.length > inner.length) return false;
+  for (let bit = 0; bit < outer.length; bit += 8) {
+    const mask = outer.length - bit >= 8 ? 0xff : (0xff00 >> (outer.length - bit)) & 0xff;
+    if ((((outer.bytes[bit >> 3] ?? 0) ^ (inner.bytes[bit >> 3] ?? 0)) & mask) !== 0) return false;
   }
   return true;
 }
 
-export const overlaps = (a: Prefix, b: Prefix): boolean => contains(a, b) || contains(b, a);
+export const overlaps = (a: PrefixParts, b: PrefixParts): boolean => contains(a, b) || contains(b, a);
 
 export const macText = (bytes: Uint8Array): Mac => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":") as Mac;
 export const macBytes = (mac: Mac): Buffer => Buffer.from(mac.replaceAll(":", ""), "hex");
