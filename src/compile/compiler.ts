@@ -47,13 +47,13 @@ export class Compiler {
    * everything and does not look at it.
    */
   apply(model: Model, delta: ModelDelta): DesiredDelta {
-    const changed = this.model === undefined ? everything(model) : delta;
+    const changed = changedIn(this.model === undefined ? model : delta);
     this.model = model;
     const ids = [...this.putPolicies(model, changed), ...this.putProfiles(model, changed)];
-    if (changed.tiers.size > 0) this.locals.mark(() => true);
+    if (changed.tiers.length > 0) this.locals.mark(() => true);
     for (const id of changed.networkSets) this.replace(this.networkSets, id, model.networkSets.get(id));
     for (const id of changed.endpoints) this.putEndpoint(model, id);
-    const endpoints = this.locals.flush(new Planner(this.book, model.tiers, this.planeLimit));
+    const endpoints = this.locals.flush(new Planner(this.book, this.membership, model.tiers, this.planeLimit));
     const { sets, policies } = this.sets.flush(ids, (id) => this.book.get(id));
     const { addresses, prefixes, classes } = this.membership.flush();
     const narrowed = new Set([
@@ -78,7 +78,7 @@ export class Compiler {
     ];
   }
 
-  private putPolicies(model: Model, { policies }: ModelDelta): PolicyId[] {
+  private putPolicies(model: Model, { policies }: Changed): readonly PolicyId[] {
     for (const id of policies) {
       const old = this.book.get(id);
       const next = this.book.putPolicy(id, model.policies.get(id));
@@ -87,34 +87,34 @@ export class Compiler {
       }
       this.book.release(old);
     }
-    return [...policies];
+    return policies;
   }
 
-  private putProfiles(model: Model, { profiles }: ModelDelta): string[] {
+  private putProfiles(model: Model, { profiles }: Changed): string[] {
     for (const name of profiles) {
       const old = this.book.get(profileId(name));
       const next = this.book.putProfile(name, model.profiles.get(name));
       if (!sameShape(old, next)) this.locals.mark((_, workload) => workload.profiles.includes(name));
       this.book.release(old);
     }
-    return [...profiles].map(profileId);
+    return profiles.map(profileId);
   }
 
   private putEndpoint(model: Model, id: EndpointId): void {
-    const [old, next] = this.replace(this.endpoints, id, model.endpoints.get(id));
+    const next = this.replace(this.endpoints, id, model.endpoints.get(id));
     const local = model.locals.get(id);
     if (local !== undefined || this.desired.endpoints.has(id)) {
       this.locals.put(id, local, next && this.membership.index.of(next));
     }
-    this.locals.question([...(old?.prefixes ?? []), ...(next?.prefixes ?? [])]);
   }
 
-  private replace<K, T extends Owner>(held: Map<K, T>, id: K, next: T | undefined): [T | undefined, T | undefined] {
+  private replace<K, T extends Owner>(held: Map<K, T>, id: K, next: T | undefined): T | undefined {
     const old = held.get(id);
     this.membership.replace(old, next);
     if (next === undefined) held.delete(id);
     else held.set(id, next);
-    return [old, next];
+    this.locals.ownersChanged([...(old?.prefixes ?? []), ...(next?.prefixes ?? [])]);
+    return next;
   }
 }
 
@@ -132,15 +132,22 @@ function sameShape(a: PolicyRecord | undefined, b: PolicyRecord | undefined): bo
   );
 }
 
-function everything(model: Model): ModelDelta {
+/** The names in what changed that matter here. */
+interface Changed {
+  readonly endpoints: readonly EndpointId[];
+  readonly policies: readonly PolicyId[];
+  readonly profiles: readonly string[];
+  readonly tiers: readonly string[];
+  readonly networkSets: readonly string[];
+}
+
+function changedIn({ endpoints, policies, profiles, tiers, networkSets }: Pick<Model, keyof Changed> | ModelDelta): Changed {
   return {
-    endpoints: new Set(model.endpoints.keys()),
-    policies: new Set(model.policies.keys()),
-    profiles: new Set(model.profiles.keys()),
-    tiers: new Set(model.tiers.keys()),
-    networkSets: new Set(model.networkSets.keys()),
-    subnets: new Set(),
-    migrations: new Set(),
-    settings: false,
+    endpoints: [...endpoints.keys()],
+    policies: [...policies.keys()],
+    profiles: [...profiles.keys()],
+    tiers: [...tiers.keys()],
+    networkSets: [...networkSets.keys()],
   };
 }
+

@@ -53,23 +53,21 @@ export class ListPool {
 export class ClassChanges {
   readonly lost = new Set<ClassKey>();
   readonly gained = new Set<ClassKey>();
-  private lastOld: readonly ClassList[] = [];
-  private lastNext: readonly ClassList[] = [];
+  /** Pairs of lists that were compared before: many addresses change alike. */
+  private readonly seen = new Map<ClassList | undefined, Set<ClassList | undefined>>();
 
-  /** Each side is the union of lists. Neighbours are often alike, so the last pair is remembered. */
-  note(old: readonly ClassList[], next: readonly ClassList[]): void {
-    if (same(old, next) || (same(old, this.lastOld) && same(next, this.lastNext))) return;
-    [this.lastOld, this.lastNext] = [old, next];
-    const [before, after] = [union(old), union(next)];
+  note(old: ClassList | undefined, next: ClassList | undefined): void {
+    if (old === next) return;
+    let partners = this.seen.get(old);
+    if (partners === undefined) this.seen.set(old, (partners = new Set()));
+    if (partners.has(next)) return;
+    partners.add(next);
+    this.noteClasses(old?.classes ?? [], next?.classes ?? []);
+  }
+
+  noteClasses(old: readonly ClassKey[], next: readonly ClassKey[]): void {
+    const [before, after] = [new Set(old), new Set(next)];
     for (const key of before) if (!after.has(key)) this.lost.add(key);
     for (const key of after) if (!before.has(key)) this.gained.add(key);
   }
-}
-
-function same(a: readonly ClassList[], b: readonly ClassList[]): boolean {
-  return a.length === b.length && a.every((list, i) => list === b[i]);
-}
-
-function union(lists: readonly ClassList[]): ReadonlySet<ClassKey> {
-  return new Set(lists.flatMap((list) => list.classes));
 }

@@ -21,6 +21,8 @@ export class Locals {
   private readonly records = new Map<EndpointId, LocalRecord>();
   private readonly byInterface = new Map<string, Set<EndpointId>>();
   private readonly byPrefix = new Map<Prefix, Set<EndpointId>>();
+  /** Endpoints whose sets depend on who owns their addresses. */
+  private readonly byMembership = new Set<EndpointId>();
   private dirty = new Set<EndpointId>();
   /** Whose `alsoRemote` must be looked at again. */
   private questioned = new Set<Prefix>();
@@ -50,8 +52,15 @@ export class Locals {
     for (const [id, { labels, workload }] of this.records) if (picks(labels, workload)) this.dirty.add(id);
   }
 
-  question(prefixes: readonly Prefix[]): void {
-    for (const prefix of prefixes) if (this.byPrefix.has(prefix)) this.questioned.add(prefix);
+  /** Owners of these prefixes changed. */
+  ownersChanged(prefixes: readonly Prefix[]): void {
+    for (const prefix of prefixes) {
+      const ids = this.byPrefix.get(prefix);
+      if (ids !== undefined) this.questioned.add(prefix);
+      for (const id of ids ?? []) if (this.byMembership.has(id)) this.dirty.add(id);
+      // What is wider than an address may lie around or within anything.
+      if (this.byMembership.size > 0 && !isSingle(prefix)) for (const id of this.byMembership) this.dirty.add(id);
+    }
   }
 
   /** Compiles what is marked. Returns the endpoints that differ. */
@@ -152,6 +161,8 @@ export class Locals {
       this.byPrefix.set(prefix, (this.byPrefix.get(prefix) ?? new Set()).add(id));
     }
     record.enforcement = next;
+    if (next?.byMembership === true) this.byMembership.add(id);
+    else this.byMembership.delete(id);
     record.held = next?.sets.map(({ shape }) => shape.key) ?? [];
   }
 

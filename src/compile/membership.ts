@@ -5,11 +5,11 @@
 import { addressToPrefix, contains, isSingle, prefixToAddress } from "../model/cidr.js";
 import type { Address, Prefix } from "../model/types.js";
 import { ClassBook, type ClassRecord } from "./classes.js";
-import type { ClassList } from "./desired.js";
+import type { ClassKey, ClassList } from "./desired.js";
 import { LabelIndex, type LabelSetRecord, type Owner, type SelectorRecord } from "./labels-index.js";
 import { ClassChanges, ListPool } from "./lists.js";
 import { isEndpoint, Owners } from "./owners.js";
-import { listed, PrefixTable } from "./prefixes.js";
+import { PrefixTable } from "./prefixes.js";
 import { Views } from "./views.js";
 
 export interface MembershipChange {
@@ -30,7 +30,8 @@ export class Membership {
   private readonly views = new Views(this.lists);
   private readonly table = new PrefixTable(this.index, this.views, this.lists);
   private readonly dirtySets = new Set<LabelSetRecord>();
-  private dirtyAddresses = new Set<Address>();
+  /** May name an address twice: settling it again changes nothing. */
+  private dirtyAddresses: Address[] = [];
 
   get prefixes(): ReadonlyMap<Prefix, ClassList> {
     return this.table.prefixes;
@@ -55,17 +56,30 @@ export class Membership {
     return (this.table.find(prefix)?.data?.owners ?? []).filter(isEndpoint);
   }
 
+  /** Whether the selector has the whole prefix as a member, whoever owns it. */
+  selects({ sets }: SelectorRecord, prefix: Prefix): boolean {
+    const owners = isSingle(prefix) ? this.owners.at(prefixToAddress(prefix)) : [];
+    return [...owners, ...this.table.ownersAround(prefix)].some((owner) => sets.has(this.index.of(owner)));
+  }
+
+  /** Prefixes (not endpoints' single addresses) within one, that a selector has as members. */
+  prefixesWithin({ sets }: SelectorRecord, prefix: Prefix): Prefix[] {
+    return [...this.table.within(prefix)]
+      .filter(({ owners }) => owners.some((owner) => sets.has(this.index.of(owner))))
+      .map((data) => data.prefix);
+  }
+
   flush(): MembershipChange {
     for (const set of this.dirtySets) this.refreshSet(set);
     this.dirtySets.clear();
     for (const address of this.dirtyAddresses) this.watch(address);
-    for (const address of this.table.refresh()) this.dirtyAddresses.add(address);
+    for (const address of this.table.refresh()) this.dirtyAddresses.push(address);
     const changes = new ClassChanges();
     const differing = new Set<Address>();
     for (const address of this.dirtyAddresses) {
       if (this.settle(address, changes)) differing.add(address);
     }
-    this.dirtyAddresses = new Set();
+    this.dirtyAddresses = [];
     const prefixes = this.table.commit(changes);
     this.lists.sweep();
     return { addresses: differing, prefixes, classes: changes };
@@ -91,7 +105,7 @@ export class Membership {
     if (isExact((next ?? old) as Owner, prefix)) {
       const address = prefixToAddress(prefix);
       this.owners.replace(address, old, next);
-      this.dirtyAddresses.add(address);
+      this.dirtyAddresses.push(address);
     } else swap(this.table.touch(prefix).data.owners, old, next);
   }
 
@@ -111,14 +125,16 @@ export class Membership {
     for (const owner of set.members) {
       for (const prefix of owner.prefixes) {
         if (!isExact(owner, prefix)) this.table.touch(prefix);
-        else if (!addressesStay) this.dirtyAddresses.add(prefixToAddress(prefix));
+        else if (!addressesStay) this.dirtyAddresses.push(prefixToAddress(prefix));
       }
     }
   }
 
   /** Keeps a node in the prefix table for an address whose list depends on the prefixes around it. */
   private watch(address: Address): void {
-    const wanted = this.owners.at(address).some((owner) => this.views.of(this.index.of(owner)).watched);
+    const isWatched = (owner: Owner): boolean => this.views.of(this.index.of(owner)).watched;
+    const only = this.owners.only(address);
+    const wanted = only === undefined ? this.owners.at(address).some(isWatched) : isWatched(only);
     if (!wanted && !this.owners.watched.has(address)) return;
     this.table.touch(addressToPrefix(address)).data.watch = wanted ? address : undefined;
     if (wanted) this.owners.watched.add(address);
@@ -129,9 +145,8 @@ export class Membership {
     const old = this.addresses.get(address);
     const next = this.judge(address);
     const node = this.owners.watched.has(address) || old?.complete === true ? this.table.find(addressToPrefix(address)) : undefined;
-    const around = (list: ClassList | undefined, prefixList: ClassList | undefined): readonly ClassList[] =>
-      list?.complete === true ? [list] : [...listed(list), ...listed(prefixList)];
-    changes.note(around(old, node && this.table.oldAt(node)), around(next, node && this.table.nextAt(node)));
+    if (node === undefined) changes.note(old, next);
+    else changes.noteClasses(withInherited(old, this.table.oldAt(node)), withInherited(next, this.table.nextAt(node)));
     if (old === next) return false;
     this.lists.move(old, next);
     if (next === undefined) this.addresses.delete(address);
@@ -140,10 +155,10 @@ export class Membership {
   }
 
   private judge(address: Address): ClassList | undefined {
+    const only = this.owners.only(address);
+    const view = only && this.views.of(this.index.of(only));
+    if (view !== undefined && view.conditional.length === 0 && !view.watched) return view.list;
     const views = this.owners.at(address).map((owner) => this.views.of(this.index.of(owner)));
-    const [only, second] = views;
-    if (only === undefined) return undefined;
-    if (second === undefined && only.conditional.length === 0 && !only.watched) return only.list;
     const selectors = new Set(views.flatMap((view) => view.selectors));
     const holding = this.holding(address, selectors);
     if (![...selectors].some(({ negative }) => negative.size > 0)) return nonEmpty(this.lists.intern(holding));
@@ -181,6 +196,12 @@ function sameMembership(a: Owner, b: Owner): boolean {
     a.prefixes.length === b.prefixes.length &&
     a.prefixes.every((prefix, i) => prefix === b.prefixes[i])
   );
+}
+
+/** All classes of an address, given its own list and that of its longest prefix. */
+function withInherited(list: ClassList | undefined, inherited: ClassList | undefined): readonly ClassKey[] {
+  const own = list?.classes ?? [];
+  return list?.complete === true ? own : [...own, ...(inherited?.classes ?? [])];
 }
 
 function nonEmpty(list: ClassList): ClassList | undefined {

@@ -1,7 +1,8 @@
 /** The addresses that a local endpoint owns, cut where rules tell them apart. */
-import { contains, family, prefixLength } from "../model/cidr.js";
+import { contains, family, isSingle, prefixLength } from "../model/cidr.js";
 import type { LocalWorkload, Prefix } from "../model/types.js";
 import type { OwnedPrefix } from "./desired.js";
+import type { Membership } from "./membership.js";
 import type { LocalSide } from "./policies.js";
 
 /** Fixed addresses, then pairs; nothing twice, and no MAC where it is the endpoint's own. */
@@ -17,12 +18,18 @@ export function ownedOf(workload: LocalWorkload): OwnedPrefix[] {
 }
 
 /**
- * Adds a prefix wherever a net of a local side lies within an owned one, so that every owned prefix, less the longer ones in
- * it, is wholly inside or outside of each net.
+ * Adds a prefix wherever a net or a selector's prefix of a local side lies within an owned one, so that every owned prefix, less
+ * the longer ones in it, is wholly inside or outside of each. Single addresses that other endpoints have within an owned prefix
+ * do not count: a pair of 0.0.0.0/0 would be cut into as many pieces as the cloud has endpoints.
  */
-export function cut(owned: readonly OwnedPrefix[], sides: readonly LocalSide[]): OwnedPrefix[] {
+export function cut(owned: readonly OwnedPrefix[], sides: readonly LocalSide[], membership: Membership): OwnedPrefix[] {
   const present = new Set(owned.map(({ prefix }) => prefix));
-  const nets = new Set(sides.flatMap(({ match }) => [...match.nets, ...match.notNets]));
+  const wide = [...present].filter((prefix) => !isSingle(prefix));
+  const selectors = new Set(sides.flatMap(({ selector, notSelector }) => [selector, notSelector]).filter((one) => one !== undefined));
+  const nets = new Set([
+    ...sides.flatMap(({ match }) => [...match.nets, ...match.notNets]),
+    ...[...selectors].flatMap((selector) => wide.flatMap((prefix) => membership.prefixesWithin(selector, prefix))),
+  ]);
   const pieces: OwnedPrefix[] = [];
   for (const net of nets) {
     if (present.has(net)) continue;

@@ -13,7 +13,18 @@ export class Owners {
     return Array.isArray(held) ? held : [held];
   }
 
+  /** The owner where there is just one. */
+  only(address: Address): Owner | undefined {
+    const held = this.byAddress.get(address);
+    return Array.isArray(held) ? undefined : held;
+  }
+
   replace(address: Address, old: Owner | undefined, next: Owner | undefined): void {
+    const held = this.byAddress.get(address);
+    if (next !== undefined && held === old) {
+      this.byAddress.set(address, next);
+      return;
+    }
     const owners = this.at(address).filter((owner) => owner !== old);
     if (next !== undefined) owners.push(next);
     const [only, second] = owners;

@@ -2,6 +2,7 @@
 import type { LocalWorkload, Tier } from "../model/types.js";
 import type { OwnedPrefix, PlaneShape, PolicySetKey } from "./desired.js";
 import type { LabelSetRecord } from "./labels-index.js";
+import type { Membership } from "./membership.js";
 import { cut, ownedOf } from "./owned.js";
 import { type PolicyBook, type PolicyRecord, profileId, sideHolds, type Variant, variantOf } from "./policies.js";
 import { wantedSet, type WantedSet } from "./sets.js";
@@ -16,6 +17,8 @@ export interface Enforcement {
   readonly sets: readonly [WantedSet, ...WantedSet[]];
   readonly missingProfile: string | undefined;
   readonly tooManyPlanes: boolean;
+  /** A rule's local side names a selector: whose addresses are whose decides about the sets. */
+  readonly byMembership: boolean;
 }
 
 /** Everything that applies to endpoints with the same labels and profiles, before local sides are settled. */
@@ -34,6 +37,7 @@ export class Planner {
 
   constructor(
     private readonly book: PolicyBook,
+    private readonly membership: Membership,
     private readonly tiers: ReadonlyMap<string, Tier>,
     private readonly planeLimit: number,
   ) {}
@@ -43,15 +47,16 @@ export class Planner {
     const { missingProfile, withSides } = applying;
     const owned = ownedOf(workload);
     if (withSides.length === 0) {
-      return { owned, sets: [applying.plain.set], missingProfile, tooManyPlanes: applying.plain.tooManyPlanes };
+      return { owned, sets: [applying.plain.set], missingProfile, tooManyPlanes: applying.plain.tooManyPlanes, byMembership: false };
     }
-    const pieces = cut(owned, withSides.flatMap(({ sides }) => sides));
-    return { ...this.settle(applying, pieces, labels), missingProfile };
+    const byMembership = withSides.some(({ sides }) => sides.some((side) => side.selector !== undefined || side.notSelector !== undefined));
+    const pieces = cut(owned, withSides.flatMap(({ sides }) => sides), this.membership);
+    return { ...this.settle(applying, pieces), missingProfile, byMembership };
   }
 
-  private settle(applying: Applying, owned: readonly OwnedPrefix[], labels: LabelSetRecord) {
+  private settle(applying: Applying, owned: readonly OwnedPrefix[]) {
     const byKey = new Map<PolicySetKey, WantedSet>();
-    const bits = new Map(applying.withSides.map((record) => [record, bitsOf(record, owned, labels)]));
+    const bits = new Map(applying.withSides.map((record) => [record, bitsOf(record, owned, this.membership)]));
     let tooManyPlanes = applying.plain.tooManyPlanes;
     const keys = owned.map((_, at) => {
       const built = this.build(applying, (record) => variantOf(record, bits.get(record)?.[at] ?? ""));
@@ -119,9 +124,9 @@ export class Planner {
  * The variant bits of a policy for each owned prefix. Where a rule does not speak of a prefix's family its bit does not matter,
  * and is what the first prefix of the other family has: fewer sets.
  */
-function bitsOf(record: PolicyRecord, owned: readonly OwnedPrefix[], labels: LabelSetRecord): string[] {
+function bitsOf(record: PolicyRecord, owned: readonly OwnedPrefix[], membership: Membership): string[] {
   const columns = record.sides.map((side) => {
-    const held = owned.map(({ prefix }) => sideHolds(side, labels, prefix));
+    const held = owned.map(({ prefix }) => sideHolds(side, membership, prefix));
     const indifferent = held.find((one) => one !== undefined) ?? false;
     return held.map((one) => ((one ?? indifferent) ? "1" : "0"));
   });

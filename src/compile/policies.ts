@@ -3,7 +3,7 @@ import type { Policy, PolicyId, Prefix, Profile } from "../model/types.js";
 import { family, contains } from "../model/cidr.js";
 import type { ClassRecord } from "./classes.js";
 import { ANY_CLASS, type CompiledPolicy, type PolicyKey } from "./desired.js";
-import type { LabelSetRecord, SelectorRecord } from "./labels-index.js";
+import type { SelectorRecord } from "./labels-index.js";
 import type { SideMatch } from "./match.js";
 import type { Membership } from "./membership.js";
 import { compileRule, type CompiledRule, type RuleSource } from "./rules.js";
@@ -109,11 +109,11 @@ export function compileVariant(record: PolicyRecord, { key, bits }: Variant): Co
 }
 
 /** Whether a local side holds for an address or prefix; undefined: its rule does not speak of that family. */
-export function sideHolds({ match, selector, notSelector }: LocalSide, set: LabelSetRecord, prefix: Prefix): boolean | undefined {
+export function sideHolds({ match, selector, notSelector }: LocalSide, membership: Membership, prefix: Prefix): boolean | undefined {
   if (!match.families.includes(family(prefix))) return undefined;
   return (
-    (selector === undefined || selector.sets.has(set)) &&
-    (notSelector === undefined || !notSelector.sets.has(set)) &&
+    (selector === undefined || membership.selects(selector, prefix)) &&
+    (notSelector === undefined || !membership.selects(notSelector, prefix)) &&
     (match.nets.length === 0 || match.nets.some((net) => contains(net, prefix))) &&
     !match.notNets.some((net) => contains(net, prefix))
   );

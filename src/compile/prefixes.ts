@@ -56,6 +56,20 @@ export class PrefixTable {
     return this.trie.find(prefix);
   }
 
+  /** Owners of the prefix and of those around it. */
+  *ownersAround(prefix: Prefix): Iterable<Owner> {
+    for (let at = this.trie.longest(prefix); at !== undefined; at = at.parent) yield* at.data?.owners ?? [];
+  }
+
+  /** What lies in a prefix, itself included. */
+  *within(prefix: Prefix): Iterable<PrefixData> {
+    const pending = [this.trie.under(prefix)];
+    for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+      if (node.data !== undefined) yield node.data;
+      for (const child of [node.left, node.right]) if (child !== undefined) pending.push(child);
+    }
+  }
+
   /** Works out `next` of everything under marked nodes, and says which watched addresses are there. */
   refresh(): Address[] {
     const watched: Address[] = [];
@@ -88,7 +102,7 @@ export class PrefixTable {
     const differing = new Set<Prefix>();
     for (const node of this.touched) {
       if (node.data === undefined || node.data.list === node.data.next) continue;
-      changes.note(listed(this.oldAt(node)), listed(this.nextAt(node)));
+      changes.note(this.oldAt(node), this.nextAt(node));
       differing.add(node.data.prefix);
     }
     for (const node of this.touched) {
@@ -142,10 +156,6 @@ export class PrefixTable {
     for (const { positive } of selectors) for (const record of positive) consider(record);
     return this.lists.intern(holding);
   }
-}
-
-export function listed(list: ClassList | undefined): readonly ClassList[] {
-  return list === undefined ? [] : [list];
 }
 
 function isUnused({ owners, begins, ends, watch }: PrefixData): boolean {

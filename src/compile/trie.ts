@@ -65,6 +65,16 @@ export class Trie<T> {
     return best;
   }
 
+  /** The top of what lies under a prefix, itself included. */
+  under(prefix: Prefix): TrieNode<T> | undefined {
+    const wanted = nodeOf<T>(prefix);
+    let current = this.roots[family(prefix)];
+    while (current !== undefined && current.length < wanted.length && commonBits(current, wanted) === current.length) {
+      current = childTowards(current, wanted);
+    }
+    return current !== undefined && commonBits(current, wanted) === wanted.length ? current : undefined;
+  }
+
   /** Takes a node without data out, and the fork above it when that forks no more. */
   discard(node: TrieNode<T>): void {
     if (node.data !== undefined || (node.left !== undefined && node.right !== undefined)) return;
