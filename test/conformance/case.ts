@@ -1,4 +1,5 @@
 /** The language of the table: frames, where they are met, and what must become of them. */
+export type { At } from "../../src/compile/evaluate-types.js";
 import type { At, ReasonName, StackWhy } from "../../src/compile/evaluate-types.js";
 import { eth, type Frame, type Ip4 } from "../support/packet.js";
 import { FAMILIES, GUESTS, UPLINK_MACS, ip, type ConformanceWorld, type Family, type GuestName } from "./world.js";

@@ -138,5 +138,3 @@ export const NEIGHBOURS: readonly Case[] = [
     ...toVip("vip1", 40000),
   ] },
 ];
-void vip2;
-void pair1;

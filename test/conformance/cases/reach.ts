@@ -73,6 +73,8 @@ export const REACH: readonly Case[] = [
   ...each("S3", "the source address arrives as it was sent", (f) => [
     sends("web1", echo(out("web1", f, ip("web2", f)), f, "request"), deliver("web2")),
     sends("web2", echo(out("web2", f, ip("web1", f)), f, "reply"), deliver("web1")),
+    // The answer comes from the very address that was asked, or is none.
+    arrives(echo(incoming(f, ELSE_OUTSIDE[f], ip("web1", f)), f, "reply"), drop("POLICY_INGRESS", "web1")),
   ]),
   ...each("D4", "too big for the receiver's tap goes up the stack", (f) => [
     sends("web1", out("web1", f, ip("thin1", f)).tcp(ack(40000, 80)).payload(1300), stack("too-big")),

@@ -1,0 +1,280 @@
+/**
+ * The BPF programs as an Implementation, seen from inside a network namespace of their own: real devices, routes and maps,
+ * packets by BPF_PROG_TEST_RUN. Speaks one JSON value a line with test/conformance/kernel.ts, which runs outside.
+ */
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { BpfObject, type BpfMap, type BpfProgram } from "#libbpf";
+import { Mark, NameKind, Reason } from "../../src/abi/layout.gen.js";
+import { decode, encode } from "../../src/abi/codec.js";
+import { Compiler } from "../../src/compile/compiler.js";
+import type { At, Outcome, ReasonName } from "../../src/compile/evaluate-types.js";
+import { Engine } from "../../src/dataplane/bpf/engine.js";
+import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
+import type { MapName } from "../../src/dataplane/bpf/plan.js";
+import type { Interfaces, Tap } from "../../src/dataplane/backend.js";
+import { ModelStore } from "../../src/model/store.js";
+import type { Mac } from "../../src/model/types.js";
+import type { EndpointId } from "../../src/model/types.js";
+import { changes, type Resource } from "../support/resources.js";
+
+/** ConformanceWorld with its taps as a list: what fits through JSON. */
+export interface WireWorld {
+  readonly hostname: string;
+  readonly resources: readonly Resource[];
+  readonly taps: readonly { readonly name: string; readonly hostMac: string; readonly mtu: number }[];
+  readonly uplinks: readonly string[];
+  readonly uplinkMac: string;
+  readonly hostAddresses: readonly string[];
+  readonly unreachable: readonly string[];
+}
+
+export type Request =
+  | { readonly do: "load" | "update"; readonly world: WireWorld }
+  | { readonly do: "receive"; readonly at: At; readonly frame: string; readonly now: number };
+
+const HZ = 250;
+const FLOWS = 4096;
+const TC_ACT_SHOT = 2;
+const TC_ACT_REDIRECT = 7;
+/** The fields of struct __sk_buff that a test run takes and gives: mark, ingress_ifindex and ifindex. */
+const CONTEXT = { size: 192, mark: 8, ingress: 36, ifindex: 40 } as const;
+
+const ip = (...args: string[]): string => execFileSync("ip", args, { encoding: "utf8" });
+
+interface Devices {
+  readonly taps: Map<string, Tap>;
+  readonly uplinks: Map<string, number>;
+  /** An interface that is not listed. */
+  readonly other: number;
+}
+
+function ifindexOf(name: string): number {
+  return Number(readFileSync(`/proc/self/net/../net/dev`, "utf8").includes(`${name}:`) ? (JSON.parse(ip("-j", "link", "show", "dev", name)) as { ifindex: number }[])[0]?.ifindex : 0);
+}
+
+function makeDevices(world: WireWorld): Devices {
+  execFileSync("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.accept_dad=0"]);
+  for (const [i, name] of world.uplinks.entries()) {
+    ip("link", "add", name, "address", world.uplinkMac, "type", "veth", "peer", "name", `${name}p`);
+    ip("link", "set", name, "up");
+    ip("link", "set", `${name}p`, "up");
+    if (i > 0) continue;
+    for (const address of world.hostAddresses) ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", name);
+    for (const [next, everything] of [["192.0.2.254", "default"], ["2001:db8:1::fe", "default"]] as const) {
+      ip("neigh", "replace", next, "lladdr", "02:00:00:00:00:99", "dev", name, "nud", "permanent");
+      ip(next.includes(":") ? "-6" : "-4", "route", "add", everything, "via", next, "dev", name);
+    }
+    // Everything on the uplink's own subnet has a neighbour too: the cases send to some of it.
+    for (const neighbour of ["192.0.2.99"]) ip("neigh", "replace", neighbour, "lladdr", "02:00:00:00:00:98", "dev", name, "nud", "permanent");
+  }
+  for (const prefix of world.unreachable) ip(prefix.includes(":") ? "-6" : "-4", "route", "add", "blackhole", prefix);
+  ip("link", "add", "eth9", "type", "veth", "peer", "name", "eth9p");
+  for (const { name, hostMac, mtu } of world.taps) {
+    ip("tuntap", "add", "dev", name, "mode", "tap");
+    ip("link", "set", name, "address", hostMac, "mtu", String(mtu), "up");
+  }
+  const taps = world.taps.map(({ name, hostMac, mtu }): [string, Tap] => [name, { name, ifindex: ifindexOf(name), mac: hostMac as Mac, mtu, up: true }]);
+  return { taps: new Map(taps), uplinks: new Map(world.uplinks.map((name) => [name, ifindexOf(name)])), other: ifindexOf("eth9") };
+}
+
+class Kernel {
+  #devices: Devices | undefined;
+  #engine: Engine;
+  #store = new ModelStore("none");
+  #compiler = new Compiler();
+  #resources: readonly Resource[] = [];
+  #now = 0;
+  #endpointByTap = new Map<number, EndpointId>();
+
+  private constructor(
+    private readonly maps: ReadonlyMap<string, BpfMap>,
+    private readonly programs: ReadonlyMap<string, BpfProgram>,
+  ) {
+    this.#engine = this.#newEngine();
+  }
+
+  static async open(path: string): Promise<Kernel> {
+    const object = BpfObject.open(readFileSync(path), { name: "torbie" });
+    for (const map of ["flow", "flow_slot", "flow_free"]) object.setMaxEntries(map, FLOWS);
+    await object.load();
+    const maps = new Map(object.maps.filter(({ name }) => !name.startsWith(".")).map(({ name }) => [name, object.map(name)]));
+    const programs = new Map(object.programs.map(({ name }) => [name, object.program(name)]));
+    return new Kernel(maps, programs);
+  }
+
+  #newEngine(): Engine {
+    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), { flowLimit: FLOWS, hz: HZ, timeouts: {}, hostToGuest: true });
+  }
+
+  #map(name: string): BpfMap {
+    const map = this.maps.get(name);
+    if (map === undefined) throw new Error(`no map ${name}`);
+    return map;
+  }
+
+  #interfaces(world: WireWorld): Interfaces {
+    const devices = (this.#devices ??= makeDevices(world));
+    const present = new Set(world.taps.map(({ name }) => name));
+    return {
+      taps: new Map([...devices.taps].filter(([name]) => present.has(name))),
+      uplinks: world.uplinks.map((name) => ({ name, ifindex: devices.uplinks.get(name) ?? 0 })),
+    };
+  }
+
+  /** No flow, fragment or announcement is remembered. */
+  #forget(): void {
+    for (const name of ["flow", "fragment", "local"]) {
+      const { keys, count } = this.#map(name).dump();
+      if (count > 0) this.#map(name).deleteBatch(keys, count);
+    }
+    const free = this.#map("flow_free");
+    while (free.pop() !== undefined);
+    for (let i = 0; i < FLOWS; i++) {
+      const slot = Buffer.alloc(4);
+      slot.writeUInt32LE(i);
+      free.push(slot);
+    }
+    for (const name of ["account", "pool"]) {
+      const map = this.#map(name);
+      for (const [key, value] of [...map.entries()]) if (value.some((byte) => byte !== 0)) map.set(key, Buffer.alloc(value.length));
+    }
+  }
+
+  async load(world: WireWorld): Promise<void> {
+    const interfaces = this.#interfaces(world);
+    this.#forget();
+    this.#now = 0;
+    this.#store = new ModelStore(world.hostname);
+    this.#compiler = new Compiler();
+    this.#engine = this.#newEngine();
+    this.#store.apply({ type: "snapshot-begin" });
+    this.#store.apply({ type: "changes", changes: changes(world.resources) });
+    this.#store.apply({ type: "in-sync" });
+    this.#resources = world.resources;
+    this.#compiler.apply(this.#store.model, this.#store.takeDelta());
+    await this.#apply(interfaces, undefined);
+  }
+
+  async update(world: WireWorld): Promise<void> {
+    this.#store.apply({ type: "changes", changes: changes(world.resources, this.#resources) });
+    this.#resources = world.resources;
+    await this.#apply(this.#interfaces(world), this.#compiler.apply(this.#store.model, this.#store.takeDelta()));
+  }
+
+  async #apply(interfaces: Interfaces, delta: Parameters<Engine["apply"]>[2]): Promise<void> {
+    const { failures } = await this.#engine.apply(this.#compiler.desired, interfaces, delta);
+    if (failures.length > 0) throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
+    this.#endpointByTap = new Map();
+    for (const one of this.#compiler.desired.endpoints.values()) {
+      const tap = interfaces.taps.get(one.interfaceName);
+      if (tap !== undefined) this.#endpointByTap.set(tap.ifindex, one.id);
+    }
+  }
+
+  /** Time passes by making what is remembered older. */
+  #age(now: number): void {
+    const jiffies = Math.round((now - this.#now) * HZ);
+    this.#now = now;
+    if (jiffies === 0) return;
+    for (const [name, record, field] of [["flow", "flow", "last_seen"], ["fragment", "fragment", "seen"]] as const) {
+      for (const [key, value] of [...this.#map(name).entries()]) {
+        const fields = decode(record, value) as unknown as Record<string, number>;
+        this.#map(name).set(key, encode(record, { ...fields, [field]: ((fields[field] ?? 0) - jiffies) >>> 0 }));
+      }
+    }
+  }
+
+  #drops(): Map<number, bigint> {
+    const { keys, values, count } = this.#map("drop").dump();
+    const drops = new Map<number, bigint>();
+    for (let i = 0; i < count; i++) {
+      const value = values.readBigUInt64LE(i * 8);
+      if (value > 0n) drops.set(keys.readUInt32LE(i * 4), value);
+    }
+    return drops;
+  }
+
+  receive(at: At, frame: Uint8Array, now: number): Outcome {
+    this.#age(now);
+    const devices = this.#devices;
+    if (devices === undefined) throw new Error("no world was loaded");
+    const context = Buffer.alloc(CONTEXT.size);
+    const ifindex = "uplink" in at ? devices.uplinks.get(at.uplink) : devices.taps.get(at.tap)?.ifindex;
+    context.writeUInt32LE(ifindex ?? 0, CONTEXT.ifindex);
+    const name = "uplink" in at ? "uplink_ingress" : "host" in at || "other" in at ? "tap_egress" : "tap_ingress";
+    if ("other" in at) context.writeUInt32LE(devices.other, CONTEXT.ingress);
+    const before = this.#drops();
+    const program = this.programs.get(name);
+    if (program === undefined) throw new Error(`no program ${name}`);
+    const result = program.testRun({ data: Buffer.from(frame), context, contextOutSize: CONTEXT.size });
+    const mark = result.context.readUInt32LE(CONTEXT.mark) & Mark.MARK_ALL;
+    if (result.returnValue === TC_ACT_SHOT) return this.#dropped(before);
+    if (result.returnValue === TC_ACT_REDIRECT) return this.#redirected(ifindex ?? 0, mark, result.data);
+    if (name === "tap_egress") return this.#delivered(ifindex ?? 0, result.data);
+    if ((mark & Mark.MARK_JUDGED) !== 0) return { verdict: "stack", why: this.#why(result.data) };
+    return { verdict: "host" };
+  }
+
+  #dropped(before: ReadonlyMap<number, bigint>): Outcome {
+    const more = [...this.#drops()].filter(([index, count]) => count !== before.get(index));
+    const [index] = more[0] ?? [];
+    if (index === undefined || more.length > 1) throw new Error(`a drop counted ${more.length} times`);
+    const reason = Object.entries(Reason).find(([, value]) => value === index % 64)?.[0] as ReasonName;
+    const number = Math.floor(index / 64);
+    return { verdict: "drop", reason, ...(number === 0 ? {} : { endpoint: this.#nameOf(number) }) };
+  }
+
+  #nameOf(number: number): EndpointId {
+    const key = encode("name_key", { kind: NameKind.NAME_ENDPOINT, number });
+    const value = this.#map("name").get(key);
+    if (value === undefined) throw new Error(`endpoint ${number} has no name`);
+    const { length, text } = decode("name", value) as unknown as { length: number; text: Uint8Array };
+    return Buffer.from(text).toString("utf8", 0, length) as EndpointId;
+  }
+
+  #redirected(from: number, mark: number, frame: Buffer): Outcome {
+    if ((mark & Mark.MARK_JUDGED) === 0) return { verdict: "forward", frame };
+    const to = [...(this.#devices?.taps.values() ?? [])].find(({ ifindex }) => (ifindex % Mark.MARK_NUMBER) + 1 === (mark & Mark.MARK_NUMBER));
+    if (to === undefined) throw new Error(`redirected to nowhere: mark ${mark}`);
+    if (to.ifindex === from) return { verdict: "reply", frame };
+    return this.#delivered(to.ifindex, frame);
+  }
+
+  #delivered(ifindex: number, frame: Buffer): Outcome {
+    const to = this.#endpointByTap.get(ifindex);
+    if (to === undefined) throw new Error(`delivered to a tap without an endpoint: ${ifindex}`);
+    return { verdict: "deliver", to, frame };
+  }
+
+  /** What the kernel is to do with a judged packet is in the packet. */
+  #why(frame: Buffer): "hop-limit" | "too-big" | "options" {
+    const v4 = frame.readUInt16BE(12) === 0x0800;
+    if ((v4 ? frame[22] : frame[21]) === 1 || (v4 ? frame[22] : frame[21]) === 0) return "hop-limit";
+    const options = v4 ? ((frame[14] ?? 0) & 15) > 5 : frame[20] === 0;
+    return options ? "options" : "too-big";
+  }
+}
+
+async function main(): Promise<void> {
+  const kernel = await Kernel.open(process.argv[2] ?? "build/tap.bpf.o");
+  for await (const line of createInterface({ input: process.stdin })) {
+    let answer: unknown;
+    try {
+      const request = JSON.parse(line) as Request;
+      if (request.do === "receive") {
+        const outcome = kernel.receive(request.at, Buffer.from(request.frame, "hex"), request.now);
+        answer = { outcome: "frame" in outcome ? { ...outcome, frame: Buffer.from(outcome.frame).toString("hex") } : outcome };
+      } else {
+        await kernel[request.do](request.world);
+        answer = {};
+      }
+    } catch (error) {
+      answer = { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+    }
+    process.stdout.write(`${JSON.stringify(answer)}\n`);
+  }
+}
+
+await main();

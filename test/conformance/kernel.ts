@@ -1,0 +1,94 @@
+/** The BPF programs as an Implementation: a child in a network namespace of its own does the work (kernel-child.ts). */
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface, type Interface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+import type { At, Outcome } from "../../src/compile/evaluate-types.js";
+import type { Request, WireWorld } from "./kernel-child.js";
+import type { Implementation } from "./runner.js";
+import { UPLINK_MACS, type ConformanceWorld } from "./world.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+interface Answer {
+  readonly error?: string;
+  readonly outcome?: Outcome & { readonly frame?: string };
+}
+
+function wire(world: ConformanceWorld): WireWorld {
+  const { hostname, resources, uplinks, hostAddresses, unreachable } = world;
+  const taps = [...world.taps].map(([name, { hostMac, mtu }]) => ({ name, hostMac, mtu }));
+  return { hostname, resources, taps, uplinks, uplinkMac: UPLINK_MACS.to, hostAddresses, unreachable };
+}
+
+class KernelImplementation implements Implementation {
+  readonly provides = new Set(["vlan-metadata", "time"]);
+  readonly #namespace = `tb-${process.pid}-conf`;
+  #child: ChildProcessWithoutNullStreams | undefined;
+  #lines: AsyncIterator<string> | undefined;
+  #reader: Interface | undefined;
+  #bundle: string | undefined;
+
+  constructor(
+    readonly name: string,
+    private readonly object: string,
+  ) {}
+
+  async #start(): Promise<void> {
+    if (this.#child !== undefined) return;
+    execFileSync("ip", ["netns", "add", this.#namespace]);
+    execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
+    // In build/, whose package's imports ("#libbpf") it may use.
+    this.#bundle = join(root, "build", `${this.#namespace}.mjs`);
+    const built = await rolldown({ input: join(root, "test/conformance/kernel-child.ts"), platform: "node", external: [/^node:/, "#libbpf"], logLevel: "silent" });
+    await built.write({ file: this.#bundle, format: "esm" });
+    await built.close();
+    this.#child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle, join(root, this.object)], { cwd: root });
+    this.#child.stderr.pipe(process.stderr);
+    this.#reader = createInterface({ input: this.#child.stdout });
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  async #ask(request: Request): Promise<Answer> {
+    await this.#start();
+    this.#child?.stdin.write(`${JSON.stringify(request)}\n`);
+    const line = await this.#lines?.next();
+    if (line === undefined || line.done === true) throw new Error("the child in the namespace has ended");
+    const answer = JSON.parse(line.value) as Answer;
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer;
+  }
+
+  async load(world: ConformanceWorld): Promise<void> {
+    await this.#ask({ do: "load", world: wire(world) });
+  }
+
+  async update(world: ConformanceWorld): Promise<void> {
+    await this.#ask({ do: "update", world: wire(world) });
+  }
+
+  async receive(at: At, frame: Uint8Array, now: number): Promise<Outcome> {
+    const { outcome } = await this.#ask({ do: "receive", at, frame: Buffer.from(frame).toString("hex"), now });
+    if (outcome === undefined) throw new Error("no outcome");
+    return outcome.frame === undefined ? outcome : ({ ...outcome, frame: new Uint8Array(Buffer.from(outcome.frame as unknown as string, "hex")) } as Outcome);
+  }
+
+  async close(): Promise<void> {
+    const child = this.#child;
+    if (child !== undefined) {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.stdin.end();
+      await ended;
+      this.#reader?.close();
+      execFileSync("ip", ["netns", "del", this.#namespace]);
+    }
+    if (this.#bundle !== undefined) rmSync(this.#bundle, { force: true });
+  }
+}
+
+/** @param object path of the built object, from the repository's root */
+export function kernelImplementation(name: string, object: string): Implementation {
+  return new KernelImplementation(name, object);
+}
