@@ -11,7 +11,7 @@ BPF_CFLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mc
 C_CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror
 
 BPF_OBJECTS := $(patsubst bpf/%.bpf.c,build/%.bpf.o,$(wildcard bpf/*.bpf.c))
-HELPERS := build/pump build/probe build/wire
+HELPERS := $(patsubst test/support/%.c,build/%,$(wildcard test/support/*.c))
 SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 # bpf/abi.h is a table, aligned by hand.
 C_SOURCES = $(filter-out bpf/abi.h,$(wildcard $(foreach dir,bpf native/src test/support test/native/programs bench,$(dir)/*.c $(dir)/*.cc $(dir)/*.h)))

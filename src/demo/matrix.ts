@@ -41,15 +41,16 @@ export function matrixRows({ names, services, cells }: Matrix): { header: string
   return { header: ["from \\ to", ...names], rows: names.map((from) => [from, ...names.map((to) => text(from, to))]) };
 }
 
-/** "web1 -> db1: 5432 -> none" for each cell that is not what it was. */
+/** "web1 -> db1: 5432 -> none" for each cell that is not what it was; of a guest that is new, "- -> 5432". */
 export function matrixChanges(before: Matrix, after: Matrix): string[] {
   const services = [...new Set([...before.services, ...after.services])];
   const changes: string[] = [];
   for (const from of after.names) {
     for (const to of after.names) {
-      const [old, now] = [before, after].map(({ cells }) => cells.get(cellKey(from, to)));
-      if (old === undefined || now === undefined) continue;
-      const [was, is] = [cellText(old, services), cellText(now, services)];
+      const [was, is] = [before, after].map(({ cells }) => {
+        const cell = cells.get(cellKey(from, to));
+        return cell === undefined ? "-" : cellText(cell, services);
+      });
       if (was !== is) changes.push(`${from} -> ${to}: ${was} -> ${is}`);
     }
   }

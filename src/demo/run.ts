@@ -54,9 +54,13 @@ async function perform(stage: Stage, { policyDir, once, print, signal }: DemoOpt
 
   stage.onProblem((problem, solved) => print(describeProblem(problem, solved, policyDir, shown)));
   stage.onApplied(async (event) => {
-    const now = await stage.measure();
-    print(describeChange(event, matrixChanges(matrix, now), policyDir, shown));
-    matrix = now;
+    try {
+      const now = await stage.measure();
+      print(describeChange(event, matrixChanges(matrix, now), policyDir, shown));
+      matrix = now;
+    } catch (error) {
+      if (!signal.aborted) print(`could not be tried: ${escape(error instanceof Error ? error.message : String(error))}\n`);
+    }
   });
 }
 

@@ -3,7 +3,7 @@ import type { ApplyEvent } from "../agent/status.js";
 import { ConfigError } from "../errors.js";
 import type { Model } from "../model/types.js";
 import type { Problem } from "../problems.js";
-import { castOf, portsOf, type Cast } from "./cast.js";
+import { castOf, type Cast, type Player } from "./cast.js";
 import { measure } from "./measure.js";
 import type { Matrix } from "./matrix.js";
 import { PolicyReader } from "./policy-reader.js";
@@ -74,22 +74,37 @@ export class Stage {
     ]);
   }
 
-  /** One round, in the cast's order. */
+  /** One round, in the cast's order, with the guests and ports that the directory names by now. */
   async measure(): Promise<Matrix> {
-    const guests = this.cast.players.map(({ spec }) => this.world.guest(spec.name));
-    const ports = portsOf(this.model);
+    this.cast = castOf(this.model);
+    const { players, ports } = this.cast;
+    await this.removeGuests([...this.world.guests.keys()].filter((name) => !players.some(({ spec }) => spec.name === name)));
+    await this.addGuests(players.filter(({ spec }) => !this.world.guests.has(spec.name)));
     for (const port of ports.filter((wanted) => !this.listening.has(wanted))) {
       this.listening.add(port);
-      await Promise.all(guests.map(({ probe }) => probe.listen(`tcp/${port}`)));
+      await Promise.all([...this.world.guests.values()].map(({ probe }) => probe.listen(`tcp/${port}`)));
     }
-    return measure(guests, ports);
+    return measure(
+      players.map(({ spec }) => this.world.guest(spec.name)),
+      ports,
+    );
   }
 
-  /** Calls back, one after the other, for every pass of the agent that answers a change of the directory. */
+  private async removeGuests(names: readonly string[]): Promise<void> {
+    await Promise.all(names.map((name) => this.world.removeGuest(name)));
+  }
+
+  private async addGuests(players: readonly Player[]): Promise<void> {
+    if (players.length === 0) return;
+    const enforced = this.agent.applied((event) => event.enforced >= this.cast.players.length, "the new guests were enforced");
+    await Promise.all([enforced, ...players.map(({ spec }) => this.world.addGuest(spec))]);
+  }
+
+  /** Calls back, one after the other, for every pass of the agent that answers a change. `answer` does not throw. */
   onApplied(answer: (event: ApplyEvent) => Promise<void>): void {
     this.agent.follow((news) => {
       if (news.type !== "applied" || (news.event.totalChanges === 0 && news.event.failures.length === 0)) return;
-      this.queue = this.queue.then(() => answer(news.event)).catch(() => undefined); // guests may go while they are measured
+      this.queue = this.queue.then(() => answer(news.event));
     });
   }
 

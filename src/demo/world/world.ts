@@ -60,6 +60,11 @@ export class World {
     return guest;
   }
 
+  async removeGuest(name: string): Promise<void> {
+    await this.guest(name).remove();
+    this.guests.delete(name);
+  }
+
   /** What BGP would tell the fabric: these prefixes are behind the host. */
   async announce(...prefixes: readonly string[]): Promise<void> {
     await this.fabric.ip(

@@ -39,5 +39,6 @@ describe("the table of the demo", () => {
     expect(matrixChanges(before, before)).toEqual([]);
     const more = { ...matrix({ ab: cell(["5432", "8080"]), ba: cell(["80"]) }), services: [...services, "8080"] };
     expect(matrixChanges(before, more)).toEqual(["a -> b: 5432 -> 5432 8080"]);
+    expect(matrixChanges(matrix({ ba: cell(["80"]) }), before)).toEqual(["a -> b: - -> 5432"]);
   });
 });
