@@ -35,6 +35,7 @@ struct abi_types {
     enum mark mark;
     enum event_kind event_kind;
     enum name_kind name_kind;
+    struct event event; /* no map names it: it is what the ring buffer holds */
 };
 const volatile struct abi_types abi_types = {0};
 const volatile __u32 abi_version = ABI_VERSION;
