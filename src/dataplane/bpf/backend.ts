@@ -1,0 +1,127 @@
+/** The BPF dataplane: maps first, then programs on the hooks. */
+import { fileURLToPath } from "node:url";
+import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
+import type { EndpointId } from "../../model/types.js";
+import type { ApplyReport, Backend, Interfaces } from "../backend.js";
+import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role } from "./attach.js";
+import { Engine } from "./engine.js";
+import { findHz } from "./hz.js";
+import { KernelMaps } from "./maps.js";
+import { openObjects, type Objects } from "./objects.js";
+import { DEFAULT_PIN_DIR } from "./pins.js";
+
+const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map((name) => fileURLToPath(new URL(`../../../build/${name}`, import.meta.url)));
+
+export interface BpfOptions {
+  /** In a bpffs; made when missing. Default: /sys/fs/bpf/torbie/v<ABI>. */
+  readonly pinDir?: string;
+  /** Object files, best first; default: those of build/. */
+  readonly objects?: readonly string[];
+  /** Entries of the flow table, 16 to 16 M; used when the maps are made, not for maps that are adopted. Default: 262,144. */
+  readonly flows?: number;
+  /** 0 (default) or 16. */
+  readonly markShift?: number;
+  readonly attach?: AttachMode | "auto";
+  /** Seconds by enum flow_state, e.g. { FLOW_REPLIED: 60 }. */
+  readonly timeouts?: Readonly<Record<string, number>>;
+  /** S9: what the host itself sends to its guests passes. Default: true. */
+  readonly hostToGuest?: boolean;
+  /** Things worth telling the operator once. */
+  readonly warn?: (message: string) => void;
+}
+
+type Failures = { where: string; error: Error }[];
+
+export class BpfBackend implements Backend {
+  readonly name = "bpf";
+
+  private constructor(
+    /** Maps and programs, for whoever must run them (tests, bench). */
+    readonly objects: Objects,
+    private readonly engine: Engine,
+    private readonly attacher: Attacher,
+    readonly attachMode: AttachMode,
+  ) {}
+
+  /**
+   * Loads or adopts. Throws UnsupportedError (NOT_ROOT, NO_BPFFS, NO_OBJECT, BPF_…) when this machine can't, DataplaneError (PINNED_…) when what
+   * is pinned is not what this version writes. One writer at a time: the caller holds the lock.
+   */
+  static async open(options: BpfOptions = {}): Promise<BpfBackend> {
+    const pinDir = options.pinDir ?? DEFAULT_PIN_DIR;
+    const hz = await findHz();
+    if (hz.from === "assumed") options.warn?.(`the kernel's HZ can't be found out: 250 is assumed; if it is another, flows end sooner or later than configured`);
+    const objects = await openObjects({
+      pinDir,
+      objects: options.objects ?? OBJECTS,
+      ...(options.flows === undefined ? {} : { flows: options.flows }),
+      ...(options.markShift === undefined ? {} : { markShift: options.markShift }),
+    });
+    const flowLimit = objects.maps.get("flow")?.info.maxEntries ?? 0;
+    if (options.flows !== undefined && flowLimit !== options.flows) {
+      options.warn?.(`the flow table that is pinned has ${flowLimit} entries and stays; ${options.flows} takes effect after \`torbie cleanup\``);
+    }
+    const settings = { flowLimit, hz: hz.hz, timeouts: options.timeouts ?? {}, hostToGuest: options.hostToGuest ?? true };
+    const mode = chooseMode(options.attach ?? "auto");
+    return new BpfBackend(objects, new Engine(new KernelMaps(objects.maps), settings), new Attacher(objects.programs, mode, pinDir), mode);
+  }
+
+  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+    const started = performance.now();
+    const failures: Failures = [];
+    const writes: Record<string, number> = {};
+    let written: ReadonlySet<EndpointId> = new Set();
+    try {
+      const report = await this.engine.apply(desired, interfaces, delta);
+      Object.assign(writes, report.writes);
+      failures.push(...report.failures);
+      written = report.written;
+    } catch (error) {
+      failures.push({ where: "policy", error: error instanceof Error ? error : new Error(String(error)) });
+    }
+    const attached = this.#attach(interfaces, delta === undefined, failures, writes);
+    const enforced = new Set([...written].filter((id) => attached.has(desired.endpoints.get(id)?.interfaceName ?? "")));
+    const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
+    return { writes, totalWrites, milliseconds: performance.now() - started, failures, enforced };
+  }
+
+  /** Attaches taps before anything is known about them: what has no entry in the maps passes nothing. */
+  block(interfaces: Interfaces): Promise<{ writes: number; failures: Failures }> {
+    const failures: Failures = [];
+    const writes: Record<string, number> = {};
+    this.#attach(interfaces, false, failures, writes);
+    return Promise.resolve({ writes: writes["attach"] ?? 0, failures });
+  }
+
+  /** Names of the taps and uplinks that have our programs. */
+  #attach(interfaces: Interfaces, verify: boolean, failures: Failures, writes: Record<string, number>): Set<string> {
+    const places = [...this.#places(interfaces)];
+    let count = this.attacher.release(new Map(places.map(({ ifindex, role }) => [ifindex, role])));
+    const attached = new Set<string>();
+    for (const { name, ifindex, role } of places) {
+      try {
+        count += this.attacher.ensure(ifindex, role, verify);
+        attached.add(name);
+      } catch (error) {
+        failures.push({ where: name, error: error instanceof Error ? error : new Error(String(error)) });
+      }
+    }
+    if (count > 0) writes["attach"] = count;
+    return attached;
+  }
+
+  *#places(interfaces: Interfaces): IterableIterator<{ name: string; ifindex: number; role: Role }> {
+    for (const { name, ifindex } of interfaces.taps.values()) yield { name, ifindex, role: "tap" };
+    for (const { name, ifindex } of interfaces.uplinks) yield { name, ifindex, role: "uplink" };
+  }
+
+  /** Programs of others on our hooks; those that run before ours may let packets by. */
+  foreign(interfaces: Interfaces): ForeignProgram[] {
+    return [...this.#places(interfaces)].flatMap(({ ifindex, role }) => this.attacher.foreign(ifindex, role));
+  }
+
+  close(): Promise<void> {
+    this.objects.close();
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,203 @@
+/** Plans endpoints, their taps and what they own from what is there to what is wanted. Pure, but for `chosen`, which reads a map. */
+import { EndpointFlag, NameKind } from "../../abi/layout.gen.js";
+import { parse, record, u32, type Bytes } from "../../abi/records.js";
+import type { DesiredEndpoint, DesiredState, PolicySetKey } from "../../compile/desired.js";
+import type { EndpointId, Prefix } from "../../model/types.js";
+import { DataplaneError } from "../../errors.js";
+import { quote } from "../../text.js";
+import type { Interfaces, Tap } from "../backend.js";
+import { collidingMarks, endpointValue, localKeys, localValue, markOf, receivedPrefixes, sourceEntries, type SetNumber } from "./images-endpoints.js";
+import type { MapName, Plan } from "./plan.js";
+import type { Registry } from "./registry.js";
+
+/** What the kernel holds in the small maps, as far as it is known: binary text to binary text. */
+export type Shadows = Readonly<Record<ShadowName, Map<Bytes, Bytes>>>;
+export const SHADOWED = ["tap", "uplink", "source", "local", "local_prefix", "endpoint", "prefix", "control"] as const;
+export type ShadowName = (typeof SHADOWED)[number];
+
+export interface EndpointState {
+  readonly number: number;
+  readonly desired: DesiredEndpoint;
+  readonly sources: ReadonlyMap<Bytes, Bytes>;
+  /** ifindex, MAC, MTU and mark as written. */
+  readonly tap: string;
+}
+
+export interface EndpointWork {
+  readonly desired: DesiredState;
+  readonly interfaces: Interfaces;
+  /** Endpoints to look at; those of `states` that are no longer desired must be among them. */
+  readonly dirty: ReadonlySet<EndpointId>;
+  /** Prefixes to look at besides those of the dirty endpoints. */
+  readonly prefixes: Iterable<Prefix>;
+  readonly states: ReadonlyMap<EndpointId, EndpointState>;
+  readonly owners: ReadonlyMap<Prefix, ReadonlySet<EndpointId>>;
+  readonly shadows: Shadows;
+  readonly registry: Registry;
+  readonly setNumber: SetNumber;
+  /** The value in the kernel right now: the program moves shared addresses. */
+  readonly current: (map: MapName, key: Bytes) => Bytes | undefined;
+}
+
+export interface EndpointsPlan {
+  readonly states: Map<EndpointId, EndpointState>;
+  readonly owners: Map<Prefix, Set<EndpointId>>;
+  readonly failures: readonly { readonly where: string; readonly error: Error }[];
+}
+
+const endpointKey = (number: number): Bytes => u32(number);
+const DOWN = EndpointFlag.ENDPOINT_ADMIN_DOWN | EndpointFlag.ENDPOINT_BLOCKED;
+
+/** The tap that each endpoint gets. One that two endpoints claim goes to neither: nothing says whose packets they are. */
+export function assignTaps(desired: DesiredState, interfaces: Interfaces): { taps: Map<EndpointId, Tap>; failures: { where: string; error: Error }[] } {
+  const claims = new Map<string, EndpointId[]>();
+  for (const { id, interfaceName } of desired.endpoints.values()) claims.set(interfaceName, [...(claims.get(interfaceName) ?? []), id]);
+  const taps = new Map<EndpointId, Tap>();
+  const failures: { where: string; error: Error }[] = [];
+  for (const [name, ids] of claims) {
+    const tap = interfaces.taps.get(name);
+    const [only, second] = ids;
+    if (second !== undefined) {
+      const error = new DataplaneError("TAP_CLAIMED_TWICE", `${ids.map((id) => quote(id)).join(" and ")} both name interface ${quote(name)}: it passes nothing until one of them goes`);
+      failures.push({ where: name, error });
+    } else if (only !== undefined && tap !== undefined) taps.set(only, tap);
+  }
+  return { taps, failures };
+}
+
+export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
+  const { desired, registry, shadows } = work;
+  const { taps, failures } = assignTaps(desired, work.interfaces);
+  const colliding = collidingMarks(work.interfaces.taps.values());
+  const signature = (id: EndpointId): string => {
+    const tap = taps.get(id);
+    return tap === undefined ? "" : `${tap.ifindex} ${tap.mac} ${tap.mtu} ${colliding.has(markOf(tap.ifindex))}`;
+  };
+  const dirty = new Set(work.dirty);
+  for (const [id, state] of work.states) if (state.tap !== signature(id)) dirty.add(id);
+  const states = new Map(work.states);
+  const owners = new Map<Prefix, Set<EndpointId>>([...work.owners].map(([prefix, ids]) => [prefix, new Set(ids)]));
+  const prefixes = new Set(work.prefixes);
+  const move = (id: EndpointId, from: DesiredEndpoint | undefined, to: DesiredEndpoint | undefined): void => {
+    for (const prefix of from === undefined ? [] : receivedPrefixes(from)) {
+      owners.get(prefix)?.delete(id);
+      prefixes.add(prefix);
+    }
+    for (const prefix of to === undefined ? [] : receivedPrefixes(to)) {
+      const ids = owners.get(prefix);
+      if (ids === undefined) owners.set(prefix, new Set([id]));
+      else ids.add(id);
+      prefixes.add(prefix);
+    }
+  };
+
+  for (const id of dirty) {
+    const state = work.states.get(id);
+    const endpoint = desired.endpoints.get(id);
+    move(id, state?.desired, endpoint);
+    if (endpoint === undefined) {
+      if (state === undefined) continue;
+      clearEndpoint(plan, shadows, state.number);
+      for (const key of state.sources.keys()) plan.delete("ownersDown", "source", key);
+      registry.release(NameKind.NAME_ENDPOINT, state.number);
+      states.delete(id);
+      continue;
+    }
+    const number = registry.number(NameKind.NAME_ENDPOINT, id);
+    const sources = sourceEntries(endpoint, number, work.setNumber);
+    let owns = false;
+    for (const [key, value] of sources) {
+      if (shadows.source.get(key) === value) continue;
+      plan.set("ownersUp", "source", key, value);
+      owns = true;
+    }
+    for (const key of state?.sources.keys() ?? []) {
+      if (sources.has(key)) continue;
+      plan.delete("ownersDown", "source", key);
+      owns = true;
+    }
+    if (planEndpoint(plan, shadows, endpoint, number, taps.get(id), colliding, work.setNumber) || owns) plan.bumps.add(number);
+    states.set(id, { number, desired: endpoint, sources, tap: signature(id) });
+  }
+  planLocals(plan, work, states, owners, prefixes);
+  planTaps(plan, shadows, states, taps);
+  return { states, owners, failures };
+}
+
+/** Frees an endpoint's slot. Its generation goes on, so that flows of a former holder of the number are never taken for the next one's. */
+export function clearEndpoint(plan: Plan, shadows: Shadows, number: number): void {
+  const was = shadows.endpoint.get(endpointKey(number));
+  const generation = was === undefined ? 1 : parse("endpoint", was).generation + 1;
+  plan.set("endpointsDown", "endpoint", endpointKey(number), record("endpoint", { generation: generation >>> 0 }));
+}
+
+/** Returns whether something may have narrowed for its flows. */
+function planEndpoint(
+  plan: Plan,
+  shadows: Shadows,
+  endpoint: DesiredEndpoint,
+  number: number,
+  tap: Tap | undefined,
+  colliding: ReadonlySet<number>,
+  setNumber: SetNumber,
+): boolean {
+  const key = endpointKey(number);
+  const was = shadows.endpoint.get(key);
+  const before = was === undefined ? undefined : parse("endpoint", was);
+  const present = before !== undefined && (before.flags & EndpointFlag.ENDPOINT_PRESENT) !== 0;
+  const generation = before === undefined ? 1 : present ? before.generation : (before.generation + 1) >>> 0;
+  const value = endpointValue(endpoint, tap, colliding, generation, setNumber);
+  if (!present) {
+    plan.set("endpointsUp", "endpoint", key, value);
+    return false;
+  }
+  const after = parse("endpoint", value);
+  const goesDown = (after.flags & ~before.flags & DOWN) !== 0;
+  const tapGone = before.ifindex !== 0 && before.ifindex !== after.ifindex;
+  if (goesDown || tapGone) {
+    const down = { ...before, flags: before.flags | (after.flags & DOWN), ...(tapGone ? { ifindex: 0, mark: 0 } : {}) };
+    plan.set("endpointsDown", "endpoint", key, record("endpoint", down));
+  }
+  if (value !== was) plan.set("endpointsUp", "endpoint", key, value);
+  const sameMac = Buffer.from(after.mac).equals(Buffer.from(before.mac));
+  return before.policy_set !== after.policy_set || before.flags !== after.flags || !sameMac;
+}
+
+function planLocals(plan: Plan, work: EndpointWork, states: ReadonlyMap<EndpointId, EndpointState>, owners: Map<Prefix, Set<EndpointId>>, prefixes: Iterable<Prefix>): void {
+  for (const prefix of prefixes) {
+    const ids = [...(owners.get(prefix) ?? [])];
+    if (ids.length === 0) owners.delete(prefix);
+    const list = ids.flatMap((id) => {
+      const state = states.get(id);
+      return state === undefined ? [] : [{ endpoint: state.desired, number: state.number }];
+    });
+    const { map, keys } = localKeys(prefix);
+    for (const key of keys) {
+      const was = list.length > 1 ? work.current(map, key) : work.shadows[map === "local" ? "local" : "local_prefix"].get(key);
+      const chosen = was === undefined ? undefined : parse("local", was).endpoint;
+      const value = localValue(prefix, list, chosen, work.desired.alsoRemote.has(prefix), work.setNumber);
+      if (value === undefined) {
+        if (was !== undefined) plan.delete("ownersDown", map, key);
+      } else if (value !== was) plan.set("ownersUp", map, key, value);
+    }
+  }
+}
+
+function planTaps(plan: Plan, shadows: Shadows, states: ReadonlyMap<EndpointId, EndpointState>, taps: ReadonlyMap<EndpointId, Tap>): void {
+  const wanted = new Map<Bytes, Bytes>();
+  for (const [id, { ifindex }] of taps) {
+    const state = states.get(id);
+    if (state !== undefined) wanted.set(u32(ifindex), u32(state.number));
+  }
+  for (const [key, value] of shadows.tap) if (wanted.get(key) !== value) plan.delete("tapsDown", "tap", key);
+  for (const [key, value] of wanted) if (shadows.tap.get(key) !== value) plan.set("tapsUp", "tap", key, value);
+}
+
+/** Endpoints that name each policy set, themselves or for one of their addresses. */
+export function setUsers(endpoints: Iterable<DesiredEndpoint>): Map<PolicySetKey, Set<EndpointId>> {
+  const users = new Map<PolicySetKey, Set<EndpointId>>();
+  for (const { id, set, owned } of endpoints) {
+    for (const key of [set, ...owned.flatMap((entry) => entry.set ?? [])]) users.set(key, (users.get(key) ?? new Set()).add(id));
+  }
+  return users;
+}

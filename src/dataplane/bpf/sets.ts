@@ -1,0 +1,190 @@
+/** Policy sets as they are in the kernel, and the plan from one state of them to the next. Pure. */
+import { NameKind, PlaneFlag } from "../../abi/layout.gen.js";
+import { parse, placePolicyKey, record, type Bytes } from "../../abi/records.js";
+import type { ClassKey, CompiledPolicy, DesiredRule, DesiredState, PolicyKey, PolicySetKey, PolicySetShape } from "../../compile/desired.js";
+import { isOpenPlane, openEntry, openPlaneValue, planeImage, policyImage, SIDES, directionOf, type Numbering, type PolicyImage, type Side } from "./images-policy.js";
+import { unitePlanes } from "./masks.js";
+import type { ClassTable } from "./images-classes.js";
+import type { Plan } from "./plan.js";
+import type { Registry } from "./registry.js";
+import { ruleText } from "./rule-text.js";
+
+export interface PlaneState {
+  readonly open: boolean;
+  readonly value: Bytes;
+  readonly policies: readonly PolicyKey[];
+  /** Kept only where the plane is not open: an open one's follow from its policies. */
+  readonly closed?: ReadonlyMap<Bytes, Bytes>;
+}
+
+export interface SetState {
+  readonly number: number;
+  readonly shape: PolicySetShape;
+  readonly ingress: readonly PlaneState[];
+  readonly egress: readonly PlaneState[];
+}
+
+export type Images = ReadonlyMap<PolicyKey, PolicyImage>;
+
+export const planeKey = (set: number, side: Side, number: number): Bytes => record("plane_key", { policy_set: set, direction: directionOf(side), number });
+
+/** The numbers that expanding asks for. Rules that say the same twice within a policy share a number. */
+export function numberingOf(registry: Registry, classes: ClassTable): Numbering {
+  return {
+    rule: (rule: DesiredRule, policy: CompiledPolicy, side: Side) => registry.number(NameKind.NAME_RULE, ruleText(rule, policy, side)),
+    classes: (key: ClassKey) => classes.numbers(key),
+  };
+}
+
+export function expandPolicies(policies: Iterable<CompiledPolicy>, numbering: Numbering): Map<PolicyKey, PolicyImage> {
+  return new Map([...policies].map((policy) => [policy.key, policyImage(policy, numbering)]));
+}
+
+/** A whole set, and every entry of it under its number. */
+export function buildSet(shape: PolicySetShape, number: number, images: Images, numbering: Numbering): { state: SetState; entries: Map<Bytes, Bytes>; planes: Map<Bytes, Bytes> } {
+  const entries = new Map<Bytes, Bytes>();
+  const planes = new Map<Bytes, Bytes>();
+  const build = (side: Side): PlaneState[] =>
+    shape[side].map((plane, i) => {
+      const image = planeImage(plane, side, images, numbering);
+      planes.set(planeKey(number, side, i), image.value);
+      for (const [key, value] of image.entries) entries.set(placePolicyKey(key, number, i), value);
+      return { open: image.open, value: image.value, policies: plane.policies, ...(image.open ? {} : { closed: image.entries }) };
+    });
+  return { state: { number, shape, ingress: build("ingress"), egress: build("egress") }, entries, planes };
+}
+
+/** Plans the keys of a set that nothing refers to any more away. */
+export function discardSet(plan: Plan, state: SetState, images: Images): void {
+  for (const side of SIDES) {
+    state[side].forEach((plane, i) => {
+      plan.delete("planesGarbage", "plane", planeKey(state.number, side, i));
+      const keys = new Set(plane.closed?.keys() ?? plane.policies.flatMap((key) => [...(images.get(key)?.[side].entries.keys() ?? [])]));
+      for (const key of keys) plan.delete("policyGarbage", "policy", placePolicyKey(key, state.number, i));
+    });
+  }
+}
+
+export interface SetPlan {
+  readonly state: SetState;
+  /** Endpoints must move to the new number; the old set goes once they have. */
+  readonly flipped: boolean;
+  /** Something that was allowed may no longer be, with no flip to tell the endpoints. */
+  readonly narrowed: boolean;
+}
+
+/** Keys of a policy's half whose entry differs between two expansions; remembered, since many sets ask. */
+export class HalfDifferences {
+  readonly #known = new Map<string, ReadonlySet<Bytes>>();
+  constructor(
+    private readonly before: Images,
+    private readonly after: Images,
+  ) {}
+
+  of(key: PolicyKey, side: Side, wasThere: boolean, isThere: boolean): ReadonlySet<Bytes> {
+    const name = `${wasThere ? 1 : 0}${isThere ? 1 : 0}${side}${key}`;
+    let keys = this.#known.get(name);
+    if (keys === undefined) {
+      const a = wasThere ? this.before.get(key)?.[side].entries : undefined;
+      const b = isThere ? this.after.get(key)?.[side].entries : undefined;
+      const found = new Set<Bytes>();
+      if (a !== b) {
+        for (const [at, value] of a ?? []) if (b?.get(at) !== value) found.add(at);
+        for (const at of b?.keys() ?? []) if (a?.has(at) !== true) found.add(at);
+      }
+      this.#known.set(name, (keys = found));
+    }
+    return keys;
+  }
+}
+
+const sameClosed = (a: ReadonlyMap<Bytes, Bytes> | undefined, b: ReadonlyMap<Bytes, Bytes>): boolean =>
+  a !== undefined && a.size === b.size && [...b].every(([key, value]) => a.get(key) === value);
+
+/** Plans one set from its state to `shape`. `renew` gives the number to flip to. */
+export function planSet(
+  plan: Plan,
+  old: SetState,
+  shape: PolicySetShape,
+  before: Images,
+  after: Images,
+  differences: HalfDifferences,
+  numbering: Numbering,
+  renew: () => number,
+): SetPlan {
+  const flip = (): SetPlan => {
+    const { state, entries, planes } = buildSet(shape, renew(), after, numbering);
+    for (const [key, value] of entries) plan.set("policyUp", "policy", key, value);
+    for (const [key, value] of planes) plan.set("planesNew", "plane", key, value);
+    discardSet(plan, old, before);
+    return { state, flipped: true, narrowed: true };
+  };
+  const changes: (() => void)[] = [];
+  const states: Record<Side, PlaneState[]> = { ingress: [], egress: [] };
+  let narrowed = false;
+  for (const side of SIDES) {
+    if (old[side].length !== shape[side].length) return flip();
+    for (const [i, plane] of shape[side].entries()) {
+      const was = old[side][i];
+      const wasShape = old.shape[side][i];
+      if (was === undefined || wasShape === undefined) return flip();
+      const halves = plane.policies.flatMap((key) => after.get(key)?.[side] ?? []);
+      if (!was.open || !isOpenPlane(halves) || wasShape.end !== plane.end) {
+        const image = planeImage(plane, side, after, numbering);
+        if (was.open || image.open || image.value !== was.value || !sameClosed(was.closed, image.entries)) return flip();
+        states[side].push({ ...was, policies: plane.policies });
+        continue;
+      }
+      const formerHalves = was.policies.flatMap((key) => before.get(key)?.[side] ?? []);
+      const keys = new Set<Bytes>();
+      for (const policy of new Set([...was.policies, ...plane.policies])) {
+        for (const key of differences.of(policy, side, was.policies.includes(policy), plane.policies.includes(policy))) keys.add(key);
+      }
+      for (const key of keys) {
+        const [from, to] = [openEntry(formerHalves, key), openEntry(halves, key)];
+        if (from === to) continue;
+        const placed = placePolicyKey(key, old.number, i);
+        if (to === undefined) changes.push(() => plan.delete("policyDown", "policy", placed));
+        else changes.push(() => plan.set("policyUp", "policy", placed, to));
+        narrowed ||= to === undefined || narrowsEntry(from, to);
+      }
+      const value = openPlaneValue(halves, plane.end);
+      if (value !== was.value) changes.push(() => planPlane(plan, planeKey(old.number, side, i), was.value, value));
+      states[side].push({ open: true, value, policies: plane.policies });
+    }
+  }
+  for (const change of changes) change();
+  return { state: { number: old.number, shape, ...states }, flipped: false, narrowed };
+}
+
+/** An entry that no longer remembers the flow. */
+export function narrowsEntry(from: Bytes | undefined, to: Bytes): boolean {
+  if (from === undefined) return false;
+  const [a, b] = [parse("policy_entry", from), parse("policy_entry", to)];
+  return a.flags !== b.flags;
+}
+
+/** Both masks while entries come and go, then the new one. */
+export function planPlane(plan: Plan, key: Bytes, from: Bytes, to: Bytes): void {
+  const united = unitePlanes(from, to);
+  if (united !== from) plan.set("planesUp", "plane", key, united);
+  if (united !== to) plan.set("planesDown", "plane", key, to);
+}
+
+/** Whether a plane in the kernel is one whose entries may be changed one by one. */
+export function isOpenValue(value: Bytes): boolean {
+  const { flags } = parse("plane", value);
+  return (flags & PlaneFlag.PLANE_ALLOW_ONLY) !== 0 && (flags & (PlaneFlag.PLANE_SOURCE_PORTS | PlaneFlag.PLANE_LOG)) === 0;
+}
+
+/** Policies of a set, both directions. */
+export function policiesOf(shape: PolicySetShape): Set<PolicyKey> {
+  return new Set(SIDES.flatMap((side) => shape[side].flatMap((plane) => plane.policies)));
+}
+
+/** Sets that hold each policy. */
+export function holders(sets: DesiredState["sets"]): Map<PolicyKey, Set<PolicySetKey>> {
+  const index = new Map<PolicyKey, Set<PolicySetKey>>();
+  for (const [key, shape] of sets) for (const policy of policiesOf(shape)) index.set(policy, (index.get(policy) ?? new Set()).add(key));
+  return index;
+}
