@@ -75,7 +75,8 @@ export class BpfMap {
 
   /**
    * All elements, one after the other in two buffers: those that were there throughout, each once; what came or went
-   * meanwhile may or may not be in it. Reads in batches where kernel and map type can, else one by one; EAGAIN when the
+   * meanwhile may or may not be in it. (A trie that is changed meanwhile may lack others: the kernel's walk steps over
+   * a branch that changes under it.) Reads in batches where kernel and map type can, else one by one; EAGAIN when the
    * map changes faster than it can be read.
    */
   dump(): { count: number; keys: Buffer; values: Buffer } {

@@ -7,6 +7,7 @@
 #include "log.h"
 #include "map.h"
 #include "program.h"
+#include "signal_block.h"
 #include "task.h"
 
 std::string DeclaredName(const bpf_map *map)
@@ -89,6 +90,7 @@ Napi::Value Object::Load(const Napi::CallbackInfo &info)
         info.Env(), "libbpf.load",
         [state = state_] {
             LogCapture log;
+            const SignalBlock block;
             const int error = bpf_object__load(state->object) ? errno : 0;
             state->refused = error != 0;
             return Failure{error, "object load", state->name, error ? log.text() : "", {}};

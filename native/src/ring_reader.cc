@@ -5,8 +5,9 @@
 #include <sys/eventfd.h>
 
 #include <cerrno>
-#include <csignal>
 #include <system_error>
+
+#include "signal_block.h"
 
 namespace
 {
@@ -40,17 +41,14 @@ int RingReader::Start(int mapFd, std::function<void()> ready)
             return errno;
     }
     ready_ = std::move(ready);
-    // Signals are for Node's own threads.
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    // The thread inherits this: signals are for Node's own threads.
+    const SignalBlock block;
     int error = 0;
     try {
         thread_ = std::thread([this] { Wait(); });
     } catch (const std::system_error &failure) {
         error = failure.code().value();
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return error;
 }
 

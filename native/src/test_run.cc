@@ -9,6 +9,7 @@
 
 #include "options.h"
 #include "program.h"
+#include "signal_block.h"
 #include "task.h"
 
 namespace
@@ -51,6 +52,7 @@ struct Run {
         options.flags = flags;
         options.cpu = cpu;
         options.batch_size = batchSize;
+        const SignalBlock block;
         if (bpf_prog_test_run_opts(fd, &options))
             return errno;
         // Where nothing was to come out the kernel leaves the sizes as they were.

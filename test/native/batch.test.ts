@@ -89,22 +89,24 @@ describe("while programs change the map", () => {
     hashMap.setBatch(stay, stay, 500);
     trie.setBatch(prefixes, stay, 500);
     let running = true;
-    const churning = program
-      .testRunAsync({ data: Buffer.alloc(64), repeat: 500_000 })
-      .finally(() => (running = false));
+    const churning = program.testRunAsync({ data: Buffer.alloc(64), repeat: 500_000 }).finally(() => (running = false));
     let dumps = 0;
     const others = new Set<number>();
-    const check = (keys: number[]) => {
+    const check = (keys: number[], complete: boolean) => {
       expect(new Set(keys).size).toBe(keys.length);
-      expect(keys.filter((key) => key >= 100_000)).toHaveLength(500);
+      if (complete) expect(keys.filter((key) => key >= 100_000)).toHaveLength(500);
       for (const key of keys) if (key < 100_000) others.add(key);
       dumps++;
     };
     while (running) {
-      check(numbers(hashMap.dump().keys));
-      check(numbers(trie.dump().keys).filter((_, i) => i % 2 === 1));
+      check(numbers(hashMap.dump().keys), true);
+      // The kernel's walk through a trie may step over a branch that changes under it.
+      check(
+        numbers(trie.dump().keys).filter((_, i) => i % 2 === 1),
+        false,
+      );
       try {
-        check(numbers(hashMap.native.dump(false).keys));
+        check(numbers(hashMap.native.dump(false).keys), true);
       } catch (error) {
         // One by one it may lose the race, and must say so.
         expect(error).toMatchObject({ code: "EAGAIN" });
@@ -112,6 +114,10 @@ describe("while programs change the map", () => {
       await new Promise((resolve) => setImmediate(resolve));
     }
     await churning;
+    check(
+      numbers(trie.dump().keys).filter((_, i) => i % 2 === 1),
+      true,
+    );
     expect(dumps).toBeGreaterThan(10);
     expect(others.size).toBeGreaterThan(100);
     for (const part of [object, program, hashMap, trie]) part.close();

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { BpfMap, BpfObject } from "#libbpf";
 import { bpfError, load, u32 } from "./support.js";
@@ -48,6 +49,19 @@ describe("a test run", () => {
     program.close(); // the runs under way have their own descriptor
     for (const result of await Promise.all(both)) expect(result.returnValue).toBe(0);
     expect(total() - before).toBe(12);
+  });
+
+  it("is not cut short by signals", async () => {
+    const program = object.program("count");
+    const before = total();
+    const children = [0, 1, 2].map(() =>
+      spawn("/bin/sh", ["-c", `for i in $(seq 200); do kill -CONT ${process.pid}; done`]),
+    );
+    const ended = Promise.all(children.map((child) => new Promise((resolve) => child.once("exit", resolve))));
+    for (let i = 0; i < 10; i++) program.testRun({ data: Buffer.alloc(64), repeat: 100_000 });
+    await ended;
+    expect(total() - before).toBe(1_000_000);
+    program.close();
   });
 
   it("says when there is too little room, or too short a packet", async () => {
