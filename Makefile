@@ -17,8 +17,8 @@ SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 C_SOURCES = $(filter-out bpf/abi.h,$(wildcard $(foreach dir,bpf native/src test/support test/native/programs bench,$(dir)/*.c $(dir)/*.cc $(dir)/*.h)))
 NPM := node_modules/.package-lock.json
 
-.PHONY: help build run test bench lint format check generate clean root
-.PHONY: deps-build deps-run deps-test
+.PHONY: help build artifacts run test bench lint format check generate clean root
+.PHONY: deps-build deps-run deps-test deps-check
 
 help:
 	@printf '%s\n' \
@@ -38,21 +38,27 @@ deps-run: root
 	@scripts/install-deps build run
 deps-test: root
 	@scripts/install-deps build run test
+deps-check:
+	@scripts/install-deps build check
 
 # --- build -------------------------------------------------------------------------------------------------
 
 # Rules that make native/build/libbpf.node and native/dist/index.js.
 -include native/native.mk
 
-build: deps-build $(BPF_OBJECTS) native/build/libbpf.node native/dist/index.js dist/.built
+build: deps-build
+	@$(MAKE) --no-print-directory -j$$(nproc) artifacts
 
-$(NPM): package-lock.json | deps-build
+artifacts: $(BPF_OBJECTS) $(HELPERS) native/build/libbpf.node native/dist/index.js dist/.built
+	@:
+
+$(NPM): package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(NATIVE_OBJECTS) native/build/libbpf.node native/dist/index.js: | deps-build $(NPM)
+$(NATIVE_OBJECTS) native/build/libbpf.node native/dist/index.js: | $(NPM)
 
-build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h bpf/*.c) | deps-build
+build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h bpf/*.c)
 	@mkdir -p build
 	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
@@ -60,28 +66,28 @@ dist/.built: $(SOURCES) tsconfig.json package.json native/dist/index.js | $(NPM)
 	node_modules/.bin/tsc -p .
 	@touch $@
 
-build/%: test/support/%.c | deps-build
+build/%: test/support/%.c
 	@mkdir -p build
 	$(CC) $(C_CFLAGS) $< -o $@
 
 # --- run and test --------------------------------------------------------------------------------------------
 
-run: root deps-run build $(HELPERS)
+run: root deps-run build
 	@exec node dist/demo/main.js $(if $(ONCE),--once) $(if $(DIR),--policy-dir '$(DIR)')
 
 # T='test/unit -t name' runs a part.
-test: root deps-test build $(HELPERS)
+test: root deps-test build
 	@node scripts/test.mjs $(T)
 
-bench: root deps-run build $(HELPERS)
+bench: root deps-run build
 	@node bench/run.mjs
 
 # --- care ------------------------------------------------------------------------------------------------------
 
-lint: $(NPM) native/dist/index.js
+lint: build
 	node_modules/.bin/eslint .
 
-format: $(NPM) deps-build
+format: deps-check $(NPM)
 	node_modules/.bin/prettier --log-level=warn --write .
 	clang-format -i $(C_SOURCES)
 
@@ -90,7 +96,7 @@ GENERATE := node dist/abi/generate.js build/tap.bpf.o src/abi/layout.gen.ts
 generate: build
 	$(GENERATE)
 
-check: build lint
+check: deps-check lint
 	node_modules/.bin/prettier --log-level=warn --check .
 	clang-format --dry-run -Werror $(C_SOURCES)
 	node_modules/.bin/tsc --noEmit -p tsconfig.test.json
