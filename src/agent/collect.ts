@@ -8,12 +8,13 @@ import type { RoundResult } from "./round.js";
 const RETRY = "tried again, first soon, then every 30 s";
 
 export function* collectProblems(
-  parts: Pick<AgentParts, "model" | "compiler" | "links" | "guard">,
+  parts: Pick<AgentParts, "model" | "compiler" | "backend" | "links" | "guard">,
   gate: Gate,
   failures: RoundResult["failures"],
 ): Iterable<Problem> {
   yield* parts.model.problems();
   yield* parts.compiler.problems();
+  yield* parts.backend.problems?.() ?? [];
   yield* parts.links.problems();
   yield* parts.guard.problems();
   const held = gate.closed(parts.model.model.cluster);

@@ -27,6 +27,7 @@ export interface CompilerPart {
 export interface BackendPart extends Backend {
   /** Attaches taps that nothing is known of yet, so that they pass nothing; leaves all else as it is pinned. */
   block?(interfaces: Interfaces): Promise<ReportPart>;
+  problems?(): readonly Problem[];
 }
 
 /** What a step of links or guard did. */

@@ -26,7 +26,10 @@ export const demo: Command = {
   summary: "Four guests behind real taps, and who reaches whom, measured with real packets.",
   detail: ["Everything it makes is in network namespaces of its own and goes when it ends."],
   arguments: [],
-  flags: [{ name: "once", doc: "Print the table and exit." }],
+  flags: [
+    { name: "once", doc: "Print the table and exit." },
+    { name: "policy-dir", value: "DIR", doc: "Another directory than the checkout's examples." },
+  ],
   settings: [],
   examples: ["torbie demo", "torbie demo --once"],
   run: ({ context }) => context.runDemo([]),

@@ -2,7 +2,7 @@
 import type { LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
 import type { AgentStatus } from "../agent/status.js";
-import type { PinnedState } from "./pinned.js";
+import type { PinnedState } from "../dataplane/bpf/read.js";
 
 export interface GuardState {
   /** Whether the standing rule is there and as it should be. */
@@ -34,7 +34,7 @@ export interface Context {
   readonly agentRuns: (runDir: string) => boolean;
   readonly lockHolder: (runDir: string) => number | undefined;
   /** ifindex -> name of the interfaces that are there now. */
-  readonly interfaceNames: () => ReadonlyMap<number, string>;
+  readonly interfaceNames: () => Promise<ReadonlyMap<number, string>>;
 
   /** Runs until a signal; resolves with the exit status. */
   readonly runAgent: (loaded: LoadedConfig) => Promise<number>;

@@ -1,14 +1,10 @@
 /** The real context: files, pinned maps, interfaces, firewall. Modules that load native code are imported when a command needs them. */
-import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
-import { constants } from "node:os";
-import { fileURLToPath } from "node:url";
+import { readFileSync } from "node:fs";
 import { agentRuns, lockHolder } from "../agent/lock.js";
 import { readStatus } from "../agent/status.js";
 import type { Config } from "../config/schema.js";
 import { guardOptions } from "../agent/wire/guard.js";
 import { guardStatus, ensureGuard, removeGuard } from "../dataplane/guard.js";
-import { UnsupportedError } from "../errors.js";
 import { printable } from "../text.js";
 import type { Context, GuardState } from "./context.js";
 
@@ -30,7 +26,7 @@ export function realContext(): Context {
     lockHolder,
     interfaceNames,
     runAgent: async (loaded) => (await import("../agent/run.js")).runAgent(loaded, VERSION),
-    runDemo,
+    runDemo: async (words) => (await import("../demo/main.js")).demo(words),
     openTaps: async (config) => (await import("./clean.js")).openTaps(config),
     cleanup: async (config) => (await import("./clean.js")).clean(config),
     guard,
@@ -46,25 +42,9 @@ function readText(path: string): string | undefined {
   }
 }
 
-function interfaceNames(): ReadonlyMap<number, string> {
-  const names = new Map<number, string>();
-  for (const name of readdirSync("/sys/class/net")) {
-    // Not every entry is an interface (bonding_masters), and one may go while we look.
-    const ifindex = Number(readText(`/sys/class/net/${name}/ifindex`) ?? NaN);
-    if (Number.isInteger(ifindex)) names.set(ifindex, name);
-  }
-  return names;
-}
-
-/** The demo is a program of its own, which cleans up after itself on a signal: wait for it. */
-function runDemo(words: readonly string[]): Promise<number> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL("../demo/main.js", import.meta.url)), ...words], { stdio: "inherit" });
-  const pass = (signal: NodeJS.Signals): void => void child.kill(signal);
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, pass);
-  return new Promise((resolve, reject) => {
-    child.once("error", (error) => reject(new UnsupportedError("NO_DEMO", `cannot start the demo: ${error.message}`, { cause: error })));
-    child.once("exit", (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
-  });
+async function interfaceNames(): Promise<ReadonlyMap<number, string>> {
+  const { readLinks } = await import("./interfaces.js");
+  return new Map((await readLinks()).map(({ ifindex, name }) => [ifindex, name]));
 }
 
 function guard(config: Config): ReturnType<Context["guard"]> {

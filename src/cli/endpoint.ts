@@ -1,20 +1,21 @@
 /** `endpoint list` and `endpoint show`: what the kernel enforces per port, read from the pinned maps. */
+import { NameKind } from "../abi/layout.gen.js";
 import type { Config } from "../config/schema.js";
+import type { PinnedDrop, PinnedState } from "../dataplane/bpf/read.js";
 import { escape } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
 import type { Context } from "./context.js";
 import { columns, json, style } from "./output.js";
-import type { PinnedDrop, PinnedState } from "./pinned.js";
 import { findPort, portsOf, type Port } from "./ports.js";
 
 export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;
 
 /** Opens the pinned state for the time of `read`. */
-export async function withState<T>({ context, config }: Pick<Invocation, "context" | "config">, read: (state: PinnedState, settings: Config) => T): Promise<T> {
+export async function withState<T>({ context, config }: Pick<Invocation, "context" | "config">, read: (state: PinnedState, interfaces: ReadonlyMap<number, string>, settings: Config) => T): Promise<T> {
   const settings = config().config;
   const state = await context.openState(settings.pinDir);
   try {
-    return read(state, settings);
+    return read(state, await context.interfaceNames(), settings);
   } finally {
     state.close();
   }
@@ -24,9 +25,9 @@ export async function withState<T>({ context, config }: Pick<Invocation, "contex
 function stateOf(port: Port, agentWhy: ReadonlyMap<string, string>): { readonly state: string; readonly why?: string } {
   const why = (fallback: string): string => agentWhy.get(port.id) ?? fallback;
   if (port.blocked) return { state: "blocked", why: why("its description could not be understood") };
-  if (port.adminDown) return { state: "down", why: "its admin state is down" };
+  if (!port.adminUp) return { state: "down", why: "its admin state is down" };
   if (port.interface === "") return { state: "absent", why: "its interface is not there" };
-  if (port.noPortSecurity) return { state: "open", why: "port security is off: no source checks, no groups" };
+  if (!port.portSecurity) return { state: "open", why: "port security is off: no source checks, no groups" };
   if (port.policySet === 0) return { state: "closed", why: "no policy applies: nothing is allowed" };
   return { state: "enforced" };
 }
@@ -36,9 +37,12 @@ function whys(context: Context, config: Config): ReadonlyMap<string, string> {
   return new Map(status?.endpoints.flatMap(({ id, why }) => (why === undefined ? [] : [[id, why] as const])));
 }
 
-const dropTotal = (drops: readonly PinnedDrop[]): bigint => drops.reduce((sum, { count, harmless }) => (harmless ? sum : sum + count), 0n);
+/** ARP and ND that needs no answer is dropped all the same, and no fault. */
+export const isHarmless = (reason: string): boolean => reason === "ARP_ABSORBED" || reason === "ND_ABSORBED";
+const dropTotal = (drops: readonly PinnedDrop[]): bigint => drops.reduce((sum, { packets, reason }) => (isHarmless(reason) ? sum : sum + packets), 0n);
+const dropsOf = (port: Port, drops: readonly PinnedDrop[]): readonly PinnedDrop[] => drops.filter(({ endpoint }) => endpoint === port.number);
 
-function summary(port: Port, state: PinnedState, agentWhy: ReadonlyMap<string, string>) {
+function summary(port: Port, drops: readonly PinnedDrop[], agentWhy: ReadonlyMap<string, string>) {
   return {
     interface: port.interface || null,
     ifindex: port.ifindex,
@@ -46,10 +50,10 @@ function summary(port: Port, state: PinnedState, agentWhy: ReadonlyMap<string, s
     port: port.port,
     id: port.id,
     ...stateOf(port, agentWhy),
-    mac: port.mac,
-    addresses: state.sources(port.number).map(({ prefix }) => prefix),
-    flows: state.flows(port.number).count,
-    drops: dropTotal(state.drops(port.number)),
+    mac: port.mac ?? null,
+    addresses: port.sources.map(({ prefix }) => prefix),
+    flows: port.flows.count,
+    drops: dropTotal(dropsOf(port, drops)),
   };
 }
 
@@ -62,9 +66,10 @@ export const endpointList: Command = {
   examples: ["torbie endpoint list", "torbie endpoint list --json"],
   run: async (invocation) => {
     const { context } = invocation;
-    const rows = await withState(invocation, (state, config) => {
+    const rows = await withState(invocation, (state, interfaces, config) => {
       const agentWhy = whys(context, config);
-      return portsOf(state.endpoints(), context.interfaceNames()).map((port) => summary(port, state, agentWhy));
+      const drops = state.drops();
+      return portsOf(state.endpoints(), interfaces).map((port) => summary(port, drops, agentWhy));
     });
     rows.sort((a, b) => ((a.interface ?? "~") < (b.interface ?? "~") ? -1 : 1));
     if (invocation.json) {
@@ -84,17 +89,17 @@ export const endpointList: Command = {
 };
 
 function details(port: Port, state: PinnedState, config: Config, context: Context) {
+  const drops = state.drops();
   return {
-    ...summary(port, state, whys(context, config)),
+    ...summary(port, drops, whys(context, config)),
     number: port.number,
-    hostMac: port.hostMac,
     mtu: port.mtu,
-    portSecurity: !port.noPortSecurity,
-    adminUp: !port.adminDown,
-    sources: state.sources(port.number).map(({ prefix, mac }) => ({ prefix, mac: mac ?? port.mac })),
-    policySet: port.policySet === 0 ? null : { number: port.policySet, policies: state.setName(port.policySet) },
-    flowTable: state.flows(port.number),
-    dropsByReason: state.drops(port.number).map(({ reason, sentence, count, harmless }) => ({ reason, count, harmless, sentence })),
+    portSecurity: port.portSecurity,
+    adminUp: port.adminUp,
+    sources: port.sources.map(({ prefix, mac }) => ({ prefix, mac: mac ?? port.mac ?? null })),
+    policySet: port.policySet === 0 ? null : { number: port.policySet, policies: state.name(NameKind.NAME_POLICY_SET, port.policySet) ?? "" },
+    flowTable: port.flows,
+    dropsByReason: dropsOf(port, drops).map(({ reason, sentence, packets }) => ({ reason, count: packets, harmless: isHarmless(reason), sentence })),
     notEnforced: context.readStatus(config.runDir)?.endpoints.find(({ id }) => id === port.id)?.notEnforced ?? [],
   };
 }
@@ -107,15 +112,15 @@ function render(of: ReturnType<typeof details>, colours: boolean): string {
     ["workload", escape(of.workload)],
     ["port", escape(of.port)],
     ["id", escape(of.id)],
-    ["interface", of.interface === null ? "not there" : `${escape(of.interface)} (ifindex ${of.ifindex}, MTU ${of.mtu || "unknown"}, host MAC ${of.hostMac})`],
-    ["MAC", of.mac],
+    ["interface", of.interface === null ? "not there" : `${escape(of.interface)} (ifindex ${of.ifindex}, MTU ${of.mtu || "unknown"})`],
+    ["MAC", of.mac ?? "none"],
     ...of.sources.map(({ prefix, mac }, i): [string, string] => [i === 0 ? "may send from" : "", `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`]),
     ["port security", of.portSecurity ? "on" : bad("off")],
     ["policies", of.policySet === null ? bad("none: nothing is allowed") : `${escape(of.policySet.policies) || "(unnamed)"} ${dim(`(set ${of.policySet.number})`)}`],
     ["flows", `${of.flowTable.count} (${of.flowTable.halfOpen} half open), ${of.flowTable.opened} ever, ${of.flowTable.refused} refused for lack of room`],
     ...of.notEnforced.map((what): [string, string] => ["not enforced", bad(escape(what))]),
   ];
-  const drops = of.dropsByReason.map(({ reason, count, sentence, harmless }) => [String(count), reason, harmless ? `${sentence} (no fault)` : sentence]);
+  const drops = of.dropsByReason.map(({ reason, count, sentence }) => [String(count), reason, sentence]);
   return [
     bold(escape(of.interface ?? of.workload)),
     ...lines.map(([name, value]) => `  ${name.padEnd(15)}${value}`),
@@ -134,8 +139,8 @@ export const endpointShow: Command = {
   examples: ["torbie endpoint show tap1a2b3c4d-5e", "torbie endpoint show web1 --json"],
   run: async (invocation) => {
     const { context, positionals } = invocation;
-    const found = await withState(invocation, (state, config) => {
-      const port = findPort(portsOf(state.endpoints(), context.interfaceNames()), positionals[0] ?? "");
+    const found = await withState(invocation, (state, interfaces, config) => {
+      const port = findPort(portsOf(state.endpoints(), interfaces), positionals[0] ?? "");
       return details(port, state, config, context);
     });
     context.out(invocation.json ? json(found) : render(found, context.colours));

@@ -1,22 +1,29 @@
 /** `policy show`: the rules of one port as the kernel enforces them, with where each comes from and how often it decided. */
+import type { PinnedPlane, PinnedPolicy, PinnedRule } from "../dataplane/bpf/read-policy.js";
 import { escape } from "../text.js";
 import { EXIT, type Command } from "./command.js";
 import { STATE_SETTINGS, withState } from "./endpoint.js";
 import { columns, json, style } from "./output.js";
-import type { PinnedPlane, PinnedRule } from "./pinned.js";
-import { callIt, findPort, portsOf } from "./ports.js";
+import { callIt, findPort, portsOf, type Port } from "./ports.js";
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp", 136: "udplite" };
 const isIcmp = (protocol: number): boolean => protocol === 1 || protocol === 58;
 
-/** "tcp/80,8000-8010", "icmp type 8", "any". */
-export function matchText({ protocols, ports }: Pick<PinnedRule, "protocols" | "ports">): string {
+const portsText = (ports: NonNullable<PinnedRule["ports"]>): string => ports.map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`)).join(",");
+
+/** "tcp/80,8000-8010 from port 53", "icmp type 8", "any". */
+export function matchText({ protocols, ports, sourcePorts }: Pick<PinnedRule, "protocols" | "ports" | "sourcePorts">): string {
   if (protocols === undefined) return "any";
+  const from = sourcePorts === undefined ? "" : ` from port ${portsText(sourcePorts)}`;
+  return `${protocolsText(protocols, ports)}${from}`;
+}
+
+function protocolsText(protocols: readonly number[], ports: PinnedRule["ports"]): string {
   return protocols
     .map((protocol) => {
       const name = PROTOCOLS[protocol] ?? String(protocol);
       if (ports === undefined) return name;
-      if (!isIcmp(protocol)) return `${name}/${ports.map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`)).join(",")}`;
+      if (!isIcmp(protocol)) return `${name}/${portsText(ports)}`;
       return `${name} ${ports.map(icmpText).join(", ")}`;
     })
     .join(" ");
@@ -49,52 +56,59 @@ export const policyShow: Command = {
   examples: ["torbie policy show tap1a2b3c4d-5e", "torbie policy show web1 --json"],
   run: async (invocation) => {
     const { context, positionals } = invocation;
-    const found = await withState(invocation, (state) => {
-      const port = findPort(portsOf(state.endpoints(), context.interfaceNames()), positionals[0] ?? "");
-      const set = port.policySet;
-      return { port, name: set === 0 ? "" : state.setName(set), rules: set === 0 ? [] : state.rules(set), planes: set === 0 ? [] : state.planes(set) };
+    const { port, policy } = await withState(invocation, (state, interfaces) => {
+      const found = findPort(portsOf(state.endpoints(), interfaces), positionals[0] ?? "");
+      return { port: found, policy: found.policySet === 0 ? undefined : state.policy(found.number) };
     });
-    const direction = (which: "ingress" | "egress") => ({
-      rules: found.rules.filter((rule) => rule.direction === which).sort((a, b) => a.plane - b.plane || a.order - b.order || a.number - b.number),
-      planes: found.planes.filter((plane) => plane.direction === which).sort((a, b) => a.number - b.number),
-    });
-    const { port } = found;
-    if (invocation.json) {
-      const shape = ({ rules, planes }: ReturnType<typeof direction>) => ({
-        rules: rules.map(({ key, plane, order, action, stateless, families, protocols, remote, ports, hits, number }) => ({
-          rule: key, number, plane, order, action, stateless, families, protocols: protocols ?? null, ports: ports ?? null, remote, hits,
-        })),
-        planes: planes.map(({ number, end }) => ({ plane: number, end })),
-      });
-      context.out(
-        json({ interface: port.interface || null, id: port.id, portSecurity: !port.noPortSecurity, policies: found.name, ingress: shape(direction("ingress")), egress: shape(direction("egress")) }),
-      );
-      return EXIT.ok;
-    }
-    const { bold, bad } = style(context.colours);
-    const lines = [`${bold(escape(callIt(port)))}  policies: ${escape(found.name) || "none"}`];
-    if (port.noPortSecurity) lines.push(bad("port security is off: none of these rules is asked, everything passes"));
-    for (const which of ["ingress", "egress"] as const) {
-      const { rules, planes } = direction(which);
-      lines.push("", bold(which === "ingress" ? "to the guest" : "from the guest"));
-      if (rules.length > 0)
-        lines.push(
-          columns(
-            ["HITS", "ACTION", "IP", "WHAT", which === "ingress" ? "FROM" : "TO", "RULE"],
-            rules.map((rule) => [
-              String(rule.hits),
-              rule.stateless ? `${rule.action} (stateless)` : rule.action,
-              rule.families.map((family) => `v${family}`).join(" "),
-              matchText(rule),
-              rule.remote,
-              rule.key,
-            ]),
-          ).trimEnd(),
-        );
-      const last = planes.at(-1);
-      lines.push(last === undefined ? "nothing is allowed: no policy applies" : END_TEXT[last.end]);
-    }
-    context.out(`${lines.join("\n")}\n`);
+    context.out(invocation.json ? json(shape(port, policy)) : render(port, policy, context.colours));
     return EXIT.ok;
   },
 };
+
+function shape(port: Port, policy: PinnedPolicy | undefined) {
+  const side = (planes: readonly PinnedPlane[] = []) =>
+    planes.map(({ number, end, allowOnly, rules }) => ({
+      plane: number,
+      end,
+      allowOnly,
+      rules: rules.map(({ text, protocols, ports, sourcePorts, ...rule }) => ({
+        rule: text ?? null,
+        ...rule,
+        protocols: protocols ?? null,
+        ports: ports ?? null,
+        sourcePorts: sourcePorts ?? null,
+      })),
+    }));
+  return {
+    interface: port.interface || null,
+    id: port.id,
+    portSecurity: port.portSecurity,
+    policies: policy?.name ?? null,
+    ingress: side(policy?.ingress),
+    egress: side(policy?.egress),
+  };
+}
+
+function render(port: Port, policy: PinnedPolicy | undefined, colours: boolean): string {
+  const { bold, bad } = style(colours);
+  const lines = [`${bold(escape(callIt(port)))}  policies: ${escape(policy?.name ?? "") || "none"}`];
+  if (!port.portSecurity) lines.push(bad("port security is off: none of these rules is asked, everything passes"));
+  for (const which of ["ingress", "egress"] as const) {
+    const planes = policy?.[which] ?? [];
+    const rules = planes.flatMap((plane) => plane.rules);
+    lines.push("", bold(which === "ingress" ? "to the guest" : "from the guest"));
+    if (rules.length > 0) lines.push(columns(["HITS", "ACTION", "IP", "WHAT", which === "ingress" ? "FROM" : "TO", "RULE"], rules.map(cells)).trimEnd());
+    const last = planes.at(-1);
+    lines.push(last === undefined ? "nothing is allowed: no policy applies" : END_TEXT[last.end]);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+const cells = (rule: PinnedRule): readonly string[] => [
+  String(rule.hits),
+  rule.stateless ? `${rule.action} (stateless)` : rule.action,
+  rule.families.map((family) => `v${family}`).join(" "),
+  matchText(rule),
+  rule.remotes.join(", "),
+  rule.text ?? `rule ${rule.number}`,
+];

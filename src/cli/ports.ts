@@ -1,11 +1,13 @@
 /** Which endpoint a person means by PORT. Pure. */
 import { suggest } from "../config/suggest.js";
+import type { PinnedEndpoint } from "../dataplane/bpf/read.js";
 import { splitEndpointName } from "../model/keys.js";
 import { escape, quote } from "../text.js";
 import { CommandError, EXIT } from "./command.js";
-import type { PinnedEndpoint } from "./pinned.js";
 
-export interface Port extends PinnedEndpoint {
+export interface Port extends Omit<PinnedEndpoint, "id"> {
+  /** "<namespace>/<name>"; "" when its name was not written yet. */
+  readonly id: string;
   /** "" when the tap is not there. */
   readonly interface: string;
   /** From the id; "" when that is not in four parts. */
@@ -16,8 +18,9 @@ export interface Port extends PinnedEndpoint {
 
 export function portsOf(endpoints: readonly PinnedEndpoint[], interfaces: ReadonlyMap<number, string>): readonly Port[] {
   return endpoints.map((endpoint) => {
-    const parts = splitEndpointName(endpoint.id.slice(endpoint.id.indexOf("/") + 1));
-    return { ...endpoint, interface: interfaces.get(endpoint.ifindex) ?? "", workload: parts?.workload ?? "", port: parts?.endpoint ?? "" };
+    const { id = "" } = endpoint;
+    const parts = splitEndpointName(id.slice(id.indexOf("/") + 1));
+    return { ...endpoint, id, interface: interfaces.get(endpoint.ifindex) ?? "", workload: parts?.workload ?? "", port: parts?.endpoint ?? "" };
   });
 }
 

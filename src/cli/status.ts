@@ -2,7 +2,7 @@
 import type { AgentStatus } from "../agent/status.js";
 import { escape, printable } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
-import { STATE_SETTINGS } from "./endpoint.js";
+import { isHarmless, STATE_SETTINGS } from "./endpoint.js";
 import { columns, json, style } from "./output.js";
 
 interface Kernel {
@@ -18,9 +18,14 @@ async function readKernel({ context, config }: Invocation): Promise<Kernel | und
   try {
     const state = await context.openState(config().config.pinDir);
     try {
-      const { used, limit } = state.pool();
-      const drops = state.drops(0).filter(({ harmless }) => !harmless);
-      return { endpoints: state.endpoints().length, flows: used, flowLimit: limit, unknownDrops: drops.map(({ reason, count, sentence }) => ({ reason, count, sentence })) };
+      const endpoints = state.endpoints();
+      const drops = state.drops().filter(({ endpoint, reason }) => endpoint === 0 && !isHarmless(reason));
+      return {
+        endpoints: endpoints.length,
+        flows: endpoints.reduce((sum, { flows }) => sum + flows.count, 0),
+        flowLimit: state.control().flow_limit,
+        unknownDrops: drops.map(({ reason, packets, sentence }) => ({ reason, count: packets, sentence })),
+      };
     } finally {
       state.close();
     }

@@ -2,53 +2,72 @@
 import type { AgentStatus } from "../../../src/agent/status.js";
 import { nothingPinned } from "../../../src/cli/endpoint.js";
 import type { Context } from "../../../src/cli/context.js";
+import type { PinnedEndpoint, PinnedState } from "../../../src/dataplane/bpf/read.js";
+import { NameKind } from "../../../src/abi/layout.gen.js";
+import type { Mac, Prefix } from "../../../src/model/types.js";
 import { runCli } from "../../../src/cli/main.js";
-import type { PinnedEndpoint, PinnedState } from "../../../src/cli/pinned.js";
 
 export const HOSTILE = "evil\n\u001b[2J$(reboot)\u0000";
+
+const mac = (text: string): Mac => text as Mac;
 
 export const endpoint = (number: number, id: string, more: Partial<PinnedEndpoint> = {}): PinnedEndpoint => ({
   number,
   id,
   ifindex: 100 + number,
-  mac: "fa:16:3e:00:00:01",
-  hostMac: "02:00:00:00:00:01",
+  mac: mac("fa:16:3e:00:00:01"),
   mtu: 1500,
-  adminDown: false,
-  noPortSecurity: false,
+  generation: 1,
+  adminUp: true,
+  portSecurity: true,
   blocked: false,
   policySet: 5,
+  sources: [
+    { prefix: `10.65.0.${number}/32` as Prefix, policySet: 0 },
+    { prefix: "fd00::/64" as Prefix, mac: mac("fa:16:3e:00:00:99"), policySet: 0 },
+  ],
+  flows: { count: 3, halfOpen: 1, opened: 10, refused: 0 },
   ...more,
 });
 
 export const ENDPOINTS: readonly PinnedEndpoint[] = [
   endpoint(1, "openstack/host1-openstack-web1-1a2b3c4d--0001"),
-  endpoint(2, "openstack/host1-openstack-web2-1a2b3c4d--0002", { noPortSecurity: true }),
-  endpoint(3, `openstack/host1-openstack-${HOSTILE}-p3`, { ifindex: 0, policySet: 0, adminDown: true }),
+  endpoint(2, "openstack/host1-openstack-web2-1a2b3c4d--0002", { portSecurity: false }),
+  endpoint(3, `openstack/host1-openstack-${HOSTILE}-p3`, { ifindex: 0, policySet: 0, adminUp: false }),
 ];
 
 export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedState => ({
-  endpoints: () => endpoints,
-  setName: () => "web, default",
-  sources: (number) => [{ prefix: `10.65.0.${number}/32` }, { prefix: "fd00::/64", mac: "fa:16:3e:00:00:99" }],
-  drops: (number) =>
-    number === 1
-      ? [
-          { reason: "SPOOFED_ADDRESS", sentence: "sent from an address that is not its own", count: 7n, harmless: false },
-          { reason: "ARP_ABSORBED", sentence: "ARP that needs no answer", count: 9007199254740993n, harmless: true },
-        ]
-      : [],
-  flows: () => ({ count: 3, halfOpen: 1, opened: 10, refused: 0 }),
-  rules: () => [
-    { number: 9, key: "np:openstack/web/ingress/1", direction: "ingress", plane: 0, order: 2, action: "allow", stateless: false, families: [4, 6], protocols: [1], ports: [{ first: 0x800, last: 0x8ff }], remote: "any", hits: 2n },
-    { number: 8, key: "np:openstack/web/ingress/0", direction: "ingress", plane: 0, order: 1, action: "allow", stateless: true, families: [4], protocols: [6], ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }], remote: `all() ${HOSTILE}`, hits: 12n },
-    { number: 7, key: "np:openstack/web/egress/0", direction: "egress", plane: 0, order: 1, action: "allow", stateless: false, families: [4, 6], remote: "any", hits: 0n },
+  endpoints: () => [...endpoints],
+  name: (kind) => (kind === NameKind.NAME_POLICY_SET ? "web, default" : undefined),
+  drops: () => [
+    { endpoint: 0, reason: "NO_ENDPOINT", sentence: "the tap belongs to no endpoint", packets: 4n },
+    { endpoint: 1, reason: "SPOOFED_ADDRESS", sentence: "sent from an address that is not its own", packets: 7n },
+    { endpoint: 1, reason: "ARP_ABSORBED", sentence: "ARP that needs no answer", packets: 9007199254740993n },
   ],
-  planes: () => [
-    { direction: "ingress", number: 0, end: "deny" },
-    { direction: "egress", number: 0, end: "deny" },
-  ],
-  pool: () => ({ used: 6, limit: 262144 }),
+  policy: () => ({
+    set: 5,
+    name: "web, default",
+    ingress: [
+      {
+        number: 0,
+        end: "deny",
+        allowOnly: true,
+        rules: [
+          { number: 8, text: "np:openstack/web/ingress/0", order: 1, action: "allow", stateless: true, families: [4], protocols: [6], ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }], remotes: [`all() ${HOSTILE}`], hits: 12n },
+          { number: 9, text: "np:openstack/web/ingress/1", order: 2, action: "allow", stateless: false, families: [4, 6], protocols: [1], ports: [{ first: 0x800, last: 0x8ff }], remotes: ["any"], hits: 2n },
+        ],
+      },
+    ],
+    egress: [{ number: 0, end: "deny", allowOnly: true, rules: [{ number: 7, order: 1, action: "allow", stateless: false, families: [4, 6], protocols: [17], sourcePorts: [{ first: 53, last: 53 }], remotes: ["any"], hits: 0n }] }],
+  }),
+  flows: () => ({ used: 6, limit: 262144, byState: {} }),
+  control: () => ({ flow_limit: 262144 }) as ReturnType<PinnedState["control"]>,
+  locals: () => [],
+  taps: () => new Map(),
+  memory: () => ({}),
+  get eventMap(): never {
+    throw new Error("the CLI has no business with it");
+  },
   close: () => void closed.count++,
 });
 
@@ -100,7 +119,7 @@ export async function cli(words: readonly string[], change: Partial<Context> & {
     readStatus: () => STATUS,
     agentRuns: () => true,
     lockHolder: () => 4711,
-    interfaceNames: () => new Map([[101, "tap1a2b3c4d-01"], [102, "tap1a2b3c4d-02"]]),
+    interfaceNames: () => Promise.resolve(new Map([[101, "tap1a2b3c4d-01"], [102, "tap1a2b3c4d-02"]])),
     runAgent: ({ config }) => {
       calls.push(`agent ${config.policyDir}`);
       return Promise.resolve(0);

@@ -1,0 +1,70 @@
+/** The dataplane that the configuration names and the machine can do, as the agent's loop sees it. */
+import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
+import type { Config } from "../../config/schema.js";
+import type { ForeignProgram } from "../../dataplane/bpf/attach.js";
+import { BpfBackend } from "../../dataplane/bpf/backend.js";
+import type { ApplyReport, Interfaces } from "../../dataplane/backend.js";
+import { features } from "#libbpf";
+import type { Problem } from "../../problems.js";
+import { quote } from "../../text.js";
+import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
+import { PacketLog } from "./packet-log.js";
+import { pinsIn } from "./pins.js";
+import { flowTimeouts } from "./timeouts.js";
+
+/** @throws UnsupportedError: what this machine lacks and what to do about it; DataplaneError: what is pinned can't be adopted */
+export async function openBackend(config: Config, log: AgentLog): Promise<{ readonly backend: BpfPart; readonly why: string }> {
+  const backend = await BpfBackend.open({
+    pinDir: pinsIn(config.pinDir),
+    flows: config.flows,
+    markShift: config.markShift,
+    attach: config.attach,
+    timeouts: flowTimeouts(config),
+    hostToGuest: config.hostToGuest,
+    warn: (message) => log.warn({}, message),
+  });
+  const chosen = config.dataplane === "auto" ? "the best that this machine has" : "as configured";
+  const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
+  return { backend: new BpfPart(backend, log), why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${pinned}` };
+}
+
+export class BpfPart implements BackendPart {
+  readonly name = "bpf";
+  readonly #backend: BpfBackend;
+  readonly #packets: PacketLog;
+  #foreign: readonly Problem[] = [];
+
+  constructor(backend: BpfBackend, log: AgentLog) {
+    this.#backend = backend;
+    this.#packets = new PacketLog(backend.objects.maps, log);
+  }
+
+  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+    const report = await this.#backend.apply(desired, interfaces, delta);
+    if (delta === undefined) this.#foreign = this.#backend.foreign(interfaces).map((program) => foreignProblem(program, interfaces));
+    return report;
+  }
+
+  block(interfaces: Interfaces): Promise<ReportPart> {
+    return this.#backend.block(interfaces);
+  }
+
+  problems(): readonly Problem[] {
+    return this.#foreign;
+  }
+
+  async close(): Promise<void> {
+    this.#packets.close();
+    await this.#backend.close();
+  }
+}
+
+function foreignProblem({ ifindex, direction, name, before }: ForeignProgram, { taps, uplinks }: Interfaces): Problem {
+  const where = [...taps.values(), ...uplinks].find((candidate) => candidate.ifindex === ifindex)?.name ?? `interface ${ifindex}`;
+  return {
+    where,
+    code: "FOREIGN_PROGRAM",
+    what: `program ${quote(name)} of someone else is on the ${direction} hook${before ? ", ahead of ours" : ""}`,
+    consequence: before ? "it may let packets pass that ours would drop" : "it sees only what ours hands on",
+  };
+}
