@@ -50,8 +50,10 @@ function selectorField(spec: RawObject, field: string, parse: (text: string) => 
 /** No types: both directions, as Felix has it (networking-calico.md §1.6). */
 export function policyTypes(value: unknown, report: Report): { readonly ingressApplies: boolean; readonly egressApplies: boolean } | undefined {
   const list = value ?? [];
-  if (!Array.isArray(list) || list.some((type) => type !== "Ingress" && type !== "Egress")) {
-    report.fault("spec.types", "BAD_TYPES", `types are ${Array.isArray(list) ? describe(JSON.stringify(list)) : describe(list)}, not a list of Ingress and Egress`);
+  const isType = (type: unknown): boolean => type === "Ingress" || type === "Egress";
+  if (!Array.isArray(list) || !list.every(isType)) {
+    const found = Array.isArray(list) ? `a list with ${describe(list.find((type) => !isType(type)))} in it` : describe(list);
+    report.fault("spec.types", "BAD_TYPES", `types are ${found}, not a list of Ingress and Egress`);
     return undefined;
   }
   return { ingressApplies: list.length === 0 || list.includes("Ingress"), egressApplies: list.length === 0 || list.includes("Egress") };
