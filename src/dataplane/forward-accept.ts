@@ -11,7 +11,10 @@ import type { Runner } from "./run.js";
 const COMMENT = "torbie";
 const TOOLS = ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"] as const;
 /** Where a kernel says which tables of the legacy back end exist in this namespace. */
-const LEGACY_TABLES: Readonly<Record<string, string>> = { "iptables-legacy": "/proc/net/ip_tables_names", "ip6tables-legacy": "/proc/net/ip6_tables_names" };
+const LEGACY_TABLES: Readonly<Record<string, string>> = {
+  "iptables-legacy": "/proc/net/ip_tables_names",
+  "ip6tables-legacy": "/proc/net/ip6_tables_names",
+};
 
 function rule(markShift: number): string[] {
   const bit = `0x${markBits(markShift).judged.toString(16)}`;
@@ -36,7 +39,12 @@ export async function ensureForward(run: Runner, markShift: number): Promise<For
     }
     const rules = listing.stdout.split("\n").filter((line) => line.startsWith("-A "));
     const ours = rules.flatMap((line, index) => (isOurs(line) ? [index] : []));
-    if (ours.length === 1 && ours[0] === 0 && (await run(tool, ["-w", "-C", "FORWARD", ...rule(markShift)])).status === 0) continue;
+    if (
+      ours.length === 1 &&
+      ours[0] === 0 &&
+      (await run(tool, ["-w", "-C", "FORWARD", ...rule(markShift)])).status === 0
+    )
+      continue;
     // First the new one, then the old ones from the end, so that there is one at any time.
     const inserted = await run(tool, ["-w", "-I", "FORWARD", "1", ...rule(markShift)]);
     if (inserted.status !== 0) {
@@ -52,7 +60,9 @@ export async function ensureForward(run: Runner, markShift: number): Promise<For
 export async function removeForward(run: Runner): Promise<string[]> {
   const changed: string[] = [];
   for (const tool of await tools(run)) {
-    const rules = (await run(tool, ["-w", "-S", "FORWARD"])).stdout.split("\n").filter((line) => line.startsWith("-A "));
+    const rules = (await run(tool, ["-w", "-S", "FORWARD"])).stdout
+      .split("\n")
+      .filter((line) => line.startsWith("-A "));
     const ours = rules.flatMap((line, index) => (isOurs(line) ? [index] : []));
     for (const index of ours.reverse()) await run(tool, ["-w", "-D", "FORWARD", String(index + 1)]);
     if (ours.length > 0) changed.push(tool);
@@ -64,7 +74,12 @@ export async function removeForward(run: Runner): Promise<string[]> {
 export function droppingChains(chains: string, markShift: number): Problem[] {
   const bit = `0x${markBits(markShift).judged.toString(16)}`;
   return listed(chains, "chain")
-    .filter((chain) => chain["hook"] === "forward" && chain["policy"] === "drop" && ["ip", "ip6", "inet"].includes(String(chain["family"])))
+    .filter(
+      (chain) =>
+        chain["hook"] === "forward" &&
+        chain["policy"] === "drop" &&
+        ["ip", "ip6", "inet"].includes(String(chain["family"])),
+    )
     .filter((chain) => !(chain["table"] === "filter" && chain["name"] === "FORWARD" && chain["family"] !== "inet"))
     .map((chain) => ({
       where: `nft chain ${String(chain["family"])} ${String(chain["table"])} ${String(chain["name"])}`,
@@ -81,7 +96,8 @@ async function tools(run: Runner): Promise<string[]> {
   const found: string[] = [];
   for (const tool of TOOLS) {
     const tables = LEGACY_TABLES[tool];
-    if (tables !== undefined && !(await readFile(tables, "utf8").catch(() => "")).split("\n").includes("filter")) continue;
+    if (tables !== undefined && !(await readFile(tables, "utf8").catch(() => "")).split("\n").includes("filter"))
+      continue;
     if ((await run(tool, ["-V"])).status === 0) found.push(tool);
   }
   // A distribution with one back end only may not have the long names.

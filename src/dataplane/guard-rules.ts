@@ -47,7 +47,10 @@ export function markBits(shift: number): { readonly judged: number; readonly any
 export function guardTables(settings: GuardSettings): GuardTable[] {
   const { judged, any } = markBits(settings.markShift);
   const kinds = `{ ${FOREIGN_KINDS.map((kind) => `"${kind}"`).join(", ")} }`;
-  const skip = (way: "iif" | "oif"): string[] => [...settings.taps.excluded.map((pattern) => `${way}name "${pattern}" return`), `meta ${way}kind ${kinds} return`];
+  const skip = (way: "iif" | "oif"): string[] => [
+    ...settings.taps.excluded.map((pattern) => `${way}name "${pattern}" return`),
+    `meta ${way}kind ${kinds} return`,
+  ];
   const from = settings.taps.prefixes.map((prefix) => `iifname "${prefix}*" meta mark & ${hex(any)} == 0 counter drop`);
   const to = settings.taps.prefixes.map((prefix) => `oifname "${prefix}*" meta oif != @${CLAIMED} counter drop`);
   return [
@@ -55,7 +58,12 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
       family: "inet",
       chains: [
         // Judged already: the host's conntrack must neither pay for it nor call it invalid.
-        { name: "prerouting", hook: "prerouting", priority: RAW, rules: [`meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`, ...skip("iif"), ...from] },
+        {
+          name: "prerouting",
+          hook: "prerouting",
+          priority: RAW,
+          rules: [`meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`, ...skip("iif"), ...from],
+        },
         { name: "postrouting", hook: "postrouting", priority: LAST, rules: [...skip("oif"), ...to] },
       ],
     },
@@ -82,16 +90,32 @@ const element = (claimed: number | string): string => (typeof claimed === "numbe
  * One transaction that replaces the tables whole.
  * @param claimed ifindexes, or names as claimedNames() gives them
  */
-export function renderGuard(settings: GuardSettings, tables: readonly GuardTable[], claimed: Iterable<number | string>): string {
+export function renderGuard(
+  settings: GuardSettings,
+  tables: readonly GuardTable[],
+  claimed: Iterable<number | string>,
+): string {
   const digest = guardDigest(tables);
   const elements = [...claimed].map(element);
   const lines: string[] = [];
   for (const { family, chains } of tables) {
     // Declared first, so that deleting it can't fail.
-    lines.push(`table ${family} ${settings.table}`, `delete table ${family} ${settings.table}`, `table ${family} ${settings.table} {`);
-    lines.push(`  set ${CLAIMED} {`, "    type iface_index", ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []), "  }");
+    lines.push(
+      `table ${family} ${settings.table}`,
+      `delete table ${family} ${settings.table}`,
+      `table ${family} ${settings.table} {`,
+    );
+    lines.push(
+      `  set ${CLAIMED} {`,
+      "    type iface_index",
+      ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []),
+      "  }",
+    );
     for (const chain of chains) {
-      lines.push(`  chain ${chain.name} {`, `    type filter hook ${chain.hook} priority ${chain.priority}; policy accept;`);
+      lines.push(
+        `  chain ${chain.name} {`,
+        `    type filter hook ${chain.hook} priority ${chain.priority}; policy accept;`,
+      );
       chain.rules.forEach((rule, index) => lines.push(`    ${rule} comment "${comment(digest, index)}"`));
       lines.push("  }");
     }
@@ -101,7 +125,11 @@ export function renderGuard(settings: GuardSettings, tables: readonly GuardTable
 }
 
 /** One transaction that makes the claimed taps exactly these, in the tables that exist. */
-export function renderClaims(settings: GuardSettings, tables: readonly GuardTable[], claimed: Iterable<number | string>): string {
+export function renderClaims(
+  settings: GuardSettings,
+  tables: readonly GuardTable[],
+  claimed: Iterable<number | string>,
+): string {
   const elements = [...claimed].map(element).join(", ");
   return tables
     .flatMap(({ family }) => {
@@ -113,11 +141,14 @@ export function renderClaims(settings: GuardSettings, tables: readonly GuardTabl
 }
 
 export function renderRemoval(settings: GuardSettings, tables: readonly GuardTable[]): string {
-  return tables.map(({ family }) => `table ${family} ${settings.table}\ndelete table ${family} ${settings.table}\n`).join("");
+  return tables
+    .map(({ family }) => `table ${family} ${settings.table}\ndelete table ${family} ${settings.table}\n`)
+    .join("");
 }
 
 type Json = { readonly [key: string]: unknown };
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
+const isObject = (value: unknown): value is Json =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Objects of one kind in what `nft -j list` printed; anything unexpected is left out. */
 export function listed(output: string, kind: string): Json[] {
@@ -130,12 +161,20 @@ export function listed(output: string, kind: string): Json[] {
 export function stands(output: string, table: GuardTable, digest: string): boolean {
   const chains = listed(output, "chain");
   const rules = listed(output, "rule");
-  if (chains.length !== table.chains.length || !listed(output, "set").some((set) => set["name"] === CLAIMED)) return false;
+  if (chains.length !== table.chains.length || !listed(output, "set").some((set) => set["name"] === CLAIMED))
+    return false;
   return table.chains.every((chain) => {
     const found = chains.find((one) => one["name"] === chain.name);
-    if (found?.["hook"] !== chain.hook || found["prio"] !== chain.priority || found["policy"] !== "accept") return false;
+    if (found?.["hook"] !== chain.hook || found["prio"] !== chain.priority || found["policy"] !== "accept")
+      return false;
     const mine = rules.filter((rule) => rule["chain"] === chain.name);
-    return mine.length === chain.rules.length && mine.every((rule, index) => rule["comment"] === comment(digest, index) && verdict(rule) === chain.rules[index]?.split(" ").at(-1));
+    return (
+      mine.length === chain.rules.length &&
+      mine.every(
+        (rule, index) =>
+          rule["comment"] === comment(digest, index) && verdict(rule) === chain.rules[index]?.split(" ").at(-1),
+      )
+    );
   });
 }
 
@@ -151,7 +190,10 @@ function verdict(rule: Json): string | undefined {
 export function claimedNames(output: string): string[] {
   const set = listed(output, "set").find((one) => one["name"] === CLAIMED);
   const elements: readonly unknown[] = Array.isArray(set?.["elem"]) ? set["elem"] : [];
-  return elements.filter((element): element is string => typeof element === "string" && !/^\d+$/.test(element) && /^[A-Za-z0-9_.-]{1,15}$/.test(element));
+  return elements.filter(
+    (element): element is string =>
+      typeof element === "string" && !/^\d+$/.test(element) && /^[A-Za-z0-9_.-]{1,15}$/.test(element),
+  );
 }
 
 /** Packets dropped by a listed table, by chain. */

@@ -4,7 +4,18 @@ import { checkTapRule, DEFAULT_TAP_RULE, type TapRule } from "../links/ours.js";
 import type { Problem } from "../problems.js";
 import { droppingChains, ensureForward, removeForward } from "./forward-accept.js";
 import { ensureIptablesGuard, iptablesGuardStands, removeIptablesGuard } from "./guard-iptables.js";
-import { claimedNames, dropped, guardDigest, guardTables, renderClaims, renderGuard, renderRemoval, stands, type GuardSettings, type GuardTable } from "./guard-rules.js";
+import {
+  claimedNames,
+  dropped,
+  guardDigest,
+  guardTables,
+  renderClaims,
+  renderGuard,
+  renderRemoval,
+  stands,
+  type GuardSettings,
+  type GuardTable,
+} from "./guard-rules.js";
 import { run as runProgram, type Runner } from "./run.js";
 
 export interface GuardOptions {
@@ -43,16 +54,24 @@ export const GUARD_TABLE = "torbie_guard";
 /** Puts the guard in place or mends it. @throws ConfigError, UnsupportedError (no nft and no iptables, no permission), DataplaneError */
 export async function ensureGuard(options: GuardOptions = {}): Promise<GuardReport> {
   const { run, settings } = prepare(options);
-  const forward = options.forward === false ? { changed: [], problems: [] } : await ensureForward(run, settings.markShift);
+  const forward =
+    options.forward === false ? { changed: [], problems: [] } : await ensureForward(run, settings.markShift);
   const nft = await ensureNft(run, settings, options.claimed);
   if (nft !== undefined) {
     const chains = await run("nft", ["-j", "list", "chains"]);
     const drops = chains.status === 0 ? droppingChains(chains.stdout, settings.markShift) : [];
-    return { means: "nft", changed: [...nft.changed, ...forward.changed], problems: [...nft.problems, ...forward.problems, ...drops] };
+    return {
+      means: "nft",
+      changed: [...nft.changed, ...forward.changed],
+      problems: [...nft.problems, ...forward.problems, ...drops],
+    };
   }
   const problems = await ensureIptablesGuard(run, settings, new Set(options.claimed?.values() ?? []));
   if (problems === undefined)
-    throw new UnsupportedError("NO_FIREWALL", "the guard can't stand: neither nft nor iptables works here; install nftables (Debian: apt-get install nftables) and load nf_tables");
+    throw new UnsupportedError(
+      "NO_FIREWALL",
+      "the guard can't stand: neither nft nor iptables works here; install nftables (Debian: apt-get install nftables) and load nf_tables",
+    );
   return { means: "iptables", changed: ["iptables", ...forward.changed], problems: [...problems, ...forward.problems] };
 }
 
@@ -83,16 +102,24 @@ export async function removeGuard(options: GuardOptions = {}): Promise<string[]>
 
 export async function guardStatus(options: GuardOptions = {}): Promise<GuardStatus> {
   const { run, settings, tables } = prepare(options);
-  const listings = await Promise.all(tables.map(async (table) => ({ table, listing: await run("nft", ["-j", "list", "table", table.family, settings.table]) })));
+  const listings = await Promise.all(
+    tables.map(async (table) => ({
+      table,
+      listing: await run("nft", ["-j", "list", "table", table.family, settings.table]),
+    })),
+  );
   const there = listings.filter(({ listing }) => listing.status === 0);
   if (there.length === 0) {
     const standing = await iptablesGuardStands(run);
     return { standing, means: standing ? "iptables" : "none", claimed: [], dropped: {}, problems: [] };
   }
-  const counters = there.flatMap(({ table, listing }) => Object.entries(dropped(listing.stdout)).map(([chain, packets]) => [`${table.family} ${chain}`, packets] as const));
+  const counters = there.flatMap(({ table, listing }) =>
+    Object.entries(dropped(listing.stdout)).map(([chain, packets]) => [`${table.family} ${chain}`, packets] as const),
+  );
   const chains = await run("nft", ["-j", "list", "chains"]);
   return {
-    standing: there.length === tables.length && there.every(({ table, listing }) => tablesStand(tables, table, listing.stdout)),
+    standing:
+      there.length === tables.length && there.every(({ table, listing }) => tablesStand(tables, table, listing.stdout)),
     means: "nft",
     claimed: claimedNames(there[0]?.listing.stdout ?? "{}"),
     dropped: Object.fromEntries(counters),
@@ -100,19 +127,32 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
   };
 }
 
-const tablesStand = (all: readonly GuardTable[], one: GuardTable, output: string): boolean => stands(output, one, guardDigest(all));
+const tablesStand = (all: readonly GuardTable[], one: GuardTable, output: string): boolean =>
+  stands(output, one, guardDigest(all));
 
 function prepare(options: GuardOptions): { run: Runner; settings: GuardSettings; tables: GuardTable[] } {
   const markShift = options.markShift ?? 0;
-  if (!Number.isInteger(markShift) || markShift < 0 || markShift > 16) throw new ConfigError("BAD_MARK_SHIFT", `mark shift ${markShift}: 0 to 16 are possible, since the mark takes 16 of 32 bits`);
+  if (!Number.isInteger(markShift) || markShift < 0 || markShift > 16)
+    throw new ConfigError(
+      "BAD_MARK_SHIFT",
+      `mark shift ${markShift}: 0 to 16 are possible, since the mark takes 16 of 32 bits`,
+    );
   const table = options.table ?? GUARD_TABLE;
-  if (!/^[a-z][a-z0-9_]{0,31}$/.test(table)) throw new ConfigError("BAD_TABLE_NAME", `table name ${JSON.stringify(table.slice(0, 200))}: lower-case letters, digits and "_" only`);
+  if (!/^[a-z][a-z0-9_]{0,31}$/.test(table))
+    throw new ConfigError(
+      "BAD_TABLE_NAME",
+      `table name ${JSON.stringify(table.slice(0, 200))}: lower-case letters, digits and "_" only`,
+    );
   const settings = { table, taps: checkTapRule(options.taps ?? DEFAULT_TAP_RULE), markShift };
   return { run: options.run ?? runProgram, settings, tables: guardTables(settings) };
 }
 
 /** undefined: nft is missing or the kernel has no nf_tables. */
-async function ensureNft(run: Runner, settings: GuardSettings, claimed: ReadonlyMap<number, string> | undefined): Promise<{ changed: string[]; problems: Problem[] } | undefined> {
+async function ensureNft(
+  run: Runner,
+  settings: GuardSettings,
+  claimed: ReadonlyMap<number, string> | undefined,
+): Promise<{ changed: string[]; problems: Problem[] } | undefined> {
   const all = guardTables(settings);
   const listings = new Map<GuardTable, string>();
   for (const table of all) {
@@ -120,25 +160,40 @@ async function ensureNft(run: Runner, settings: GuardSettings, claimed: Readonly
     if (listing.status === undefined) return undefined;
     if (listing.status === 0) listings.set(table, listing.stdout);
   }
-  const elements = [...( claimed === undefined ? new Set([...listings.values()].flatMap(claimedNames)) : claimed.keys())];
+  const elements = [
+    ...(claimed === undefined ? new Set([...listings.values()].flatMap(claimedNames)) : claimed.keys()),
+  ];
   const standing = all.every((table) => tablesStand(all, table, listings.get(table) ?? "{}"));
   if (standing && claimed === undefined) return { changed: [], problems: [] };
   const write = (tables: readonly GuardTable[]): ReturnType<Runner> =>
-    run("nft", ["-f", "-"], standing ? renderClaims(settings, tables, elements) : renderGuard(settings, tables, elements));
+    run(
+      "nft",
+      ["-f", "-"],
+      standing ? renderClaims(settings, tables, elements) : renderGuard(settings, tables, elements),
+    );
   const whole = await write(all);
-  const changed = (tables: readonly GuardTable[]): string[] => (standing ? [] : tables.map((table) => `nft table ${table.family} ${settings.table}`));
+  const changed = (tables: readonly GuardTable[]): string[] =>
+    standing ? [] : tables.map((table) => `nft table ${table.family} ${settings.table}`);
   if (whole.status === 0) return { changed: changed(all), problems: [] };
   if (!/not supported|no such file|protocol/i.test(whole.stderr)) throw refusal("write the guard", whole.stderr);
   const ip = all.filter((table) => table.family === "inet");
   if ((await write(ip)).status !== 0) return undefined;
   return {
     changed: changed(ip),
-    problems: [{ where: "guard", code: "ARP_NOT_GUARDED", what: `the kernel has no nft tables for ARP: ${JSON.stringify(whole.stderr.trim().slice(0, 200))}`, consequence: "ARP passes an unknown tap; load nf_tables_arp" }],
+    problems: [
+      {
+        where: "guard",
+        code: "ARP_NOT_GUARDED",
+        what: `the kernel has no nft tables for ARP: ${JSON.stringify(whole.stderr.trim().slice(0, 200))}`,
+        consequence: "ARP passes an unknown tap; load nf_tables_arp",
+      },
+    ],
   };
 }
 
 function refusal(what: string, stderr: string): DataplaneError | UnsupportedError {
   const said = JSON.stringify(stderr.trim().slice(0, 400));
-  if (/not permitted|must be root|permission denied/i.test(stderr)) return new UnsupportedError("NO_PERMISSION", `cannot ${what}: root or CAP_NET_ADMIN is needed; nft said ${said}`);
+  if (/not permitted|must be root|permission denied/i.test(stderr))
+    return new UnsupportedError("NO_PERMISSION", `cannot ${what}: root or CAP_NET_ADMIN is needed; nft said ${said}`);
   return new DataplaneError("GUARD_REFUSED", `cannot ${what}: nft said ${said}`, { retryable: true });
 }

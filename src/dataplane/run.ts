@@ -16,11 +16,21 @@ const TIMEOUT_MS = 20_000;
 export const run: Runner = (program, args, input) =>
   new Promise((resolve) => {
     const env = { ...process.env, LC_ALL: "C", PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin:/usr/bin:/bin` };
-    const child = execFile(program, [...args], { env, timeout: TIMEOUT_MS, maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
-      if (error === null) resolve({ status: 0, stdout, stderr });
-      else if (error.code === "ENOENT") resolve({ status: undefined, stdout, stderr });
-      else resolve({ status: typeof error.code === "number" ? error.code : 1, stdout, stderr: stderr === "" ? error.message : stderr });
-    });
+    const child = execFile(
+      program,
+      [...args],
+      { env, timeout: TIMEOUT_MS, maxBuffer: 64 << 20 },
+      (error, stdout, stderr) => {
+        if (error === null) resolve({ status: 0, stdout, stderr });
+        else if (error.code === "ENOENT") resolve({ status: undefined, stdout, stderr });
+        else
+          resolve({
+            status: typeof error.code === "number" ? error.code : 1,
+            stdout,
+            stderr: stderr === "" ? error.message : stderr,
+          });
+      },
+    );
     // A program that ends early closes its input: its exit status tells more than EPIPE.
     child.stdin?.on("error", () => undefined);
     child.stdin?.end(input ?? "");

@@ -4,7 +4,17 @@ import type { Family } from "../model/types.js";
 import type { Link, Neighbour, Route, TapNeighbour, TapRoute } from "./types.js";
 import { addressBytes, addressText, macBytes, macText, prefixParts } from "./wire-address.js";
 
-export const RTM = { NEWLINK: 16, DELLINK: 17, GETLINK: 18, NEWROUTE: 24, DELROUTE: 25, GETROUTE: 26, NEWNEIGH: 28, DELNEIGH: 29, GETNEIGH: 30 };
+export const RTM = {
+  NEWLINK: 16,
+  DELLINK: 17,
+  GETLINK: 18,
+  NEWROUTE: 24,
+  DELROUTE: 25,
+  GETROUTE: 26,
+  NEWNEIGH: 28,
+  DELNEIGH: 29,
+  GETNEIGH: 30,
+};
 export const NLM = { REQUEST: 1, ACK: 4, DUMP_INTR: 0x10, REPLACE: 0x100, EXCL: 0x200, DUMP: 0x300, CREATE: 0x400 };
 export const GROUP = { LINK: 1, NEIGH: 3, IPV4_ROUTE: 7, IPV6_ROUTE: 11 };
 export const NUD_PERMANENT = 0x80;
@@ -24,7 +34,8 @@ const NDA = { DST: 1, LLADDR: 2, PROTOCOL: 12 };
 const IPV6_DEFAULT_METRIC = 1024;
 
 const familyNumber = (family: Family): number => (family === 4 ? AF_INET : AF_INET6);
-const familyName = (number: number): Family | undefined => (number === AF_INET ? 4 : number === AF_INET6 ? 6 : undefined);
+const familyName = (number: number): Family | undefined =>
+  number === AF_INET ? 4 : number === AF_INET6 ? 6 : undefined;
 /** A string attribute: up to its NUL. */
 const text = (data: Buffer): string => data.toString("utf8").replace(/\0[^]*$/, "");
 
@@ -43,7 +54,12 @@ export function parseLink(body: Buffer): Link | undefined {
       });
   });
   const flags = getU32(body.subarray(8, 12));
-  return { ifindex: getU32(body.subarray(4, 8)), adminUp: (flags & IFF_UP) !== 0, up: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0, ...link };
+  return {
+    ifindex: getU32(body.subarray(4, 8)),
+    adminUp: (flags & IFF_UP) !== 0,
+    up: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0,
+    ...link,
+  };
 }
 
 interface Hop {
@@ -61,7 +77,7 @@ const hopAttribute = (hop: Hop, type: number, data: Buffer): void => {
 /** struct rtnexthop (u16 len, u8 flags, u8 hops, int ifindex) each followed by its attributes. */
 function parseHops(data: Buffer): Hop[] {
   const hops: Hop[] = [];
-  for (let at = 0; at + 8 <= data.length; ) {
+  for (let at = 0; at + 8 <= data.length;) {
     const length = getU32(Buffer.concat([data.subarray(at, at + 2), Buffer.alloc(2)]));
     if (length < 8 || at + length > data.length) break;
     const hop: Hop = { ifindex: getU32(data.subarray(at + 4, at + 8)) };
@@ -91,8 +107,19 @@ export function parseRoute(body: Buffer): Route | undefined {
   });
   if (single.ifindex !== 0) hops.push(single);
   const prefix = `${addressText(destination)}/${body.readUInt8(1)}` as Route["prefix"];
-  const gateways = hops.flatMap((hop) => (hop.gateway === undefined ? [] : [{ ifindex: hop.ifindex, address: addressText(hop.gateway) }]));
-  return { family, table, protocol: body.readUInt8(5), prefix, metric, tos: body.readUInt8(3), links: hops.map((hop) => hop.ifindex), gateways };
+  const gateways = hops.flatMap((hop) =>
+    hop.gateway === undefined ? [] : [{ ifindex: hop.ifindex, address: addressText(hop.gateway) }],
+  );
+  return {
+    family,
+    table,
+    protocol: body.readUInt8(5),
+    prefix,
+    metric,
+    tos: body.readUInt8(3),
+    links: hops.map((hop) => hop.ifindex),
+    gateways,
+  };
 }
 
 /** Body of a RTM_NEWNEIGH/DELNEIGH; undefined for other families and entries without an Ethernet address. */
@@ -118,7 +145,9 @@ export function routeBody(route: TapRoute, protocol: number): Buffer {
   const { bytes, length } = prefixParts(route.prefix);
   const scope = route.family === 4 ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
   const out = new AttrStream();
-  out.emit(Buffer.from([familyNumber(route.family), length, 0, 0, TABLE_MAIN, protocol, scope, RTN_UNICAST, 0, 0, 0, 0]));
+  out.emit(
+    Buffer.from([familyNumber(route.family), length, 0, 0, TABLE_MAIN, protocol, scope, RTN_UNICAST, 0, 0, 0, 0]),
+  );
   out.push(RTA.DST, bytes);
   out.push(RTA.PRIORITY, putU32(route.metric));
   out.push(RTA.OIF, putU32(route.ifindex));
@@ -128,7 +157,12 @@ export function routeBody(route: TapRoute, protocol: number): Buffer {
 /** Body for RTM_NEWNEIGH/DELNEIGH of a permanent neighbour. */
 export function neighbourBody(entry: TapNeighbour, protocol: number): Buffer {
   const out = new AttrStream();
-  out.emit([Buffer.from([familyNumber(entry.family), 0, 0, 0]), putU32(entry.ifindex), putU16(NUD_PERMANENT), Buffer.alloc(2)]);
+  out.emit([
+    Buffer.from([familyNumber(entry.family), 0, 0, 0]),
+    putU32(entry.ifindex),
+    putU16(NUD_PERMANENT),
+    Buffer.alloc(2),
+  ]);
   out.push(NDA.DST, addressBytes(entry.address));
   out.push(NDA.LLADDR, macBytes(entry.mac));
   out.push(NDA.PROTOCOL, Buffer.from([protocol]));
@@ -137,6 +171,8 @@ export function neighbourBody(entry: TapNeighbour, protocol: number): Buffer {
 
 /** Bodies of dump requests: struct ifinfomsg, rtmsg and ndmsg with nothing but the family. */
 export const linkDump = (): Buffer => Buffer.alloc(16);
-export const familyDump = (family: Family): Buffer => Buffer.concat([Buffer.from([familyNumber(family)]), Buffer.alloc(11)]);
+export const familyDump = (family: Family): Buffer =>
+  Buffer.concat([Buffer.from([familyNumber(family)]), Buffer.alloc(11)]);
 /** The metric that the kernel gives a route of ours: IPv6 turns 0 into its default. */
-export const kernelMetric = (family: Family, metric: number): number => (family === 6 && metric === 0 ? IPV6_DEFAULT_METRIC : metric);
+export const kernelMetric = (family: Family, metric: number): number =>
+  family === 6 && metric === 0 ? IPV6_DEFAULT_METRIC : metric;

@@ -11,7 +11,10 @@ export const NORMAL_METRIC = 1024;
 export const ELEVATED_METRIC = 512;
 
 /** Never routed to a guest: what a host must keep for itself, and what no router forwards (RFC 6890). */
-const NEVER = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "ff00::/8"].map((range) => ({ range, parts: prefixParts(range as Prefix) }));
+const NEVER = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "::/127", "ff00::/8"].map((range) => ({
+  range,
+  parts: prefixParts(range as Prefix),
+}));
 const LINK_LOCAL = prefixParts("fe80::/10" as Prefix);
 /** A pair wider than this would take the host's own traffic with it; the dataplane still delivers between local guests. */
 const WIDEST: Readonly<Record<Family, number>> = { 4: 8, 6: 16 };
@@ -50,7 +53,15 @@ export function planRoutes(input: PlanInput): RoutePlan {
   for (const id of ids) {
     const endpoint = input.endpoints.get(id);
     const tap = endpoint === undefined ? undefined : input.taps.get(endpoint.interfaceName);
-    if (endpoint === undefined || tap === undefined || !tap.up || !endpoint.adminUp || endpoint.blocked !== undefined || !input.enforced.has(id)) continue;
+    if (
+      endpoint === undefined ||
+      tap === undefined ||
+      !tap.up ||
+      !endpoint.adminUp ||
+      endpoint.blocked !== undefined ||
+      !input.enforced.has(id)
+    )
+      continue;
     for (const { prefix, mac } of endpoint.owned) {
       const parts = prefixParts(prefix);
       const refused = whyNotRouted(prefix, parts, reserved);
@@ -75,7 +86,12 @@ export function planRoutes(input: PlanInput): RoutePlan {
     const endpoint = owner === undefined ? undefined : input.endpoints.get(owner);
     const tap = endpoint === undefined ? undefined : input.taps.get(endpoint.interfaceName);
     if (owner === undefined || tap === undefined) continue;
-    const route: TapRoute = { family: prefix.includes(":") ? 6 : 4, prefix, metric: input.elevated?.has(owner) === true ? metric.elevated : metric.normal, ifindex: tap.ifindex };
+    const route: TapRoute = {
+      family: prefix.includes(":") ? 6 : 4,
+      prefix,
+      metric: input.elevated?.has(owner) === true ? metric.elevated : metric.normal,
+      ifindex: tap.ifindex,
+    };
     routes.set(routeKey(route), route);
   }
   return { routes, neighbours, problems };
@@ -84,7 +100,8 @@ export function planRoutes(input: PlanInput): RoutePlan {
 /** undefined: it is routed; "": it is not, and nobody needs to be told (link-local is on every link). */
 function whyNotRouted(prefix: Prefix, parts: PrefixParts, reserved: ReadonlySet<Prefix>): string | undefined {
   if (contains(LINK_LOCAL, parts)) return "";
-  if (parts.length < WIDEST[parts.family]) return `it is wider than /${WIDEST[parts.family]} and would take this host's own traffic`;
+  if (parts.length < WIDEST[parts.family])
+    return `it is wider than /${WIDEST[parts.family]} and would take this host's own traffic`;
   const never = NEVER.find((range) => overlaps(range.parts, parts));
   if (never !== undefined) return `it overlaps ${never.range}, which is never forwarded`;
   return reserved.has(prefix) ? "it is the address of a gateway of this host" : undefined;

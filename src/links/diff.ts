@@ -19,7 +19,8 @@ export function diffRoutes(have: KernelView["routes"], want: RoutePlan["routes"]
   const remove: TapRoute[] = [];
   for (const [key, route] of want) {
     const others = held.get(key) ?? [];
-    if (others.some((other) => other.ifindex === route.ifindex)) remove.push(...others.filter((other) => other.ifindex !== route.ifindex));
+    if (others.some((other) => other.ifindex === route.ifindex))
+      remove.push(...others.filter((other) => other.ifindex !== route.ifindex));
     else (others.length > 0 ? replace : add).push(route);
     held.delete(key);
   }
@@ -36,8 +37,14 @@ export interface NeighbourDiff {
  * Entries for wanted addresses are set whoever wrote them (dnsmasq does), since the tap is ours; of the others only those
  * that carry our protocol number are removed.
  */
-export function diffNeighbours(have: KernelView["neighbours"], want: RoutePlan["neighbours"], protocol: number): NeighbourDiff {
+export function diffNeighbours(
+  have: KernelView["neighbours"],
+  want: RoutePlan["neighbours"],
+  protocol: number,
+): NeighbourDiff {
   const set = [...want].filter(([key, entry]) => have.get(key)?.mac !== entry.mac).map(([, entry]) => entry);
-  const remove = [...have].filter(([key, entry]) => !want.has(key) && entry.protocol === protocol).map(([, entry]) => entry);
+  const remove = [...have]
+    .filter(([key, entry]) => !want.has(key) && entry.protocol === protocol)
+    .map(([, entry]) => entry);
   return { set, remove };
 }

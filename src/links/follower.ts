@@ -42,18 +42,43 @@ export class Follower {
    * @param onMessage a notification of the kernel
    * @param onLost something was or will be missed, and why; nothing more comes. Once.
    */
-  constructor(groups: readonly number[], onReady: () => void, onMessage: (message: NetlinkMessage) => void, onLost: (error: Error) => void) {
+  constructor(
+    groups: readonly number[],
+    onReady: () => void,
+    onMessage: (message: NetlinkMessage) => void,
+    onLost: (error: Error) => void,
+  ) {
     const netlink = createRequire(import.meta.url).resolve("netlink");
     // In the same network namespace as this process. No environment: NODE_OPTIONS is meant for the agent.
-    this.#child = spawn(process.execPath, ["-e", SOURCE, netlink, ...groups.map(String)], { stdio: ["pipe", "pipe", "ignore"], env: {}, cwd: "/" });
+    this.#child = spawn(process.execPath, ["-e", SOURCE, netlink, ...groups.map(String)], {
+      stdio: ["pipe", "pipe", "ignore"],
+      env: {},
+      cwd: "/",
+    });
     const lost = (error: Error): void => {
       if (this.#over) return;
       this.close();
       onLost(error);
     };
-    this.#child.on("error", (error) => lost(new DataplaneError("FOLLOWER_FAILED", `cannot start the reader of rtnetlink notifications: ${error.message}`, { cause: error, retryable: true })));
+    this.#child.on("error", (error) =>
+      lost(
+        new DataplaneError("FOLLOWER_FAILED", `cannot start the reader of rtnetlink notifications: ${error.message}`, {
+          cause: error,
+          retryable: true,
+        }),
+      ),
+    );
     this.#child.on("exit", (code, signal) =>
-      lost(new DataplaneError("NOTIFICATIONS_LOST", signal === "SIGABRT" ? "the kernel dropped rtnetlink notifications (ENOBUFS)" : `the reader of rtnetlink notifications ended (${signal ?? code})`, { retryable: true })));
+      lost(
+        new DataplaneError(
+          "NOTIFICATIONS_LOST",
+          signal === "SIGABRT"
+            ? "the kernel dropped rtnetlink notifications (ENOBUFS)"
+            : `the reader of rtnetlink notifications ended (${signal ?? code})`,
+          { retryable: true },
+        ),
+      ),
+    );
     this.#child.stdin?.on("error", () => undefined);
     this.#child.stdout?.on("data", (bytes: Buffer) => {
       if (this.#over) return;

@@ -45,7 +45,12 @@ export class GatewayLinks {
       }
     }
     // What a route replaced is not said: it may have been on any other link.
-    const fewer = kind === "removed" ? links : kind === "replaced" ? [...this.#left.keys()].filter((link) => !links.includes(link)) : [];
+    const fewer =
+      kind === "removed"
+        ? links
+        : kind === "replaced"
+          ? [...this.#left.keys()].filter((link) => !links.includes(link))
+          : [];
     for (const link of fewer) {
       const left = this.#left.get(link);
       if (left === undefined) continue;

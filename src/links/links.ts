@@ -73,6 +73,7 @@ export class Links {
   /** Reads everything from the kernel again. */
   resync(): Promise<void> {
     this.#routes.forgetConflicts();
+    this.#sysctls.forget();
     return this.#monitor.resync();
   }
 
@@ -91,17 +92,34 @@ export class Links {
   }
 
   /** What applyRoutes() would aim at. */
-  plan(desired: Pick<DesiredState, "endpoints">, enforced: ReadonlySet<EndpointId>, more: Pick<PlanInput, "ownerOf" | "elevated"> = {}): RoutePlan {
-    const gateways = [...this.#monitor.view.gateways.addresses].map((address) => `${address}/${address.includes(":") ? 128 : 32}` as Prefix);
+  plan(
+    desired: Pick<DesiredState, "endpoints">,
+    enforced: ReadonlySet<EndpointId>,
+    more: Pick<PlanInput, "ownerOf" | "elevated"> = {},
+  ): RoutePlan {
+    const gateways = [...this.#monitor.view.gateways.addresses].map(
+      (address) => `${address}/${address.includes(":") ? 128 : 32}` as Prefix,
+    );
     const metric = this.#options.metric;
-    return planRoutes({ endpoints: desired.endpoints, taps: this.interfaces().taps, enforced, reserved: gateways, ...more, ...(metric === undefined ? {} : { metric }) });
+    return planRoutes({
+      endpoints: desired.endpoints,
+      taps: this.interfaces().taps,
+      enforced,
+      reserved: gateways,
+      ...more,
+      ...(metric === undefined ? {} : { metric }),
+    });
   }
 
   /**
    * Makes routes and permanent neighbours on our taps those of the endpoints that are enforced, and removes ours that are not
    * wanted. Calls queue. Failures are the caller's to repeat, with a back-off.
    */
-  applyRoutes(desired: Pick<DesiredState, "endpoints">, enforced: ReadonlySet<EndpointId>, more: Pick<PlanInput, "ownerOf" | "elevated"> = {}): Promise<RouteReport> {
+  applyRoutes(
+    desired: Pick<DesiredState, "endpoints">,
+    enforced: ReadonlySet<EndpointId>,
+    more: Pick<PlanInput, "ownerOf" | "elevated"> = {},
+  ): Promise<RouteReport> {
     return this.#serially(async () => {
       const report = await this.#routes.apply(this.plan(desired, enforced, more));
       this.#report = { ...this.#report, routes: report.problems };
@@ -114,11 +132,14 @@ export class Links {
     return this.#serially(() => this.#routes.apply({ routes: new Map(), neighbours: new Map(), problems: [] }));
   }
 
-  /** Settings of the host and of every tap of ours. */
+  /** Settings of the host and of every tap of ours; a tap that had them is looked at again after resync(). */
   ensureSysctls(): Promise<SysctlReport> {
     return this.#serially(async () => {
       const { taps, uplinks } = this.interfaces();
-      const report = await this.#sysctls.ensure([...taps.keys()], uplinks.map((uplink) => uplink.name));
+      const report = await this.#sysctls.ensure(
+        taps,
+        uplinks.map((uplink) => uplink.name),
+      );
       this.#report = { ...this.#report, sysctls: report.problems };
       return report;
     });
@@ -131,18 +152,26 @@ export class Links {
   /** What stands between these interfaces and working, as of the last calls. */
   problems(): Problem[] {
     const present = new Set(this.links().map((link) => link.name));
-    const missing = (this.#options.uplinks ?? []).filter((name) => !present.has(name)).map((name) => ({
-      where: `uplink ${JSON.stringify(name)}`,
-      code: "UPLINK_MISSING",
-      what: "the configured uplink is not there",
-      consequence: "packets to and from it take the slow path once it appears under another name; it is picked up when it appears under this one",
-    }));
-    const trouble = this.#trouble === undefined ? [] : [{
-      where: "rtnetlink",
-      code: "MONITOR_LOST",
-      what: JSON.stringify(this.#trouble.message.slice(0, 200)),
-      consequence: "interfaces are read again; what changed meanwhile is acted on late",
-    }];
+    const missing = (this.#options.uplinks ?? [])
+      .filter((name) => !present.has(name))
+      .map((name) => ({
+        where: `uplink ${JSON.stringify(name)}`,
+        code: "UPLINK_MISSING",
+        what: "the configured uplink is not there",
+        consequence:
+          "packets to and from it take the slow path once it appears under another name; it is picked up when it appears under this one",
+      }));
+    const trouble =
+      this.#trouble === undefined
+        ? []
+        : [
+            {
+              where: "rtnetlink",
+              code: "MONITOR_LOST",
+              what: JSON.stringify(this.#trouble.message.slice(0, 200)),
+              consequence: "interfaces are read again; what changed meanwhile is acted on late",
+            },
+          ];
     return [...missing, ...trouble, ...this.#report.routes, ...this.#report.sysctls];
   }
 

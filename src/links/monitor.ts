@@ -118,15 +118,24 @@ export class Monitor {
     const follower = this.#follower;
     const view = new KernelView(this.#options.protocol);
     try {
-      for (const link of await this.#requests.dump("read the links", RTM.GETLINK, linkDump(), parseLink)) view.links.set(link.ifindex, link);
+      for (const link of await this.#requests.dump("read the links", RTM.GETLINK, linkDump(), parseLink))
+        view.links.set(link.ifindex, link);
       for (const family of [4, 6] as const) {
-        await this.#requests.dump(`read the IPv${family} routes`, RTM.GETROUTE, familyDump(family), (body) => {
-          const route = parseRoute(body);
-          if (route === undefined) return undefined;
-          return route.gateways.length > 0 || route.protocol === this.#options.protocol ? route : undefined;
-        }).then((routes) => routes.forEach((route) => view.addRead(route)));
-        const entries = await this.#requests.dump(`read the IPv${family} neighbours`, RTM.GETNEIGH, familyDump(family), parseNeighbour);
-        for (const entry of entries) if ((entry.state & NUD_PERMANENT) !== 0) view.neighbours.set(neighbourKey(entry), entry);
+        await this.#requests
+          .dump(`read the IPv${family} routes`, RTM.GETROUTE, familyDump(family), (body) => {
+            const route = parseRoute(body);
+            if (route === undefined) return undefined;
+            return route.gateways.length > 0 || route.protocol === this.#options.protocol ? route : undefined;
+          })
+          .then((routes) => routes.forEach((route) => view.addRead(route)));
+        const entries = await this.#requests.dump(
+          `read the IPv${family} neighbours`,
+          RTM.GETNEIGH,
+          familyDump(family),
+          parseNeighbour,
+        );
+        for (const entry of entries)
+          if ((entry.state & NUD_PERMANENT) !== 0) view.neighbours.set(neighbourKey(entry), entry);
       }
     } catch (error) {
       if (follower === this.#follower && this.#state === "snapshot") this.#lost(error as Error);
@@ -188,7 +197,11 @@ export class Monitor {
 
 function same(a: KernelView, b: KernelView): boolean {
   const text = (view: KernelView): string =>
-    JSON.stringify([[...view.links.values()].sort((x, y) => x.ifindex - y.ifindex), [...view.routes.keys()].sort(),
-      [...view.neighbours].map(([key, entry]) => `${key} ${entry.mac} ${entry.protocol}`).sort(), [...view.gateways.links].sort()]);
+    JSON.stringify([
+      [...view.links.values()].sort((x, y) => x.ifindex - y.ifindex),
+      [...view.routes.keys()].sort(),
+      [...view.neighbours].map(([key, entry]) => `${key} ${entry.mac} ${entry.protocol}`).sort(),
+      [...view.gateways.links].sort(),
+    ]);
   return text(a) === text(b);
 }

@@ -23,7 +23,8 @@ export function whyNotOurs(link: Pick<Link, "name" | "kind" | "master">, rule: T
   return undefined;
 }
 
-export const isOurs = (link: Pick<Link, "name" | "kind" | "master">, rule: TapRule): boolean => whyNotOurs(link, rule) === undefined;
+export const isOurs = (link: Pick<Link, "name" | "kind" | "master">, rule: TapRule): boolean =>
+  whyNotOurs(link, rule) === undefined;
 
 function matches(pattern: string, name: string): boolean {
   return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
@@ -31,7 +32,8 @@ function matches(pattern: string, name: string): boolean {
 
 /** @throws ConfigError BAD_INTERFACE_PREFIX: these words go into firewall rules, so only [A-Za-z0-9_.-], at most 14 characters, may occur. */
 export function checkTapRule(rule: TapRule): TapRule {
-  if (rule.prefixes.length === 0) throw new ConfigError("BAD_INTERFACE_PREFIX", "no interface prefix is given: at least one is needed, e.g. tap");
+  if (rule.prefixes.length === 0)
+    throw new ConfigError("BAD_INTERFACE_PREFIX", "no interface prefix is given: at least one is needed, e.g. tap");
   for (const prefix of rule.prefixes) check("interface prefix", prefix, /^[A-Za-z0-9_.-]{1,14}$/);
   for (const pattern of rule.excluded) check("excluded interface", pattern, /^[A-Za-z0-9_.-]{1,15}\*?$/);
   return rule;
@@ -39,5 +41,8 @@ export function checkTapRule(rule: TapRule): TapRule {
 
 function check(what: string, value: string, allowed: RegExp): void {
   if (!allowed.test(value))
-    throw new ConfigError("BAD_INTERFACE_PREFIX", `${what} ${JSON.stringify(value.slice(0, 200))}: letters, digits, "_", "." and "-" only, and at most an interface name's length`);
+    throw new ConfigError(
+      "BAD_INTERFACE_PREFIX",
+      `${what} ${JSON.stringify(value.slice(0, 200))}: letters, digits, "_", "." and "-" only, and at most an interface name's length`,
+    );
 }

@@ -53,38 +53,61 @@ export class Routes {
 
     const neighbours = diffNeighbours(this.#view().neighbours, plan.neighbours, this.#protocol);
     await each(neighbours.set, failures, neighbourKey, async (entry) => {
-      await this.#netlink.request(`neighbour ${neighbourKey(entry)}`, RTM.NEWNEIGH, NLM.CREATE | NLM.REPLACE, neighbourBody(entry, this.#protocol));
+      await this.#netlink.request(
+        `neighbour ${neighbourKey(entry)}`,
+        RTM.NEWNEIGH,
+        NLM.CREATE | NLM.REPLACE,
+        neighbourBody(entry, this.#protocol),
+      );
       this.#view().wroteNeighbour(entry);
       count.neighboursSet++;
     });
 
     const routes = diffRoutes(this.#view().routes, plan.routes);
     const taken: TapRoute[] = [];
-    await each(routes.add.filter((route) => !this.#conflicts.has(routeKey(route))), failures, heldKey, async (route) => {
-      try {
-        await this.#put(route, NLM.CREATE | NLM.EXCL);
-        count.added++;
-      } catch (error) {
-        if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
-        taken.push(route);
-      }
-    });
+    await each(
+      routes.add.filter((route) => !this.#conflicts.has(routeKey(route))),
+      failures,
+      heldKey,
+      async (route) => {
+        try {
+          await this.#put(route, NLM.CREATE | NLM.EXCL);
+          count.added++;
+        } catch (error) {
+          if (!(error instanceof NetlinkError) || error.code !== "EEXIST") throw error;
+          taken.push(route);
+        }
+      },
+    );
     const unknownOfOurs = await this.#whose(taken, failures);
     await each([...routes.replace, ...unknownOfOurs], failures, heldKey, async (route) => {
       await this.#put(route, NLM.CREATE | NLM.REPLACE);
       count.replaced++;
     });
     await each(routes.remove, failures, heldKey, async (route) => {
-      await ignoreGone(this.#netlink.request(`remove route ${heldKey(route)}`, RTM.DELROUTE, 0, routeBody(route, this.#protocol)));
+      await ignoreGone(
+        this.#netlink.request(`remove route ${heldKey(route)}`, RTM.DELROUTE, 0, routeBody(route, this.#protocol)),
+      );
       this.#view().routes.delete(heldKey(route));
       count.removed++;
     });
     await each(neighbours.remove, failures, neighbourKey, async (entry) => {
-      await ignoreGone(this.#netlink.request(`remove neighbour ${neighbourKey(entry)}`, RTM.DELNEIGH, 0, neighbourBody(entry, this.#protocol)));
+      await ignoreGone(
+        this.#netlink.request(
+          `remove neighbour ${neighbourKey(entry)}`,
+          RTM.DELNEIGH,
+          0,
+          neighbourBody(entry, this.#protocol),
+        ),
+      );
       this.#view().neighbours.delete(neighbourKey(entry));
       count.neighboursRemoved++;
     });
-    return { ...count, failures, problems: [...plan.problems, ...[...this.#conflicts].map(([key, route]) => conflict(key, route))] };
+    return {
+      ...count,
+      failures,
+      problems: [...plan.problems, ...[...this.#conflicts].map(([key, route]) => conflict(key, route))],
+    };
   }
 
   async #put(route: TapRoute, flags: number): Promise<void> {
@@ -100,7 +123,8 @@ export class Routes {
     try {
       for (const family of new Set(taken.map((route) => route.family)))
         for (const route of await this.#netlink.dump("who holds a route", RTM.GETROUTE, familyDump(family), parseRoute))
-          if (route.table === TABLE_MAIN && route.tos === 0 && wanted.has(routeKey(route))) holders.set(routeKey(route), route);
+          if (route.table === TABLE_MAIN && route.tos === 0 && wanted.has(routeKey(route)))
+            holders.set(routeKey(route), route);
     } catch (error) {
       for (const route of taken) failures.push({ where: heldKey(route), error: error as Error });
       return [];
@@ -110,13 +134,22 @@ export class Routes {
       const holder = holders.get(routeKey(route));
       if (holder !== undefined && holder.protocol === this.#protocol) ours.push(route);
       else if (holder !== undefined) this.#conflicts.set(routeKey(route), holder);
-      else failures.push({ where: heldKey(route), error: new NetlinkError(`route ${heldKey(route)}: its place was taken, and is free again`, 0) });
+      else
+        failures.push({
+          where: heldKey(route),
+          error: new NetlinkError(`route ${heldKey(route)}: its place was taken, and is free again`, 0),
+        });
     }
     return ours;
   }
 }
 
-async function each<T>(items: readonly T[], failures: { where: string; error: Error }[], name: (item: T) => string, act: (item: T) => Promise<void>): Promise<void> {
+async function each<T>(
+  items: readonly T[],
+  failures: { where: string; error: Error }[],
+  name: (item: T) => string,
+  act: (item: T) => Promise<void>,
+): Promise<void> {
   for (let at = 0; at < items.length; at += IN_FLIGHT) {
     await Promise.all(
       items.slice(at, at + IN_FLIGHT).map(async (item) => {
@@ -144,6 +177,7 @@ function conflict(key: string, holder: Route): Problem {
     where: `route ${key}`,
     code: "ROUTE_CONFLICT",
     what: `route ${key} is held by protocol ${holder.protocol} through interface ${holder.links.join(", ")}`,
-    consequence: "it is left alone, and the guest with that address is not reached; remove it, and Torbie takes its place",
+    consequence:
+      "it is left alone, and the guest with that address is not reached; remove it, and Torbie takes its place",
   };
 }

@@ -4,7 +4,15 @@
  * NLM_F_DUMP_INTR and the error number.
  */
 import { getSystemErrorName } from "node:util";
-import { formatMessage, MessageType, parseMessages, Protocol, RawNetlinkSocket, type NetlinkMessage } from "netlink";
+import {
+  countLength,
+  formatMessage,
+  MessageType,
+  parseMessages,
+  Protocol,
+  RawNetlinkSocket,
+  type NetlinkMessage,
+} from "netlink";
 import { DataplaneError } from "../errors.js";
 import { NLM } from "./codec.js";
 
@@ -37,6 +45,8 @@ export class RtNetlink {
   #sequence = 1;
   #dumps: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** Messages of this turn of the event loop, sent as one: the kernel works them off in order and answers each. */
+  #outgoing: { readonly seq: number; readonly bytes: Uint8Array[] }[] = [];
 
   /** @throws when no netlink socket can be had */
   constructor() {
@@ -95,12 +105,21 @@ export class RtNetlink {
     this.#socket.close();
   }
 
-  #exchange(what: string, type: number, flags: number, body: Uint8Array, onMessage: (message: NetlinkMessage) => void): Promise<boolean> {
+  #exchange(
+    what: string,
+    type: number,
+    flags: number,
+    body: Uint8Array,
+    onMessage: (message: NetlinkMessage) => void,
+  ): Promise<boolean> {
     if (this.#closed) return Promise.reject(new NetlinkError(`${what}: closed`, 0));
     const seq = this.#sequence;
     this.#sequence = (this.#sequence % 0x7fffffff) + 1;
     return new Promise<boolean>((resolve, reject) => {
-      const timer = setTimeout(() => settle(() => reject(new NetlinkError(`${what}: no answer within ${REPLY_TIMEOUT_MS / 1000} s`, 0))), REPLY_TIMEOUT_MS);
+      const timer = setTimeout(
+        () => settle(() => reject(new NetlinkError(`${what}: no answer within ${REPLY_TIMEOUT_MS / 1000} s`, 0))),
+        REPLY_TIMEOUT_MS,
+      );
       const settle = (then: () => void): void => {
         clearTimeout(timer);
         this.#pending.delete(seq);
@@ -114,9 +133,21 @@ export class RtNetlink {
         reject: (error) => settle(() => reject(error)),
       });
       const bytes = formatMessage({ type, flags: flags | NLM.REQUEST, seq, port: this.#port, data: body });
-      this.#socket.send(Buffer.concat(bytes), {}, (error) => {
-        if (error !== undefined) this.#pending.get(seq)?.reject(new NetlinkError(`${what}: ${error.message}`, 0));
-      });
+      if (this.#outgoing.push({ seq, bytes }) === 1) queueMicrotask(() => this.#flush());
+    });
+  }
+
+  #flush(): void {
+    const batch = this.#outgoing.splice(0);
+    if (this.#closed) return;
+    // The next message begins at a multiple of four (NLMSG_ALIGN); a length may end before.
+    const aligned = batch.flatMap(({ bytes }) => [...bytes, Buffer.alloc(-countLength(bytes) & 3)]);
+    this.#socket.send(Buffer.concat(aligned), {}, (error) => {
+      if (error === undefined) return;
+      for (const { seq } of batch) {
+        const pending = this.#pending.get(seq);
+        pending?.reject(new NetlinkError(`${pending.what}: ${error.message}`, 0));
+      }
     });
   }
 
@@ -130,7 +161,8 @@ export class RtNetlink {
       }
       return;
     }
-    const status = message.data.length >= 4 ? new Int32Array(Uint8Array.from(message.data.subarray(0, 4)).buffer)[0] : 0;
+    const status =
+      message.data.length >= 4 ? new Int32Array(Uint8Array.from(message.data.subarray(0, 4)).buffer)[0] : 0;
     if (status !== undefined && status < 0) pending.reject(new NetlinkError(pending.what, -status));
     else pending.resolve(pending.interrupted);
   }

@@ -19,12 +19,22 @@ const RESERVED = new Set(["all", "default", ".", ".."]);
  */
 export function interfaceDirectory(name: string): string {
   const bad = name === "" || RESERVED.has(name) || Buffer.byteLength(name) > 15 || /[\s/:\0]/.test(name);
-  if (bad) throw new DataplaneError("BAD_INTERFACE_NAME", `interface name ${JSON.stringify(name.slice(0, 200))} cannot stand in a path: its settings are left alone`);
+  if (bad)
+    throw new DataplaneError(
+      "BAD_INTERFACE_NAME",
+      `interface name ${JSON.stringify(name.slice(0, 200))} cannot stand in a path: its settings are left alone`,
+    );
   return name;
 }
 
-const ipv4 = (name: string, key: string, value: string): Setting => ({ path: ["net", "ipv4", "conf", name, key], value });
-const ipv6 = (name: string, key: string, value: string): Setting => ({ path: ["net", "ipv6", "conf", name, key], value });
+const ipv4 = (name: string, key: string, value: string): Setting => ({
+  path: ["net", "ipv4", "conf", name, key],
+  value,
+});
+const ipv6 = (name: string, key: string, value: string): Setting => ({
+  path: ["net", "ipv6", "conf", name, key],
+  value,
+});
 
 /**
  * For one tap. rp_filter: the larger of this and conf/all counts, and 2 (loose) is the largest: a strict host stays usable for

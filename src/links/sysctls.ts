@@ -1,6 +1,7 @@
 /** Kernel settings through /proc/sys: read before write, remembered when changed. /proc/sys shows the namespace of who opens it. */
-import { readFile, writeFile } from "node:fs/promises";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setImmediate as breathe } from "node:timers/promises";
 import type { Problem } from "../problems.js";
 import { hostSettings, interfaceDirectory, tapSettings, type Setting } from "./sysctl-plan.js";
 
@@ -17,12 +18,26 @@ export interface SysctlReport {
   readonly problems: readonly Problem[];
 }
 
-const isGone = (error: unknown): boolean => error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENODEV");
+/** A tap as far as its settings live: with the interface, and IPv6's are made anew when the MTU has been below 1280. */
+export interface SettledBy {
+  readonly ifindex: number;
+  readonly mtu: number;
+}
+
+/** Taps between two turns of the event loop: reading /proc takes some 10 µs a file, and a thread's turn far more. */
+const AT_ONCE = 32;
+
+const isGone = (error: unknown): boolean =>
+  error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENODEV");
 
 export class Sysctls {
   readonly #root: string;
   /** By setting: the first value found, and the last written. */
   readonly #changes = new Map<string, SysctlChange>();
+
+  /** Taps that had all they need, by name. */
+  readonly #settled = new Map<string, string>();
+  readonly #problems = new Map<string, Problem>();
 
   /** @param root for tests */
   constructor(root = "/proc/sys") {
@@ -34,86 +49,115 @@ export class Sysctls {
     return [...this.#changes.values()];
   }
 
-  /**
-   * Host settings first, then each tap's. A tap that has gone meanwhile is no failure.
-   * @param taps names of interfaces that are ours, and no others
-   * @param uplinks names
-   */
-  async ensure(taps: readonly string[], uplinks: readonly string[]): Promise<SysctlReport> {
-    const changed: SysctlChange[] = [];
-    const failures: { where: string; error: Error }[] = [];
-    const problems: Problem[] = [];
-    const run = async (where: string, settings: () => Setting[] | Promise<Setting[]>, mayBeGone: boolean): Promise<void> => {
-      try {
-        for (const setting of await settings()) {
-          const change = await this.#set(setting, mayBeGone);
-          if (change !== undefined) changed.push(change);
-        }
-      } catch (error) {
-        if (!(mayBeGone && isGone(error))) failures.push({ where, error: error as Error });
-      }
-    };
-    await run("host", async () => hostSettings(await this.#hearing(uplinks)), false);
-    for (const tap of taps) {
-      await run(tap, () => tapSettings(tap), true);
-      problems.push(...(await this.#ipv6Off(tap)));
-    }
-    problems.push(...(await this.#proxies()));
-    return { changed, failures, problems };
+  /** The next ensure() looks at every tap again. */
+  forget(): void {
+    this.#settled.clear();
   }
 
-  async #hearing(uplinks: readonly string[]): Promise<string[]> {
-    const hearing: string[] = [];
-    for (const name of uplinks) {
-      const read = (key: string): Promise<string | undefined> => this.#read(["net", "ipv6", "conf", interfaceDirectory(name), key]);
-      if ((await read("accept_ra")) === "1" && (await read("forwarding")) === "0") hearing.push(name);
+  /**
+   * Host settings first, then each tap's. A tap that has gone meanwhile is no failure.
+   * @param taps by name; interfaces that are ours, and no others; those that were right and are still the same are not looked at
+   * @param uplinks names
+   */
+  async ensure(taps: ReadonlyMap<string, SettledBy>, uplinks: readonly string[]): Promise<SysctlReport> {
+    const changed: SysctlChange[] = [];
+    const failures: { where: string; error: Error }[] = [];
+    const run = (where: string, settings: () => Setting[], mayBeGone: boolean): boolean => {
+      try {
+        for (const setting of settings()) {
+          const change = this.#set(setting, mayBeGone);
+          if (change !== undefined) changed.push(change);
+        }
+        return true;
+      } catch (error) {
+        if (!(mayBeGone && isGone(error))) failures.push({ where, error: error as Error });
+        return false;
+      }
+    };
+    run("host", () => hostSettings(this.#hearing(uplinks)), false);
+    let looked = 0;
+    for (const [name, { ifindex, mtu }] of taps) {
+      const identity = `${ifindex} ${mtu}`;
+      if (this.#settled.get(name) === identity) continue;
+      if (++looked % AT_ONCE === 0) await breathe();
+      this.#settled.delete(name);
+      this.#problems.delete(name);
+      const off = this.#ipv6Off(name);
+      if (off !== undefined) this.#problems.set(name, off);
+      if (run(name, () => tapSettings(name), true)) this.#settled.set(name, identity);
     }
-    return hearing;
+    for (const known of [...this.#settled.keys(), ...this.#problems.keys()]) {
+      if (taps.has(known)) continue;
+      this.#settled.delete(known);
+      this.#problems.delete(known);
+    }
+    return { changed, failures, problems: [...this.#problems.values(), ...this.#proxies()] };
+  }
+
+  #hearing(uplinks: readonly string[]): string[] {
+    return uplinks.filter((name) => {
+      const read = (key: string): string | undefined =>
+        this.#read(["net", "ipv6", "conf", interfaceDirectory(name), key]);
+      return read("accept_ra") === "1" && read("forwarding") === "0";
+    });
   }
 
   /** undefined: there is no such setting (the interface has gone, or the host has no IPv6). */
-  async #read(path: readonly string[]): Promise<string | undefined> {
+  #read(path: readonly string[]): string | undefined {
     try {
-      return (await readFile(join(this.#root, ...path), "utf8")).trim();
+      return readFileSync(join(this.#root, ...path), "utf8").trim();
     } catch (error) {
       if (isGone(error)) return undefined;
       throw error;
     }
   }
 
-  async #set(setting: Setting, mayBeGone: boolean): Promise<SysctlChange | undefined> {
-    const before = await this.#read(setting.path);
+  #set(setting: Setting, mayBeGone: boolean): SysctlChange | undefined {
+    const before = this.#read(setting.path);
     if (before === setting.value || (setting.onlyFrom !== undefined && before !== setting.onlyFrom)) return undefined;
     // Without IPv6 in the kernel (or the device) there is nothing to forward, and nothing to set.
     if (before === undefined && (mayBeGone || setting.path[1] === "ipv6")) return undefined;
-    await writeFile(join(this.#root, ...setting.path), setting.value, { flag: "r+" });
+    writeFileSync(join(this.#root, ...setting.path), setting.value, { flag: "r+" });
     const name = setting.path.join("/");
     const change = { setting: name, from: before ?? "", to: setting.value };
     this.#changes.set(name, { ...change, from: this.#changes.get(name)?.from ?? change.from });
     return change;
   }
 
-  async #ipv6Off(tap: string): Promise<Problem[]> {
-    const value = await this.#read(["net", "ipv6", "conf", tap, "disable_ipv6"]).catch(() => undefined);
-    if (value !== "1") return [];
-    return [{
-      where: `interface ${tap}`,
+  #ipv6Off(tap: string): Problem | undefined {
+    if (this.#glance(["net", "ipv6", "conf", tap, "disable_ipv6"]) !== "1") return undefined;
+    return {
+      where: `interface ${JSON.stringify(tap)}`,
       code: "IPV6_DISABLED",
-      what: `net.ipv6.conf.${tap}.disable_ipv6 is 1`,
+      what: `net.ipv6.conf.${JSON.stringify(tap)}.disable_ipv6 is 1`,
       consequence: "the guest's IPv6 addresses get no route; set it to 0 where guests have IPv6",
-    }];
+    };
   }
 
-  async #proxies(): Promise<Problem[]> {
-    const problems: Problem[] = [];
-    for (const [family, key] of [["ipv4", "proxy_arp"], ["ipv6", "proxy_ndp"]] as const)
-      if ((await this.#read(["net", family, "conf", "all", key]).catch(() => undefined)) === "1")
-        problems.push({
-          where: `net.${family}.conf.all.${key}`,
-          code: "PROXY_FOR_ALL",
-          what: `net.${family}.conf.all.${key} is 1, which no interface can undo`,
-          consequence: "where Torbie's programs are not yet attached the kernel would answer for every address; Torbie leaves the global setting alone",
-        });
-    return problems;
+  #proxies(): Problem[] {
+    const all = (family: string, key: string): boolean => this.#glance(["net", family, "conf", "all", key]) === "1";
+    return (
+      [
+        ["ipv4", "proxy_arp"],
+        ["ipv6", "proxy_ndp"],
+      ] as const
+    )
+      .filter(([family, key]) => all(family, key))
+      .map(([family, key]) => ({
+        where: `net.${family}.conf.all.${key}`,
+        code: "PROXY_FOR_ALL",
+        what: `net.${family}.conf.all.${key} is 1, which no interface can undo`,
+        consequence:
+          "where Torbie's programs are not yet attached the kernel would answer for every address; Torbie leaves the global setting alone",
+      }));
+  }
+
+  /** For what is only reported: whatever can't be read is not set. */
+  #glance(path: readonly string[]): string | undefined {
+    try {
+      return this.#read(path.map((part, index) => (index === 3 && part !== "all" ? interfaceDirectory(part) : part)));
+    } catch {
+      return undefined;
+    }
   }
 }

@@ -57,5 +57,7 @@ export interface TapNeighbour {
   readonly mac: Mac;
 }
 
-export const routeKey = (route: { readonly prefix: Prefix; readonly metric: number }): string => `${route.prefix} metric ${route.metric}`;
-export const neighbourKey = (entry: { readonly address: Address; readonly ifindex: number }): string => `${entry.address} at ${entry.ifindex}`;
+export const routeKey = (route: { readonly prefix: Prefix; readonly metric: number }): string =>
+  `${route.prefix} metric ${route.metric}`;
+export const neighbourKey = (entry: { readonly address: Address; readonly ifindex: number }): string =>
+  `${entry.address} at ${entry.ifindex}`;

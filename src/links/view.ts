@@ -1,7 +1,15 @@
 /** What the kernel has, as far as Torbie cares: all links, routes of our protocol, permanent neighbours, links with gateways. Pure fold of rtnetlink messages. */
 import { NLM, NUD_PERMANENT, parseLink, parseNeighbour, parseRoute, RTM, TABLE_MAIN } from "./codec.js";
 import { GatewayLinks } from "./gateways.js";
-import { neighbourKey, routeKey, type Link, type Neighbour, type Route, type TapNeighbour, type TapRoute } from "./types.js";
+import {
+  neighbourKey,
+  routeKey,
+  type Link,
+  type Neighbour,
+  type Route,
+  type TapNeighbour,
+  type TapRoute,
+} from "./types.js";
 
 export interface ViewChange {
   /** Links, links with gateways, our routes or permanent neighbours are different now. */
@@ -74,10 +82,12 @@ export class KernelView {
   #putLink(link: Link): ViewChange {
     const before = this.links.get(link.ifindex);
     // Names are unique in a namespace: whoever held this one has left it, even if that was not heard.
-    for (const other of this.links.values()) if (other.name === link.name && other.ifindex !== link.ifindex) this.#dropLink(other.ifindex);
+    for (const other of this.links.values())
+      if (other.name === link.name && other.ifindex !== link.ifindex) this.#dropLink(other.ifindex);
     this.links.set(link.ifindex, link);
     if (!link.adminUp) this.#forget(link.ifindex);
-    const changed = before === undefined || (Object.keys(link) as (keyof Link)[]).some((key) => before[key] !== link[key]);
+    const changed =
+      before === undefined || (Object.keys(link) as (keyof Link)[]).some((key) => before[key] !== link[key]);
     return { changed, stale: before?.adminUp === true && !link.adminUp && this.gateways.links.has(link.ifindex) };
   }
 
@@ -94,7 +104,9 @@ export class KernelView {
   }
 
   #isOurs(route: Route): boolean {
-    return route.protocol === this.#protocol && route.table === TABLE_MAIN && route.tos === 0 && route.gateways.length === 0;
+    return (
+      route.protocol === this.#protocol && route.table === TABLE_MAIN && route.tos === 0 && route.gateways.length === 0
+    );
   }
 
   #route(route: Route, kind: "new" | "replaced" | "removed"): ViewChange {
@@ -118,7 +130,8 @@ export class KernelView {
 
   #dropRoutes(key: string, except: ReadonlySet<string> = new Set()): boolean {
     let dropped = false;
-    for (const [held, route] of this.routes) if (routeKey(route) === key && !except.has(held)) dropped = this.routes.delete(held) || dropped;
+    for (const [held, route] of this.routes)
+      if (routeKey(route) === key && !except.has(held)) dropped = this.routes.delete(held) || dropped;
     return dropped;
   }
 
@@ -131,4 +144,5 @@ export class KernelView {
   }
 }
 
-const taken = (route: Route): TapRoute[] => route.links.map((ifindex) => ({ family: route.family, prefix: route.prefix, metric: route.metric, ifindex }));
+const taken = (route: Route): TapRoute[] =>
+  route.links.map((ifindex) => ({ family: route.family, prefix: route.prefix, metric: route.metric, ifindex }));

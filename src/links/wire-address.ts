@@ -23,7 +23,8 @@ export function addressBytes(address: string): Buffer {
   if (isIPv4(address)) return Buffer.from(address.split(".").map(Number));
   if (!isIPv6(address) || address.includes("%")) throw new RangeError(`not an address: ${JSON.stringify(address)}`);
   const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
-  const hex = (high: string | undefined, low: string | undefined): string => ((Number(high) << 8) | Number(low)).toString(16);
+  const hex = (high: string | undefined, low: string | undefined): string =>
+    ((Number(high) << 8) | Number(low)).toString(16);
   const text = dotted === null ? address : `${dotted[1]}${hex(dotted[2], dotted[3])}:${hex(dotted[4], dotted[5])}`;
   const [head = "", tail] = text.split("::");
   const left = head === "" ? [] : head.split(":");
@@ -46,7 +47,11 @@ export interface PrefixParts {
 /** "address/length" taken apart. */
 export function prefixParts(prefix: Prefix): PrefixParts {
   const slash = prefix.lastIndexOf("/");
-  return { family: familyOf(prefix), bytes: addressBytes(prefix.slice(0, slash)), length: Number(prefix.slice(slash + 1)) };
+  return {
+    family: familyOf(prefix),
+    bytes: addressBytes(prefix.slice(0, slash)),
+    length: Number(prefix.slice(slash + 1)),
+  };
 }
 
 /** Whether every address of `inner` is one of `outer`; families never mix. */
@@ -61,5 +66,6 @@ export function contains(outer: PrefixParts, inner: PrefixParts): boolean {
 
 export const overlaps = (a: PrefixParts, b: PrefixParts): boolean => contains(a, b) || contains(b, a);
 
-export const macText = (bytes: Uint8Array): Mac => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":") as Mac;
+export const macText = (bytes: Uint8Array): Mac =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join(":") as Mac;
 export const macBytes = (mac: Mac): Buffer => Buffer.from(mac.replaceAll(":", ""), "hex");

@@ -2,12 +2,20 @@
 import { ensureGuard, guardStatus, removeGuard, setClaimed, type GuardOptions } from "../../src/dataplane/guard.js";
 import { run } from "../../src/dataplane/run.js";
 
-const command = JSON.parse(process.argv[2] ?? "{}") as { do: string; claimed?: [number, string][]; options?: GuardOptions; without?: string[] };
+const command = JSON.parse(process.argv[2] ?? "{}") as {
+  do: string;
+  claimed?: [number, string][];
+  options?: GuardOptions;
+  without?: string[];
+};
 const without = command.without ?? [];
 const options: GuardOptions = {
   ...command.options,
   // As on a host that lacks a program.
-  run: (program, args, input) => (without.some((name) => program.startsWith(name)) ? Promise.resolve({ status: undefined, stdout: "", stderr: "" }) : run(program, args, input)),
+  run: (program, args, input) =>
+    without.some((name) => program.startsWith(name))
+      ? Promise.resolve({ status: undefined, stdout: "", stderr: "" })
+      : run(program, args, input),
 };
 const claimed = command.claimed === undefined ? undefined : new Map(command.claimed);
 

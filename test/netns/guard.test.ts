@@ -23,15 +23,30 @@ beforeEach(async () => {
   host = await namespace();
   outside = await namespace();
   await ip("link", "add", "wan0", "type", "veth", "peer", "name", "eth0", "netns", outside.name);
-  for (const [ns, dev, n] of [[host, "wan0", 2], [outside, "eth0", 1]] as const) {
+  for (const [ns, dev, n] of [
+    [host, "wan0", 2],
+    [outside, "eth0", 1],
+  ] as const) {
     await ns.run("ip", "link", "set", dev, "up");
     await ns.run("ip", "addr", "add", `192.0.2.${n}/24`, "dev", dev);
     await ns.run("ip", "-6", "addr", "add", `2001:db8:ffff::${n}/64`, "dev", dev, "nodad");
   }
-  for (const setting of ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.default.rp_filter=0"]) await host.run("sysctl", "-qw", setting);
-  const count = (hook: string): string => `chain ${hook} { type filter hook ${hook} priority 0; udp dport 4242 counter name ${hook}\n }`;
-  await host.feed(`table inet seen { counter input { }\n counter forward { }\n ${count("input")}\n ${count("forward")}\n }
-    table arp seen { counter input { }\n chain input { type filter hook input priority 0; iifname "tap*" counter name input\n }\n }`, "nft", "-f", "-");
+  for (const setting of [
+    "net.ipv4.ip_forward=1",
+    "net.ipv6.conf.all.forwarding=1",
+    "net.ipv4.conf.all.rp_filter=0",
+    "net.ipv4.conf.default.rp_filter=0",
+  ])
+    await host.run("sysctl", "-qw", setting);
+  const count = (hook: string): string =>
+    `chain ${hook} { type filter hook ${hook} priority 0; udp dport 4242 counter name ${hook}\n }`;
+  await host.feed(
+    `table inet seen { counter input { }\n counter forward { }\n ${count("input")}\n ${count("forward")}\n }
+    table arp seen { counter input { }\n chain input { type filter hook input priority 0; iifname "tap*" counter name input\n }\n }`,
+    "nft",
+    "-f",
+    "-",
+  );
   await outside.feed(`table inet seen { counter input { }\n ${count("input")}\n }`, "nft", "-f", "-");
 });
 afterEach(async () => {
@@ -40,13 +55,23 @@ afterEach(async () => {
 });
 
 const ip = (...args: string[]): Promise<string> => host.run("ip", ...args);
-const guard = async <T>(command: string, more: { claimed?: [number, string][]; options?: GuardOptions; without?: string[] } = {}): Promise<T> =>
+const guard = async <T>(
+  command: string,
+  more: { claimed?: [number, string][]; options?: GuardOptions; without?: string[] } = {},
+): Promise<T> =>
   JSON.parse(await host.run(process.execPath, script.file, JSON.stringify({ do: command, ...more }))) as T;
 const packets = async (ns: Namespace): Promise<Record<string, number>> => {
-  const listed = JSON.parse(await ns.run("nft", "-j", "list", "counters")) as { nftables: { counter?: { family: string; name: string; packets: number } }[] };
-  return Object.fromEntries(listed.nftables.flatMap(({ counter }) => (counter === undefined ? [] : [[`${counter.family} ${counter.name}`, counter.packets]])));
+  const listed = JSON.parse(await ns.run("nft", "-j", "list", "counters")) as {
+    nftables: { counter?: { family: string; name: string; packets: number } }[];
+  };
+  return Object.fromEntries(
+    listed.nftables.flatMap(({ counter }) =>
+      counter === undefined ? [] : [[`${counter.family} ${counter.name}`, counter.packets]],
+    ),
+  );
 };
-const ifindex = async (name: string): Promise<number> => (JSON.parse(await ip("-j", "link", "show", name)) as { ifindex: number }[])[0]?.ifindex ?? 0;
+const ifindex = async (name: string): Promise<number> =>
+  (JSON.parse(await ip("-j", "link", "show", name)) as { ifindex: number }[])[0]?.ifindex ?? 0;
 
 interface Guest {
   readonly child: LineChild;
@@ -59,7 +84,14 @@ interface Guest {
 /** A tap with a guest, routed as an agent had left it. */
 async function guest(n: number): Promise<Guest> {
   const name = `tapguest${n}`;
-  const one = { name, mac: `02:00:00:00:00:0${n}`, tapMac: `fe:00:00:00:00:0${n}`, address: `10.65.0.${n}`, address6: `2001:db8::${n}`, child: new LineChild(host.start("python3", TAP, name, `fe:00:00:00:00:0${n}`)) };
+  const one = {
+    name,
+    mac: `02:00:00:00:00:0${n}`,
+    tapMac: `fe:00:00:00:00:0${n}`,
+    address: `10.65.0.${n}`,
+    address6: `2001:db8::${n}`,
+    child: new LineChild(host.start("python3", TAP, name, `fe:00:00:00:00:0${n}`)),
+  };
   expect(await one.child.next()).toBe("up");
   for (const address of [one.address, one.address6]) {
     await ip("route", "add", address, "dev", name);
@@ -67,14 +99,19 @@ async function guest(n: number): Promise<Guest> {
   }
   return one;
 }
-const got = async (one: Guest): Promise<number> => (await one.child.ask("seen")).split(" ").filter((frame) => frame.includes(PAYLOAD)).length;
+const got = async (one: Guest): Promise<number> =>
+  (await one.child.ask("seen")).split(" ").filter((frame) => frame.includes(PAYLOAD)).length;
 
 /** To the host, beyond it and to another guest, v4 and v6, and ARP. */
 async function flood(from: Guest, to: Guest): Promise<void> {
   const ends = { sourceMac: from.mac, destinationMac: from.tapMac };
-  for (const destination of ["192.0.2.2", "192.0.2.1", to.address]) expect(await from.child.ask(`send ${udp4({ ...ends, source: from.address, destination })} ${FLOOD}`)).toBe("sent");
-  for (const destination of ["2001:db8:ffff::2", "2001:db8:ffff::1", to.address6]) expect(await from.child.ask(`send ${udp6({ ...ends, source: from.address6, destination })} ${FLOOD}`)).toBe("sent");
-  expect(await from.child.ask(`send ${arpRequest({ ...ends, source: from.address, destination: "192.0.2.2" })} ${FLOOD}`)).toBe("sent");
+  for (const destination of ["192.0.2.2", "192.0.2.1", to.address])
+    expect(await from.child.ask(`send ${udp4({ ...ends, source: from.address, destination })} ${FLOOD}`)).toBe("sent");
+  for (const destination of ["2001:db8:ffff::2", "2001:db8:ffff::1", to.address6])
+    expect(await from.child.ask(`send ${udp6({ ...ends, source: from.address6, destination })} ${FLOOD}`)).toBe("sent");
+  expect(
+    await from.child.ask(`send ${arpRequest({ ...ends, source: from.address, destination: "192.0.2.2" })} ${FLOOD}`),
+  ).toBe("sent");
 }
 
 describe("the guard, while no agent runs", () => {
@@ -90,8 +127,18 @@ describe("the guard, while no agent runs", () => {
     expect(status.dropped["arp input"]).toBe(FLOOD);
     expect(status.dropped["inet prerouting"]).toBeGreaterThanOrEqual(6 * FLOOD);
 
-    expect(await guard<string[]>("remove")).toEqual(expect.arrayContaining(["nft table inet torbie_guard", "nft table arp torbie_guard"]));
-    await ip("neigh", "replace", "192.0.2.1", "lladdr", (await outside.run("cat", "/sys/class/net/eth0/address")).trim(), "dev", "wan0");
+    expect(await guard<string[]>("remove")).toEqual(
+      expect.arrayContaining(["nft table inet torbie_guard", "nft table arp torbie_guard"]),
+    );
+    await ip(
+      "neigh",
+      "replace",
+      "192.0.2.1",
+      "lladdr",
+      (await outside.run("cat", "/sys/class/net/eth0/address")).trim(),
+      "dev",
+      "wan0",
+    );
     await flood(flooder, other);
     const open = await packets(host);
     expect(open["inet input"]).toBe(2 * FLOOD);
@@ -106,12 +153,26 @@ describe("the guard, while no agent runs", () => {
     await guard("ensure");
     const [one, two] = [await guest(1), await guest(2)];
     const send = async (to: Guest): Promise<void> => {
-      for (const [address, family] of [[to.address, "4"], [to.address6, "6"]] as const)
-        await outside.run("python3", "-c", "import socket,sys\ns=socket.socket(socket.AF_INET6 if sys.argv[2]=='6' else socket.AF_INET,socket.SOCK_DGRAM)\nfor _ in range(3): s.sendto(b'torbie guard test',(sys.argv[1],4242))", address, family);
+      for (const [address, family] of [
+        [to.address, "4"],
+        [to.address6, "6"],
+      ] as const)
+        await outside.run(
+          "python3",
+          "-c",
+          "import socket,sys\ns=socket.socket(socket.AF_INET6 if sys.argv[2]=='6' else socket.AF_INET,socket.SOCK_DGRAM)\nfor _ in range(3): s.sendto(b'torbie guard test',(sys.argv[1],4242))",
+          address,
+          family,
+        );
     };
     await outside.run("ip", "route", "add", "10.65.0.0/24", "via", "192.0.2.2");
     await outside.run("ip", "-6", "route", "add", "2001:db8::/64", "via", "2001:db8:ffff::2");
-    await guard("claim", { claimed: [[await ifindex(two.name), two.name], [99_999, "tapgone"]] });
+    await guard("claim", {
+      claimed: [
+        [await ifindex(two.name), two.name],
+        [99_999, "tapgone"],
+      ],
+    });
     await send(one);
     await send(two);
     await host.run("ping", "-c1", "-W1", one.address).catch(() => "");
@@ -126,7 +187,10 @@ describe("the guard, while no agent runs", () => {
     // Rewritten, because someone flushed a part of it, it keeps what is claimed.
     await host.run("nft", "flush", "chain", "inet", "torbie_guard", "prerouting");
     expect((await guard<GuardStatus>("status")).standing).toBe(false);
-    expect((await guard<GuardReport>("ensure")).changed).toEqual(["nft table inet torbie_guard", "nft table arp torbie_guard"]);
+    expect((await guard<GuardReport>("ensure")).changed).toEqual([
+      "nft table inet torbie_guard",
+      "nft table arp torbie_guard",
+    ]);
     expect(await guard<GuardStatus>("status")).toMatchObject({ standing: true, claimed: [two.name] });
     expect((await guard<GuardReport>("ensure")).changed).toEqual([]);
     await Promise.all([one, two].map((child) => child.child.end()));
@@ -141,8 +205,13 @@ describe("the guard, while no agent runs", () => {
     expect(report.changed).toEqual(expect.arrayContaining(["iptables-nft", "ip6tables-nft", "iptables-legacy"]));
     const [one, two] = [await guest(1), await guest(2)];
     await guard("claim", { claimed: [[await ifindex(two.name), two.name]] });
-    await host.feed(`table netdev marker { chain c { type filter hook ingress device ${one.name} priority 0; meta mark set 0x8002\n }\n }
-      table inet tracked { counter tracked { }\n chain c { type filter hook forward priority 10; ct state != untracked counter name tracked\n }\n }`, "nft", "-f", "-");
+    await host.feed(
+      `table netdev marker { chain c { type filter hook ingress device ${one.name} priority 0; meta mark set 0x8002\n }\n }
+      table inet tracked { counter tracked { }\n chain c { type filter hook forward priority 10; ct state != untracked counter name tracked\n }\n }`,
+      "nft",
+      "-f",
+      "-",
+    );
     await flood(one, two);
     await expect.poll(() => got(two), { timeout: 5000 }).toBe(2 * FLOOD);
     expect((await packets(host))["inet tracked"]).toBe(0);
@@ -160,7 +229,11 @@ describe("the guard, while no agent runs", () => {
     expect(rules[0]).toContain("--comment torbie");
     expect(rules.filter((line) => line.includes("torbie"))).toHaveLength(1);
     await guard("remove");
-    expect((await host.run("iptables-nft", "-S", "FORWARD")).trim().split("\n")).toEqual(["-P FORWARD DROP", "-A FORWARD -s 198.51.100.1/32 -j DROP", "-A FORWARD -m conntrack --ctstate INVALID -j DROP"]);
+    expect((await host.run("iptables-nft", "-S", "FORWARD")).trim().split("\n")).toEqual([
+      "-P FORWARD DROP",
+      "-A FORWARD -s 198.51.100.1/32 -j DROP",
+      "-A FORWARD -m conntrack --ctstate INVALID -j DROP",
+    ]);
     expect(await host.run("iptables-legacy", "-S", "FORWARD")).toBe("-P FORWARD DROP\n");
     await Promise.all([one, two].map((child) => child.child.end()));
   });
@@ -177,13 +250,20 @@ describe("the guard, while no agent runs", () => {
     await ip("link", "set", "br0", "up", "address", ours.tapMac);
     await ip("addr", "add", "198.51.100.1/24", "dev", "br0");
     await ip("link", "set", ours.name, "master", "br0");
-    await ours.child.ask(`send ${udp4({ sourceMac: ours.mac, destinationMac: ours.tapMac, source: "198.51.100.2", destination: "198.51.100.1" })} ${FLOOD}`);
+    await ours.child.ask(
+      `send ${udp4({ sourceMac: ours.mac, destinationMac: ours.tapMac, source: "198.51.100.2", destination: "198.51.100.1" })} ${FLOOD}`,
+    );
     await expect.poll(async () => (await packets(host))["inet input"], { timeout: 5000 }).toBe(3 * FLOOD);
     await Promise.all([excluded, ours].map((child) => child.child.end()));
   });
 
   it("reports a base chain of someone else that drops what is forwarded", async () => {
-    await host.feed("table inet firewall { chain forwarded { type filter hook forward priority 5; policy drop; }\n }", "nft", "-f", "-");
+    await host.feed(
+      "table inet firewall { chain forwarded { type filter hook forward priority 5; policy drop; }\n }",
+      "nft",
+      "-f",
+      "-",
+    );
     const { problems } = await guard<GuardReport>("ensure");
     expect(problems).toMatchObject([{ code: "FORWARD_DROPS", where: "nft chain inet firewall forwarded" }]);
   });
@@ -207,13 +287,19 @@ describe("the guard, while no agent runs", () => {
 
   it("says what is missing when nothing can hold it, and refuses names that could not be quoted", async () => {
     expect(await guard("ensure", { without: ["nft", "iptables", "ip6tables"] })).toMatchObject({ code: "NO_FIREWALL" });
-    expect(await guard("ensure", { options: { taps: { prefixes: ['tap" accept #'], excluded: [] } } })).toMatchObject({ code: "BAD_INTERFACE_PREFIX" });
+    expect(await guard("ensure", { options: { taps: { prefixes: ['tap" accept #'], excluded: [] } } })).toMatchObject({
+      code: "BAD_INTERFACE_PREFIX",
+    });
     expect(await guard("ensure", { options: { table: "x; flush ruleset" } })).toMatchObject({ code: "BAD_TABLE_NAME" });
     expect(await guard("ensure", { options: { markShift: 17 } })).toMatchObject({ code: "BAD_MARK_SHIFT" });
   });
 
   it.each([0, 16])("is text that nft takes, with the mark shifted by %i", async (markShift) => {
-    const settings = { table: "torbie_guard", taps: { prefixes: ["tap", "vm-"], excluded: ["tap9", "tapx*"] }, markShift };
+    const settings = {
+      table: "torbie_guard",
+      taps: { prefixes: ["tap", "vm-"], excluded: ["tap9", "tapx*"] },
+      markShift,
+    };
     await host.feed(renderGuard(settings, guardTables(settings), [3, "wan0"]), "nft", "-c", "-f", "-");
   });
 });

@@ -28,10 +28,13 @@ export async function namespace(): Promise<Namespace> {
   const inside = (program: string, args: readonly string[]): string[] => ["netns", "exec", name, program, ...args];
   const ns: Namespace = {
     name,
-    run: async (program, ...args) => (await exec("ip", inside(program, args), { timeout: 30_000, maxBuffer: 16 << 20 })).stdout,
+    run: async (program, ...args) =>
+      (await exec("ip", inside(program, args), { timeout: 30_000, maxBuffer: 16 << 20 })).stdout,
     feed: (input, program, ...args) =>
       new Promise((resolve, reject) => {
-        const child = execFile("ip", inside(program, args), { timeout: 30_000 }, (error, stdout, stderr) => (error === null ? resolve(stdout) : reject(new Error(`${error.message}\n${stderr}`))));
+        const child = execFile("ip", inside(program, args), { timeout: 30_000 }, (error, stdout, stderr) =>
+          error === null ? resolve(stdout) : reject(new Error(`${error.message}\n${stderr}`)),
+        );
         child.stdin?.end(input);
       }),
     start: (program, ...args) => {
@@ -41,10 +44,15 @@ export async function namespace(): Promise<Namespace> {
       return child;
     },
     remove: async () => {
-      await Promise.all([...children].map((child) => new Promise<void>((resolve) => {
-        child.once("exit", () => resolve());
-        child.kill("SIGKILL");
-      })));
+      await Promise.all(
+        [...children].map(
+          (child) =>
+            new Promise<void>((resolve) => {
+              child.once("exit", () => resolve());
+              child.kill("SIGKILL");
+            }),
+        ),
+      );
       await exec("ip", ["netns", "del", name]);
     },
   };
@@ -56,7 +64,12 @@ export async function namespace(): Promise<Namespace> {
 export async function bundle(script: string): Promise<{ readonly file: string; remove(): Promise<void> }> {
   const directory = await mkdtemp(join(root, "node_modules", ".tb-test-"));
   const file = join(directory, "script.mjs");
-  const built = await rolldown({ input: join(root, script), platform: "node", external: [/^node:/, "netlink", "pino", "yaml"], logLevel: "silent" });
+  const built = await rolldown({
+    input: join(root, script),
+    platform: "node",
+    external: [/^node:/, "netlink", "pino", "yaml"],
+    logLevel: "silent",
+  });
   await built.write({ file, format: "esm" });
   await built.close();
   return { file, remove: () => rm(directory, { recursive: true, force: true }) };

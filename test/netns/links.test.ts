@@ -57,10 +57,22 @@ const tap = async (name: string, ...more: string[]): Promise<LineChild> => {
   return child;
 };
 const endpoint = (id: string, interfaceName: string, mac: string, ...prefixes: string[]): object => ({
-  id, interfaceName, mac, adminUp: true, portSecurity: true, workload: { key: id }, set: "s", owned: prefixes.map((prefix) => ({ prefix, kind: "fixed" })),
+  id,
+  interfaceName,
+  mac,
+  adminUp: true,
+  portSecurity: true,
+  workload: { key: id },
+  set: "s",
+  owned: prefixes.map((prefix) => ({ prefix, kind: "fixed" })),
 });
 const ip = (...args: string[]): Promise<string> => ns.run("ip", ...args);
-const routes = async (family = "-4"): Promise<string[]> => (await ip(family, "route", "show", "proto", PROTOCOL)).trim().split("\n").map((line) => line.trim()).filter((line) => line !== "");
+const routes = async (family = "-4"): Promise<string[]> =>
+  (await ip(family, "route", "show", "proto", PROTOCOL))
+    .trim()
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
 
 describe("taps and uplinks", () => {
   it("are followed as they appear, flap, change, are renamed, enslaved and gone", async () => {
@@ -95,6 +107,20 @@ describe("taps and uplinks", () => {
     await links.end();
   });
 
+  it("are followed by a child that ends with the process, however that ends", async () => {
+    const links = await Child.start();
+    const reader = Number((await ns.run("pgrep", "-P", String(links.pid))).trim());
+    process.kill(links.pid ?? 0, "SIGKILL");
+    const alive = (): boolean => {
+      try {
+        return process.kill(reader, 0);
+      } catch {
+        return false;
+      }
+    };
+    await expect.poll(alive, { timeout: 5000 }).toBe(false);
+  });
+
   it("find an interface that comes back under the ifindex of one that left", async () => {
     const links = await Child.start();
     await ip("link", "add", "tapA", "index", "777", "type", "veth", "peer", "name", "a");
@@ -109,8 +135,14 @@ describe("taps and uplinks", () => {
   it("uplinks are those with a gateway, v4 or v6, followed live, or those configured", async () => {
     const links = await Child.start();
     const fixed = await Child.start({ uplinks: ["wan1", "later"] });
-    expect((await fixed.do<{ code: string }[]>("problems")).map((one) => one.code)).toEqual(["UPLINK_MISSING", "UPLINK_MISSING"]);
-    for (const [name, peer] of [["wan0", "w0"], ["wan1", "w1"]]) {
+    expect((await fixed.do<{ code: string }[]>("problems")).map((one) => one.code)).toEqual([
+      "UPLINK_MISSING",
+      "UPLINK_MISSING",
+    ]);
+    for (const [name, peer] of [
+      ["wan0", "w0"],
+      ["wan1", "w1"],
+    ]) {
       await ip("link", "add", String(name), "type", "veth", "peer", "name", String(peer));
       for (const end of [name, peer]) await ip("link", "set", String(end), "up");
     }
@@ -127,7 +159,6 @@ describe("taps and uplinks", () => {
     await ip("route", "replace", "default", "nexthop", "via", "192.0.2.3", "nexthop", "via", "192.0.2.4");
     await ip("link", "set", "wan0", "down");
     await links.until((now) => now.uplinks.length === 0);
-    // A guest's address never becomes the gateway's.
     await links.end();
     await fixed.end();
   });
@@ -139,9 +170,19 @@ describe("taps and uplinks", () => {
     // Stopped, its reader can't empty the socket: the kernel runs out of room there (ENOBUFS) and drops what follows.
     const reader = Number((await ns.run("pgrep", "-P", String(links.pid))).trim());
     process.kill(reader, "SIGSTOP");
-    await ns.feed([...noise, ...numbers.map((i) => `link add tapf${i} type veth peer name p${i}\nlink set tapf${i} up mtu 1400`)].join("\n"), "ip", "-batch", "-");
+    await ns.feed(
+      [
+        ...noise,
+        ...numbers.map((i) => `link add tapf${i} type veth peer name p${i}\nlink set tapf${i} up mtu 1400`),
+      ].join("\n"),
+      "ip",
+      "-batch",
+      "-",
+    );
     process.kill(reader, "SIGCONT");
-    const seen = await links.until((now) => Object.keys(now.taps).length === 50 && Object.values(now.taps).every((one) => one.mtu === 1400));
+    const seen = await links.until(
+      (now) => Object.keys(now.taps).length === 50 && Object.values(now.taps).every((one) => one.mtu === 1400),
+    );
     expect(seen.snapshots).toBeGreaterThan(1);
     await ns.feed(numbers.map((i) => `link del tapf${i}`).join("\n"), "ip", "-batch", "-");
     await links.until((now) => Object.keys(now.taps).length === 0);
@@ -157,20 +198,46 @@ describe("routes and neighbours", () => {
     const e1 = endpoint("e1", "tap1", "02:00:00:00:00:01", "10.65.0.1/32", "2001:db8::1/128", "10.99.0.0/24");
     const first = await links.do<RouteReport>("routes", { endpoints: [e1] });
     expect(first).toMatchObject({ added: 3, replaced: 0, removed: 0, neighboursSet: 2, failures: [], problems: [] });
-    expect(await routes()).toEqual(["10.65.0.1 dev tap1 scope link metric 1024", "10.99.0.0/24 dev tap1 scope link metric 1024"]);
+    expect(await routes()).toEqual([
+      "10.65.0.1 dev tap1 scope link metric 1024",
+      "10.99.0.0/24 dev tap1 scope link metric 1024",
+    ]);
     expect(await routes("-6")).toEqual(["2001:db8::1 dev tap1 metric 1024 pref medium"]);
     const neighbours = await ip("neigh", "show", "nud", "permanent");
     expect(neighbours).toMatch(/10\.65\.0\.1 dev tap1 lladdr 02:00:00:00:00:01 PERMANENT/);
     expect(neighbours).toMatch(/2001:db8::1 dev tap1 lladdr 02:00:00:00:00:01 PERMANENT/);
-    expect(await links.do<RouteReport>("routes", { endpoints: [e1] })).toMatchObject({ added: 0, replaced: 0, removed: 0, neighboursSet: 0, neighboursRemoved: 0 });
+    expect(await links.do<RouteReport>("routes", { endpoints: [e1] })).toMatchObject({
+      added: 0,
+      replaced: 0,
+      removed: 0,
+      neighboursSet: 0,
+      neighboursRemoved: 0,
+    });
 
     const moved = endpoint("e2", "tap2", "02:00:00:00:00:02", "10.65.0.1/32", "2001:db8::1/128");
-    expect(await links.do<RouteReport>("routes", { endpoints: [moved] })).toMatchObject({ added: 0, replaced: 2, removed: 1, neighboursSet: 2, neighboursRemoved: 2, failures: [] });
-    expect([await routes(), await routes("-6")].flat()).toEqual(["10.65.0.1 dev tap2 scope link metric 1024", "2001:db8::1 dev tap2 metric 1024 pref medium"]);
-    expect(await links.do<RouteReport>("routes", { endpoints: [moved], elevated: ["e2"] })).toMatchObject({ added: 2, removed: 2, failures: [] });
+    expect(await links.do<RouteReport>("routes", { endpoints: [moved] })).toMatchObject({
+      added: 0,
+      replaced: 2,
+      removed: 1,
+      neighboursSet: 2,
+      neighboursRemoved: 2,
+      failures: [],
+    });
+    expect([await routes(), await routes("-6")].flat()).toEqual([
+      "10.65.0.1 dev tap2 scope link metric 1024",
+      "2001:db8::1 dev tap2 metric 1024 pref medium",
+    ]);
+    expect(await links.do<RouteReport>("routes", { endpoints: [moved], elevated: ["e2"] })).toMatchObject({
+      added: 2,
+      removed: 2,
+      failures: [],
+    });
     expect(await routes()).toEqual(["10.65.0.1 dev tap2 scope link metric 512"]);
 
-    expect(await links.do<RouteReport>("routes", { endpoints: [moved], enforced: [] })).toMatchObject({ removed: 2, neighboursRemoved: 2 });
+    expect(await links.do<RouteReport>("routes", { endpoints: [moved], enforced: [] })).toMatchObject({
+      removed: 2,
+      neighboursRemoved: 2,
+    });
     expect(await routes()).toEqual([]);
     expect(Object.keys(seen.taps)).toHaveLength(2);
     await Promise.all([links, one, two].map((child) => child.end()));
@@ -187,7 +254,11 @@ describe("routes and neighbours", () => {
     expect(await links.do<RouteReport>("routes", { endpoints: e1 })).toMatchObject({ added: 0, failures: [] });
     await ip("link", "set", "tap1", "up");
     await links.until((now) => now.taps["tap1"]?.up === true);
-    expect(await links.do<RouteReport>("routes", { endpoints: e1 })).toMatchObject({ added: 2, neighboursSet: 2, failures: [] });
+    expect(await links.do<RouteReport>("routes", { endpoints: e1 })).toMatchObject({
+      added: 2,
+      neighboursSet: 2,
+      failures: [],
+    });
     await links.do("resync");
     expect(await links.do<RouteReport>("routes", { endpoints: e1 })).toMatchObject({ added: 0, neighboursSet: 0 });
 
@@ -195,7 +266,11 @@ describe("routes and neighbours", () => {
     await ip("route", "del", "10.65.0.1/32");
     await ip("neigh", "replace", "2001:db8::1", "lladdr", "02:ff:ff:ff:ff:ff", "dev", "tap1", "nud", "stale");
     await links.do("resync");
-    expect(await links.do<RouteReport>("routes", { endpoints: e1 })).toMatchObject({ added: 1, neighboursSet: 1, failures: [] });
+    expect(await links.do<RouteReport>("routes", { endpoints: e1 })).toMatchObject({
+      added: 1,
+      neighboursSet: 1,
+      failures: [],
+    });
     expect(await routes()).toEqual([wanted]);
     expect(await ip("-6", "neigh", "show", "nud", "permanent")).toContain("lladdr 02:00:00:00:00:01");
     await Promise.all([links, one].map((child) => child.end()));
@@ -206,7 +281,9 @@ describe("routes and neighbours", () => {
     await ip("route", "add", "10.65.0.1/32", "dev", "tap1", "proto", PROTOCOL, "scope", "link", "metric", "1024");
     await ip("route", "add", "10.65.0.2/32", "dev", "tap1", "proto", PROTOCOL, "scope", "link", "metric", "1024");
     const links = await Child.start();
-    const report = await links.do<RouteReport>("routes", { endpoints: [endpoint("e1", "tap1", "02:00:00:00:00:01", "10.65.0.1/32")] });
+    const report = await links.do<RouteReport>("routes", {
+      endpoints: [endpoint("e1", "tap1", "02:00:00:00:00:01", "10.65.0.1/32")],
+    });
     expect(report).toMatchObject({ added: 0, replaced: 0, removed: 1 });
     expect(await routes()).toEqual(["10.65.0.1 dev tap1 scope link metric 1024"]);
     expect(await links.do<RouteReport>("remove")).toMatchObject({ removed: 1, neighboursRemoved: 1 });
@@ -237,7 +314,11 @@ describe("routes and neighbours", () => {
       await links.do("change");
       last = await links.do<RouteReport>("routes", { endpoints: e1 });
     }
-    expect([await routes(), await routes("-6")].flat()).toEqual(["10.65.0.1 dev tap1 scope link metric 1024", "10.65.0.3 dev tap1 scope link metric 1024", "2001:db8::1 dev tap1 metric 1024 pref medium"]);
+    expect([await routes(), await routes("-6")].flat()).toEqual([
+      "10.65.0.1 dev tap1 scope link metric 1024",
+      "10.65.0.3 dev tap1 scope link metric 1024",
+      "2001:db8::1 dev tap1 metric 1024 pref medium",
+    ]);
     await links.do("remove");
     expect(await ip("route", "show", "proto", "static")).toMatch(/10\.65\.0\.7 dev tap1/);
     expect(await ip("neigh", "show", "nud", "permanent")).toContain("02:00:00:00:00:77");
@@ -249,7 +330,12 @@ describe("routes and neighbours", () => {
     const links = await Child.start();
     await links.until((now) => now.taps["tap1"]?.up === true && now.taps["tap2"]?.up === true);
     await one.end();
-    const report = await links.do<RouteReport>("routes", { endpoints: [endpoint("e1", "tap1", "02:00:00:00:00:01", "10.65.0.1/32"), endpoint("e2", "tap2", "02:00:00:00:00:02", "10.65.0.2/32")] });
+    const report = await links.do<RouteReport>("routes", {
+      endpoints: [
+        endpoint("e1", "tap1", "02:00:00:00:00:01", "10.65.0.1/32"),
+        endpoint("e2", "tap2", "02:00:00:00:00:02", "10.65.0.2/32"),
+      ],
+    });
     expect(await routes()).toEqual(["10.65.0.2 dev tap2 scope link metric 1024"]);
     expect(report.failures.every((failure) => failure.where.includes("10.65.0.1"))).toBe(true);
     await Promise.all([links, two].map((child) => child.end()));
@@ -257,25 +343,53 @@ describe("routes and neighbours", () => {
 });
 
 describe("kernel settings", () => {
-  const read = async (...names: string[]): Promise<string> => (await ns.run("sysctl", "-n", ...names)).trim().split("\n").join(" ");
+  const read = async (...names: string[]): Promise<string> =>
+    (await ns.run("sysctl", "-n", ...names)).trim().split("\n").join(" ");
 
   it("are made right for taps of ours and the host, only where they differ, and remembered", async () => {
     await ip("link", "add", "wan0", "type", "veth", "peer", "name", "w0");
     for (const name of ["wan0", "w0"]) await ip("link", "set", name, "up");
     await ip("addr", "add", "192.0.2.2/24", "dev", "wan0");
     await ip("route", "add", "default", "via", "192.0.2.1");
-    for (const setting of ["net.ipv6.conf.all.forwarding=0", "net.ipv4.ip_forward=0", "net.ipv6.conf.wan0.accept_ra=1", "net.ipv6.conf.w0.accept_ra=1"]) await ns.run("sysctl", "-qw", setting);
+    for (const setting of [
+      "net.ipv6.conf.all.forwarding=0",
+      "net.ipv4.ip_forward=0",
+      "net.ipv6.conf.wan0.accept_ra=1",
+      "net.ipv6.conf.w0.accept_ra=1",
+    ])
+      await ns.run("sysctl", "-qw", setting);
     const [one, dotted] = [await tap("tap1"), await tap("tap.5")];
-    for (const setting of ["net.ipv4.conf.tap1.proxy_arp=1", "net.ipv4.conf.tap1.rp_filter=1", "net.ipv6.conf.tap1.proxy_ndp=1", "net.ipv6.conf.tap1.disable_ipv6=1"]) await ns.run("sysctl", "-qw", setting);
+    for (const setting of [
+      "net.ipv4.conf.tap1.proxy_arp=1",
+      "net.ipv4.conf.tap1.rp_filter=1",
+      "net.ipv6.conf.tap1.proxy_ndp=1",
+      "net.ipv6.conf.tap1.disable_ipv6=1",
+    ])
+      await ns.run("sysctl", "-qw", setting);
     const links = await Child.start();
-    await links.until((now) => now.taps["tap1"] !== undefined && now.taps["tap.5"] !== undefined && now.uplinks.length === 1);
+    await links.until(
+      (now) => now.taps["tap1"] !== undefined && now.taps["tap.5"] !== undefined && now.uplinks.length === 1,
+    );
     const report = await links.do<SysctlReport & { all: { setting: string; from: string; to: string }[] }>("sysctls");
     expect(report.failures).toEqual([]);
     expect(report.problems.map((problem) => problem.code)).toEqual(["IPV6_DISABLED"]);
-    expect(await read("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "net.ipv6.conf.wan0.accept_ra", "net.ipv6.conf.w0.accept_ra")).toBe("1 1 2 1");
-    const tapSettings = ["forwarding", "rp_filter", "send_redirects", "accept_redirects", "proxy_arp"].map((key) => `net.ipv4.conf.tap1.${key}`);
+    expect(
+      await read(
+        "net.ipv4.ip_forward",
+        "net.ipv6.conf.all.forwarding",
+        "net.ipv6.conf.wan0.accept_ra",
+        "net.ipv6.conf.w0.accept_ra",
+      ),
+    ).toBe("1 1 2 1");
+    const tapSettings = ["forwarding", "rp_filter", "send_redirects", "accept_redirects", "proxy_arp"].map(
+      (key) => `net.ipv4.conf.tap1.${key}`,
+    );
     expect(await read(...tapSettings)).toBe("1 2 0 0 0");
-    expect(await read(...["forwarding", "accept_ra", "accept_redirects", "proxy_ndp"].map((key) => `net.ipv6.conf.tap1.${key}`))).toBe("1 0 0 0");
+    expect(
+      await read(
+        ...["forwarding", "accept_ra", "accept_redirects", "proxy_ndp"].map((key) => `net.ipv6.conf.tap1.${key}`),
+      ),
+    ).toBe("1 0 0 0");
     expect((await ns.run("cat", "/proc/sys/net/ipv4/conf/tap.5/rp_filter")).trim()).toBe("2");
     expect(report.all).toContainEqual({ setting: "net/ipv4/conf/tap1/rp_filter", from: "1", to: "2" });
     const order = report.changed.map((change) => change.setting);

@@ -1,10 +1,23 @@
 import { describe, expect, it } from "vitest";
 import { droppingChains, ensureForward } from "../../../src/dataplane/forward-accept.js";
 import { renderIptablesGuard } from "../../../src/dataplane/guard-iptables.js";
-import { claimedNames, dropped, guardDigest, guardTables, renderClaims, renderGuard, stands, type GuardSettings } from "../../../src/dataplane/guard-rules.js";
+import {
+  claimedNames,
+  dropped,
+  guardDigest,
+  guardTables,
+  renderClaims,
+  renderGuard,
+  stands,
+  type GuardSettings,
+} from "../../../src/dataplane/guard-rules.js";
 import type { Runner } from "../../../src/dataplane/run.js";
 
-const settings: GuardSettings = { table: "torbie_guard", taps: { prefixes: ["tap", "vm-"], excluded: ["tap9", "tapx*"] }, markShift: 0 };
+const settings: GuardSettings = {
+  table: "torbie_guard",
+  taps: { prefixes: ["tap", "vm-"], excluded: ["tap9", "tapx*"] },
+  markShift: 0,
+};
 const tables = guardTables(settings);
 const digest = guardDigest(tables);
 
@@ -70,13 +83,23 @@ table arp torbie_guard {
   });
 
   it("claim all taps in one transaction, or none", () => {
-    expect(renderClaims(settings, tables, [3, 4])).toBe("flush set inet torbie_guard claimed\nadd element inet torbie_guard claimed { 3, 4 }\nflush set arp torbie_guard claimed\nadd element arp torbie_guard claimed { 3, 4 }\n");
-    expect(renderClaims(settings, tables, [])).toBe("flush set inet torbie_guard claimed\nflush set arp torbie_guard claimed\n");
+    expect(renderClaims(settings, tables, [3, 4])).toBe(
+      "flush set inet torbie_guard claimed\nadd element inet torbie_guard claimed { 3, 4 }\nflush set arp torbie_guard claimed\nadd element arp torbie_guard claimed { 3, 4 }\n",
+    );
+    expect(renderClaims(settings, tables, [])).toBe(
+      "flush set inet torbie_guard claimed\nflush set arp torbie_guard claimed\n",
+    );
   });
 
   it("in iptables name no tap that would stand for others", () => {
     const text = renderIptablesGuard(settings, ["tap1", "tap+", "tap 2", "tap\nCOMMIT"]);
-    expect(text.split("\n").filter((line) => line.endsWith("-j RETURN"))).toEqual(["-A torbie-guard -i tap9 -j RETURN", "-A torbie-guard -i tapx+ -j RETURN", "-A torbie-guard -o tap9 -j RETURN", "-A torbie-guard -o tapx+ -j RETURN", "-A torbie-guard -o tap1 -j RETURN"]);
+    expect(text.split("\n").filter((line) => line.endsWith("-j RETURN"))).toEqual([
+      "-A torbie-guard -i tap9 -j RETURN",
+      "-A torbie-guard -i tapx+ -j RETURN",
+      "-A torbie-guard -o tap9 -j RETURN",
+      "-A torbie-guard -o tapx+ -j RETURN",
+      "-A torbie-guard -o tap1 -j RETURN",
+    ]);
     expect(text).toContain("-A torbie-guard -i tap+ -m mark --mark 0x0/0xc000 -j DROP");
   });
 });
@@ -89,19 +112,43 @@ describe("reading the guard back", () => {
     const items: Item[] = [{ metainfo: {} }, { set: { name: "claimed", elem: ["tap1", "77", "bad name"] } }];
     for (const chain of inet.chains) {
       items.push({ chain: { name: chain.name, hook: chain.hook, prio: chain.priority, policy: "accept" } });
-      chain.rules.forEach((rule, index) => items.push({ rule: { chain: chain.name, comment: `torbie ${digest} ${index}`, expr: [{ match: {} }, { counter: { packets: index } }, { [rule.split(" ").at(-1) ?? ""]: null }] } }));
+      chain.rules.forEach((rule, index) =>
+        items.push({
+          rule: {
+            chain: chain.name,
+            comment: `torbie ${digest} ${index}`,
+            expr: [{ match: {} }, { counter: { packets: index } }, { [rule.split(" ").at(-1) ?? ""]: null }],
+          },
+        }),
+      );
     }
     return JSON.stringify({ nftables: change(items) });
   };
-  const edit = (find: (item: Item) => boolean, by: (item: Item) => Item): string => listing((items) => items.map((item) => (find(item) ? by(item) : item)));
+  const edit = (find: (item: Item) => boolean, by: (item: Item) => Item): string =>
+    listing((items) => items.map((item) => (find(item) ? by(item) : item)));
 
   it("knows it as it was written", () => expect(stands(listing(), inet, digest)).toBe(true));
   it.each([
-    ["a rule is missing", listing((items) => items.filter((item) => item["rule"]?.["comment"] !== `torbie ${digest} 4`))],
+    [
+      "a rule is missing",
+      listing((items) => items.filter((item) => item["rule"]?.["comment"] !== `torbie ${digest} 4`)),
+    ],
     ["there is one more", listing((items) => [...items, { rule: { chain: "prerouting", expr: [{ accept: null }] } }])],
     ["they are in another order", listing((items) => items.slice().reverse())],
-    ["a verdict is another", edit((item) => item["rule"]?.["comment"] === `torbie ${digest} 4`, (item) => ({ rule: { ...item["rule"], expr: [{ accept: null }] } }))],
-    ["a chain has another priority", edit((item) => item["chain"]?.["name"] === "prerouting", (item) => ({ chain: { ...item["chain"], prio: 0 } }))],
+    [
+      "a verdict is another",
+      edit(
+        (item) => item["rule"]?.["comment"] === `torbie ${digest} 4`,
+        (item) => ({ rule: { ...item["rule"], expr: [{ accept: null }] } }),
+      ),
+    ],
+    [
+      "a chain has another priority",
+      edit(
+        (item) => item["chain"]?.["name"] === "prerouting",
+        (item) => ({ chain: { ...item["chain"], prio: 0 } }),
+      ),
+    ],
     ["the set is missing", listing((items) => items.filter((item) => item["set"] === undefined))],
     ["it is another version's", listing().replaceAll(digest, "0123456789ab")],
     ["it is something else altogether", "[]"],
@@ -115,11 +162,22 @@ describe("reading the guard back", () => {
 
 describe("others' firewalls", () => {
   it("are reported where their forward chain drops by policy, and nothing of iptables' own is", () => {
-    const chain = (family: string, table: string, name: string, policy: string, hook = "forward") => ({ chain: { family, table, name, hook, policy } });
-    const problems = droppingChains(JSON.stringify({ nftables: [
-      chain("ip", "filter", "FORWARD", "drop"), chain("ip6", "filter", "FORWARD", "drop"), chain("inet", "filter", "forward", "drop"),
-      chain("inet", "fw", "f", "accept"), chain("inet", "fw", "i", "drop", "input"), chain("bridge", "b", "f", "drop"),
-    ] }), 4);
+    const chain = (family: string, table: string, name: string, policy: string, hook = "forward") => ({
+      chain: { family, table, name, hook, policy },
+    });
+    const problems = droppingChains(
+      JSON.stringify({
+        nftables: [
+          chain("ip", "filter", "FORWARD", "drop"),
+          chain("ip6", "filter", "FORWARD", "drop"),
+          chain("inet", "filter", "forward", "drop"),
+          chain("inet", "fw", "f", "accept"),
+          chain("inet", "fw", "i", "drop", "input"),
+          chain("bridge", "b", "f", "drop"),
+        ],
+      }),
+      4,
+    );
     expect(problems.map((problem) => problem.where)).toEqual(["nft chain inet filter forward"]);
     expect(problems[0]?.consequence).toContain("meta mark & 0x80000 == 0x80000 accept");
   });
@@ -130,11 +188,19 @@ describe("others' firewalls", () => {
       calls.push([program, ...args].join(" "));
       const refuses = program === "ip6tables-nft" && args.includes("-I");
       const listing = args.includes("-S") ? "-P FORWARD DROP\n-A FORWARD -j X\n" : "";
-      return Promise.resolve({ status: program.includes("legacy") ? undefined : refuses ? 4 : 0, stdout: listing, stderr: refuses ? "no\nway" : "" });
+      return Promise.resolve({
+        status: program.includes("legacy") ? undefined : refuses ? 4 : 0,
+        stdout: listing,
+        stderr: refuses ? "no\nway" : "",
+      });
     };
     const report = await ensureForward(run, 0);
     expect(report.changed).toEqual(["iptables-nft"]);
-    expect(report.problems).toMatchObject([{ where: "ip6tables-nft FORWARD", code: "FORWARD_RULE_REFUSED", what: 'ip6tables-nft: "no\\nway"' }]);
-    expect(calls).toContain("iptables-nft -w -I FORWARD 1 -m mark --mark 0x8000/0x8000 -m comment --comment torbie -j ACCEPT");
+    expect(report.problems).toMatchObject([
+      { where: "ip6tables-nft FORWARD", code: "FORWARD_RULE_REFUSED", what: 'ip6tables-nft: "no\\nway"' },
+    ]);
+    expect(calls).toContain(
+      "iptables-nft -w -I FORWARD 1 -m mark --mark 0x8000/0x8000 -m comment --comment torbie -j ACCEPT",
+    );
   });
 });

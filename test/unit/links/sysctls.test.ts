@@ -11,14 +11,32 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true }));
 
+const taps = (...names: string[]): Map<string, { ifindex: number; mtu: number }> =>
+  new Map(names.map((name, i) => [name, { ifindex: i + 1, mtu: 1500 }]));
 const put = async (path: string, value: string): Promise<void> => {
   await mkdir(join(root, path, ".."), { recursive: true });
   await writeFile(join(root, path), `${value}\n`);
 };
 
 describe("interface names in paths", () => {
-  it.each(["tap1", "tap.5", "tap-$(x)", "..tap"])("take %j as it is", (name) => expect(interfaceDirectory(name)).toBe(name));
-  it.each(["", ".", "..", "all", "default", "a/b", "../../etc", "tap 1", "tap\n", "tap\0", "a:1", "a".repeat(16), "é".repeat(8)])("refuse %j", (name) => {
+  it.each(["tap1", "tap.5", "tap-$(x)", "..tap"])("take %j as it is", (name) =>
+    expect(interfaceDirectory(name)).toBe(name),
+  );
+  it.each([
+    "",
+    ".",
+    "..",
+    "all",
+    "default",
+    "a/b",
+    "../../etc",
+    "tap 1",
+    "tap\n",
+    "tap\0",
+    "a:1",
+    "a".repeat(16),
+    "é".repeat(8),
+  ])("refuse %j", (name) => {
     expect(() => interfaceDirectory(name)).toThrow(/left alone/);
     expect(() => tapSettings(name)).toThrow();
     expect(() => hostSettings([name])).toThrow();
@@ -28,35 +46,52 @@ describe("interface names in paths", () => {
 describe("settings", () => {
   it("are read before they are written, in order, and remembered with the first value", async () => {
     await put("net/ipv4/ip_forward", "0");
-    for (const key of ["forwarding", "rp_filter", "send_redirects", "accept_redirects", "proxy_arp"]) await put(`net/ipv4/conf/tap1/${key}`, "1");
+    for (const key of ["forwarding", "rp_filter", "send_redirects", "accept_redirects", "proxy_arp"])
+      await put(`net/ipv4/conf/tap1/${key}`, "1");
     const sysctls = new Sysctls(root);
-    const report = await sysctls.ensure(["tap1", "tapgone"], []);
+    const report = await sysctls.ensure(taps("tap1", "tapgone"), []);
     expect(report.failures).toEqual([]);
     expect(report.changed.map(({ setting, from, to }) => `${setting} ${from}>${to}`)).toEqual([
-      "net/ipv4/ip_forward 0>1", "net/ipv4/conf/tap1/rp_filter 1>2", "net/ipv4/conf/tap1/send_redirects 1>0", "net/ipv4/conf/tap1/accept_redirects 1>0", "net/ipv4/conf/tap1/proxy_arp 1>0",
+      "net/ipv4/ip_forward 0>1",
+      "net/ipv4/conf/tap1/rp_filter 1>2",
+      "net/ipv4/conf/tap1/send_redirects 1>0",
+      "net/ipv4/conf/tap1/accept_redirects 1>0",
+      "net/ipv4/conf/tap1/proxy_arp 1>0",
     ]);
     expect(await readFile(join(root, "net/ipv4/ip_forward"), "utf8")).toMatch(/^1/);
-    expect((await sysctls.ensure(["tap1"], [])).changed).toEqual([]);
+    expect((await sysctls.ensure(taps("tap1"), [])).changed).toEqual([]);
     await put("net/ipv4/conf/tap1/rp_filter", "0");
-    await sysctls.ensure(["tap1"], []);
+    expect((await sysctls.ensure(taps("tap1"), [])).changed).toEqual([]);
+    expect((await sysctls.ensure(new Map([["tap1", { ifindex: 1, mtu: 1200 }]]), [])).changed).toHaveLength(1);
+    await put("net/ipv4/conf/tap1/rp_filter", "0");
+    sysctls.forget();
+    expect((await sysctls.ensure(taps("tap1"), [])).changed).toHaveLength(1);
     expect(sysctls.changes()).toContainEqual({ setting: "net/ipv4/conf/tap1/rp_filter", from: "1", to: "2" });
   });
 
   it("of an uplink that does not take advertisements stay as they are", async () => {
     await put("net/ipv4/ip_forward", "1");
     await put("net/ipv6/conf/all/forwarding", "0");
-    for (const [name, acceptRa, forwarding] of [["eth0", "1", "0"], ["eth1", "0", "0"], ["eth2", "1", "1"], ["eth3", "2", "0"]] as const) {
+    for (const [name, acceptRa, forwarding] of [
+      ["eth0", "1", "0"],
+      ["eth1", "0", "0"],
+      ["eth2", "1", "1"],
+      ["eth3", "2", "0"],
+    ] as const) {
       await put(`net/ipv6/conf/${name}/accept_ra`, acceptRa);
       await put(`net/ipv6/conf/${name}/forwarding`, forwarding);
     }
-    const { changed } = await new Sysctls(root).ensure([], ["eth0", "eth1", "eth2", "eth3", "nosuch"]);
-    expect(changed.map((change) => change.setting)).toEqual(["net/ipv6/conf/eth0/accept_ra", "net/ipv6/conf/all/forwarding"]);
+    const { changed } = await new Sysctls(root).ensure(taps(), ["eth0", "eth1", "eth2", "eth3", "nosuch"]);
+    expect(changed.map((change) => change.setting)).toEqual([
+      "net/ipv6/conf/eth0/accept_ra",
+      "net/ipv6/conf/all/forwarding",
+    ]);
   });
 
   it("that can't be written fail by interface, and proxies for all are reported", async () => {
     await put("net/ipv4/conf/all/proxy_arp", "1");
     await put("net/ipv4/conf/tap1/forwarding", "1");
-    const { failures, problems } = await new Sysctls(root).ensure(["tap1", "tap/../x"], []);
+    const { failures, problems } = await new Sysctls(root).ensure(taps("tap1", "tap/../x"), []);
     expect(failures.map((failure) => failure.where)).toEqual(["host", "tap/../x"]);
     expect(problems.map((problem) => problem.code)).toEqual(["PROXY_FOR_ALL"]);
   });

@@ -61,7 +61,10 @@ describe("the view of the kernel", () => {
     expect(view.fold(RTM.NEWROUTE, 0, routeBody(route(5), OURS)).changed).toBe(false);
     expect(view.fold(RTM.NEWROUTE, NLM.REPLACE, routeBody(route(6), OURS)).changed).toBe(true);
     expect(held(view)).toEqual([6]);
-    expect(view.fold(RTM.NEWROUTE, NLM.REPLACE, routeBody(route(7), 3))).toMatchObject({ changed: true, foreign: "10.0.0.1/32 metric 1024" });
+    expect(view.fold(RTM.NEWROUTE, NLM.REPLACE, routeBody(route(7), 3))).toMatchObject({
+      changed: true,
+      foreign: "10.0.0.1/32 metric 1024",
+    });
     expect(held(view)).toEqual([]);
     view.fold(RTM.NEWROUTE, 0, routeBody(route(5), OURS));
     view.fold(RTM.NEWLINK, 0, linkBody(5, "tapA", 0));
