@@ -8,10 +8,20 @@ import { bpfError, compile } from "./support.js";
 
 const types = readBtf(compile("types"));
 
-function named<K extends BtfType["kind"]>(kind: K, name: string): Extract<BtfType, { kind: K }> {
+type Kind = BtfType["kind"];
+/** "struct" and "union" are one member of the union of types, so Extract alone finds neither. */
+type OfKind<K extends Kind> = BtfType extends infer T
+  ? T extends { kind: Kind }
+    ? K extends T["kind"]
+      ? T
+      : never
+    : never
+  : never;
+
+function named<K extends Kind>(kind: K, name: string): OfKind<K> {
   const found = types.find((type) => type.kind === kind && "name" in type && type.name === name);
   if (!found) throw new Error(`no ${kind} ${name}`);
-  return found as Extract<BtfType, { kind: K }>;
+  return found as OfKind<K>;
 }
 
 describe("types as plain data", () => {

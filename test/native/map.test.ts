@@ -35,7 +35,7 @@ describe("a hash map", () => {
     expect(bpfError(() => map.set(u32(1), u64(1n), "create")).code).toBe("EEXIST");
     map.set(u32(1), u64(2n), "replace");
     expect(map.get(u32(1))).toEqual(u64(2n));
-    expect(() => map.set(u32(1), u64(1n), "toString" as "any")).toThrow(TypeError);
+    expect(() => map.set(u32(1), u64(1n), "toString" as UpdateMode)).toThrow(TypeError);
     map.close();
   });
 
