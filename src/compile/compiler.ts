@@ -113,7 +113,7 @@ export class Compiler {
     this.membership.replace(old, next);
     if (next === undefined) held.delete(id);
     else held.set(id, next);
-    this.locals.ownersChanged([...(old?.prefixes ?? []), ...(next?.prefixes ?? [])]);
+    for (const owner of [old, next]) if (owner !== undefined) this.locals.ownerChanged(owner);
     return next;
   }
 }

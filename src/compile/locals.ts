@@ -4,7 +4,8 @@ import type { EndpointId, LocalWorkload, Prefix } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { quote } from "../text.js";
 import type { DesiredEndpoint, PolicySetKey } from "./desired.js";
-import type { LabelSetRecord } from "./labels-index.js";
+import type { LabelSetRecord, Owner } from "./labels-index.js";
+import { isEndpoint } from "./owners.js";
 import type { Enforcement, Planner } from "./planes.js";
 import type { PolicySets } from "./sets.js";
 
@@ -52,14 +53,14 @@ export class Locals {
     for (const [id, { labels, workload }] of this.records) if (picks(labels, workload)) this.dirty.add(id);
   }
 
-  /** Owners of these prefixes changed. */
-  ownersChanged(prefixes: readonly Prefix[]): void {
-    for (const prefix of prefixes) {
+  /** What an endpoint or network set owns or is labelled changed: it had or has these prefixes. */
+  ownerChanged(owner: Owner): void {
+    for (const prefix of owner.prefixes) {
       const ids = this.byPrefix.get(prefix);
       if (ids !== undefined) this.questioned.add(prefix);
       for (const id of ids ?? []) if (this.byMembership.has(id)) this.dirty.add(id);
-      // What is wider than an address may lie around or within anything.
-      if (this.byMembership.size > 0 && !isSingle(prefix)) for (const id of this.byMembership) this.dirty.add(id);
+      // Other than an endpoint's single address, it may lie around or within anything (see owned.ts).
+      if (!isSingle(prefix) || !isEndpoint(owner)) for (const id of this.byMembership) this.dirty.add(id);
     }
   }
 

@@ -1,5 +1,5 @@
 /** The addresses that a local endpoint owns, cut where rules tell them apart. */
-import { contains, family, isSingle, prefixLength } from "../model/cidr.js";
+import { comparePrefixes, contains, family, isSingle, prefixLength } from "../model/cidr.js";
 import type { LocalWorkload, Prefix } from "../model/types.js";
 import type { OwnedPrefix } from "./desired.js";
 import type { Membership } from "./membership.js";
@@ -31,7 +31,7 @@ export function cut(owned: readonly OwnedPrefix[], sides: readonly LocalSide[], 
     ...[...selectors].flatMap((selector) => wide.flatMap((prefix) => membership.prefixesWithin(selector, prefix))),
   ]);
   const pieces: OwnedPrefix[] = [];
-  for (const net of nets) {
+  for (const net of [...nets].sort(comparePrefixes)) {
     if (present.has(net)) continue;
     for (const whole of longestAround(owned, net)) pieces.push({ ...whole, prefix: net });
   }
