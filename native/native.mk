@@ -6,8 +6,8 @@ NATIVE_SOURCES := $(sort $(wildcard native/src/*.cc))
 NATIVE_OBJECTS := $(NATIVE_SOURCES:native/src/%.cc=native/build/%.o)
 # "Unthrowable": work that ends while its worker thread is being ended has nobody left to tell.
 NATIVE_CXXFLAGS := -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -Wextra -Werror \
-	-DNAPI_VERSION=8 -DNAPI_CPP_EXCEPTIONS -DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS \
-	-DNODE_GYP_MODULE_NAME=libbpf \
+	-DNAPI_VERSION=8 -DNODE_GYP_MODULE_NAME=libbpf -DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS \
+	-DNODE_ADDON_API_CPP_EXCEPTIONS -DNODE_ADDON_API_CPP_EXCEPTIONS_ALL \
 	-isystem node_modules/node-addon-api -isystem node_modules/node-api-headers/include
 NATIVE_LIBS := -lbpf -lelf -lz
 

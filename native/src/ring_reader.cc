@@ -80,7 +80,11 @@ int RingReader::OnRecord(void *context, void *data, size_t size)
 {
     auto *reader = static_cast<RingReader *>(context);
     const auto *bytes = static_cast<const uint8_t *>(data);
-    reader->target_->emplace_back(bytes, bytes + size);
+    try {
+        reader->target_->emplace_back(bytes, bytes + size);
+    } catch (const std::exception &) {
+        return -ENOMEM; // libbpf's C frames are no place for an exception
+    }
     // A negative answer ends the round after this record; what is left wakes the thread again.
     return reader->target_->size() >= kMostRecords ? -EAGAIN : 0;
 }

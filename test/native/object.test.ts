@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { BpfError, BpfMap, BpfObject, BpfProgram } from "#libbpf";
+import { BpfError, BpfMap, BpfObject, BpfProgram, RingBuffer } from "#libbpf";
 import { ARRAY, HASH, bpfDescriptors, bpfError, compile, load, u32, u64, withBpffs } from "./support.js";
 
 describe("before load", () => {
@@ -120,6 +120,29 @@ describe("load", () => {
     program.testRun({ data: Buffer.alloc(80) });
     expect(mine.get(u32(80))).toEqual(u64(1n));
     for (const part of [object, program, mine, other]) part.close();
+  });
+});
+
+describe("forged arguments", () => {
+  it("an object of another class is never taken for a map, whatever its prototype says", async () => {
+    const object = await load("basic");
+    const fresh = BpfObject.open(compile("basic"));
+    const [program, map] = [object.program("count"), object.map("seen")];
+    const disguised = Object.setPrototypeOf(
+      object.program("drop").native,
+      Object.getPrototypeOf(map.native) as object,
+    ) as object;
+    const empty = Object.create(Object.getPrototypeOf(map.native) as object) as object;
+    for (const native of [program.native, disguised, empty, {}, null, 5]) {
+      expect(() => fresh.reuseMap("seen", { native } as unknown as BpfMap)).toThrow(TypeError);
+      expect(() => new RingBuffer({ native } as unknown as BpfMap, () => undefined)).toThrow(TypeError);
+    }
+    const lookup = map.native.lookup as (this: unknown, key: Buffer) => unknown;
+    for (const receiver of [program.native, empty, {}]) expect(() => lookup.call(receiver, u32(1))).toThrow();
+    const construct = map.native.constructor as new (...values: unknown[]) => unknown;
+    expect(() => new construct()).toThrow(TypeError);
+    expect(() => new construct({}, "x")).toThrow(TypeError);
+    for (const part of [object, fresh, program, map]) part.close();
   });
 });
 
