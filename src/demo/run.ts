@@ -66,7 +66,8 @@ async function perform(stage: Stage, { policyDir, once, print, signal }: DemoOpt
 
 function headline(stage: Stage, shown: string): string {
   const { model, cast, dataplane } = stage;
-  const groups = [...model.policies.values()];
+  const order = cast.players.flatMap(({ groups: names }) => names);
+  const groups = [...model.policies.values()].sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
   const subnets = new Set(cast.players.map(({ subnets: [first] }) => first));
   const kernel = release().split(".").slice(0, 2).join(".");
   const guests = cast.players.map(({ spec, groups: names }) => {

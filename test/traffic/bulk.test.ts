@@ -33,6 +33,9 @@ async function sent(tap: string): Promise<{ packets: number; bytes: number }> {
   return link?.stats64.tx ?? { packets: 0, bytes: 0 };
 }
 
+/** With -n, iperf3's server counts what it had when the client said that it was done: some is still on the way. */
+const MOST = 0.5;
+
 interface Iperf {
   readonly end: { readonly sum_received: { readonly bytes: number }; readonly sum: { readonly lost_packets: number; readonly packets: number } };
 }
@@ -52,13 +55,13 @@ async function iperf(from: string, to: string, family: 4 | 6, ...flags: string[]
 describe.each([4, 6] as const)("over IPv%i", (family) => {
   it("TCP runs with segmentation offload from end to end", async () => {
     const { report, meanFrame } = await iperf("a", "b", family, "-n", "100M");
-    expect(report.end.sum_received.bytes).toBeGreaterThan(90e6);
+    expect(report.end.sum_received.bytes).toBeGreaterThan(100e6 * MOST);
     expect(meanFrame).toBeGreaterThan(3_000);
   });
 
   it("a guest without offload gets whole, finished segments", async () => {
     const { report, meanFrame } = await iperf("a", "plain", family, "-n", "20M");
-    expect(report.end.sum_received.bytes).toBeGreaterThan(18e6);
+    expect(report.end.sum_received.bytes).toBeGreaterThan(20e6 * MOST);
     expect(meanFrame).toBeLessThan(1_515);
   });
 
@@ -89,18 +92,19 @@ describe.each([4, 6] as const)("over IPv%i", (family) => {
   it("follows a tap's MTU live: what is too big is answered, and fits afterwards", async () => {
     const [a, b] = [cloud.guest("a"), cloud.guest("b")];
     const big = ["ping", `-${family}`, "-M", "do", "-c", "1", "-W", "1", "-s", "1400", b.address(family)];
+    await a.namespace.sysctl({ [`net.ipv${family}.route.mtu_expires`]: 1 });
     await a.run(big);
     await cloud.world.host.ip(`link set ${b.spec.tap} mtu 1300`);
     await expect.poll(async () => JSON.stringify((await show("b")).mtu), { timeout: 5_000 }).toBe("1300");
     await expect(a.run(big)).rejects.toThrow();
     const route = await a.run(["ip", `-${family}`, "route", "get", b.address(family)]);
     expect(route).toContain("mtu 1300");
-    const { report } = await iperf("a", "b", family, "-n", "5M");
-    expect(report.end.sum_received.bytes).toBeGreaterThan(4e6);
+    const { report } = await iperf("a", "b", family, "-n", "20M");
+    expect(report.end.sum_received.bytes).toBeGreaterThan(20e6 * MOST);
     await cloud.world.host.ip(`link set ${b.spec.tap} mtu 1500`);
-    await a.run(["ip", `-${family}`, "route", "flush", "cache"]);
     await expect.poll(async () => JSON.stringify((await show("b")).mtu), { timeout: 5_000 }).toBe("1500");
-    await a.run(big);
+    const passes = (): Promise<boolean> => a.run(big).then(() => true, () => false);
+    await expect.poll(passes, { timeout: 5_000 }).toBe(true); // the guest forgets the small MTU after a second
   });
 });
 
