@@ -19,14 +19,14 @@ const KINDS: readonly (readonly [string, AddressKind])[] = [
   ["ff00::/8", "multicast"],
 ];
 
-/** Broadcast counts as multicast; an IPv4-mapped IPv6 address is a martian. */
+/** Broadcast counts as multicast, an IPv4-mapped IPv6 address as a martian. */
 export function kindOf(address: Address): AddressKind {
   if (isMapped(address)) return "martian";
   return KINDS.find(([prefix]) => contains(prefix as Prefix, address))?.[1] ?? "unicast";
 }
 
-/** Only a parsed packet can hold one: the model has none. */
-function isMapped(address: Address): boolean {
+/** IPv4-mapped IPv6. Only a packet can hold one: the model has none. */
+export function isMapped(address: Address): boolean {
   return contains("::ffff:0:0/96" as Prefix, address) && address.includes(":");
 }
 

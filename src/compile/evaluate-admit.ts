@@ -22,7 +22,7 @@ export type Admission = Refused | Admitted;
 /** Finds who gets what is sent to the packet's destination, where no flow says so. */
 export type Route = (packet: Packet) => Side;
 
-const ERRORS: Readonly<Record<4 | 6, ReadonlySet<number>>> = { 4: new Set([3, 4, 11, 12]), 6: new Set([1, 2, 3, 4]) };
+const ERRORS_V4: ReadonlySet<number> = new Set([3, 4, 11, 12]);
 const FREE: Judgement = { allowed: true, denied: false, stateless: false, logged: [] };
 const FRAGMENT_SECONDS = 30;
 
@@ -85,7 +85,7 @@ export class Gate {
   }
 
   private admitWhole(packet: Packet, sender: Side, route: Route, now: number): Admission {
-    if (packet.icmp !== undefined && ERRORS[packet.family].has(packet.icmp.type)) {
+    if (isError(packet)) {
       return this.admitError(packet, sender, route, now);
     }
     const hit = this.live(packet, sender, now);
@@ -119,7 +119,8 @@ export class Gate {
     let verdict: Admission;
     if (hit !== undefined) {
       const receiver = this.sides(hit).sender;
-      verdict = this.judgeStatelessHalves({ flow: hit.flow, forward: !hit.forward }, packet, sender, receiver);
+      const { rule } = hit.flow;
+      verdict = this.unfit(receiver) ?? { receiver, ...(rule === undefined ? {} : { rule }) };
     } else {
       const receiver = route(packet);
       const judged = this.judgeBoth(packet, sender, receiver);
@@ -132,18 +133,20 @@ export class Gate {
 
   /** The packet that an ICMP error is about; undefined when this is no error or nothing can be read of it. */
   private inner(packet: Packet): Packet | "about-error" | undefined {
-    if (packet.icmp === undefined || !ERRORS[packet.family].has(packet.icmp.type)) return undefined;
+    if (!isError(packet)) return undefined;
     const inner = parseIp(packet.l4.subarray(8), packet.family, false);
     if (typeof inner === "string" || (inner.fragment !== undefined && inner.fragment.offset > 0)) return undefined;
-    return inner.icmp !== undefined && ERRORS[inner.family].has(inner.icmp.type) ? "about-error" : inner;
+    return isError(inner) ? "about-error" : inner;
   }
 
   /** The flow of the inner packet, if the receiver of the error sent it, to the sender of the error or beyond. */
   private related(inner: Packet, error: Packet, sender: Side, now: number): Hit | undefined {
     if (inner.source !== error.destination) return undefined;
     const hit = this.flows.find(inner, now);
-    if (hit === undefined || (inner.icmp !== undefined && mayOpen(inner) !== hit.forward)) return undefined;
-    return this.sides(hit).receiver === sender && this.stillAllowed(hit.flow) ? hit : undefined;
+    if (hit === undefined) return undefined;
+    if (this.sides(hit).receiver !== sender || !this.stillAllowed(hit.flow)) return undefined;
+    // Of a stateless half nothing is remembered: the rules decide.
+    return hit.flow.openerStateless || hit.flow.otherStateless ? undefined : hit;
   }
 
   /** The entry that holds for this packet from this sender: live, and allowed under the present rules. */
@@ -177,7 +180,7 @@ export class Gate {
   /** A local endpoint must still have the address; an address off this host must not have come here (migration). */
   private stillAt(side: Side, address: Tuple["source"]): boolean {
     if (side === "host") return true;
-    if (side === "remote") return !this.world.isOnlyLocal(address);
+    if (side === "remote") return this.world.onlyLocal(address) === undefined;
     const workload = this.world.model.locals.get(side);
     return workload !== undefined && (!workload.portSecurity || this.world.owned(workload, address) !== undefined);
   }
@@ -228,9 +231,14 @@ export class Gate {
     if (isQueryReply(packet)) return;
     const { family, protocol, source, destination, ports, icmp } = packet;
     const tuple: Tuple = { family, protocol, source, destination, ...(ports ? { ports } : {}), ...(icmp ? { icmp } : {}) };
-    this.flows.open({ tuple, opener, other, openerStateless, otherStateless, ...firstState(packet, packet.flags), seen: now,
+    this.flows.open({ tuple, opener, other, openerStateless, otherStateless, ...firstState(packet), seen: now,
       generation: this.generation, ...(rule === undefined ? {} : { rule }) });
   }
+}
+
+/** RFC 792; RFC 4443: every type below 128. */
+export function isError({ family, icmp }: Tuple): boolean {
+  return icmp !== undefined && (family === 4 ? ERRORS_V4.has(icmp.type) : icmp.type < 128);
 }
 
 export function isLocal(side: Side): side is EndpointId {

@@ -63,7 +63,7 @@ export function mayOpen(tuple: Tuple): boolean {
 }
 
 export function isSyn(protocol: number, flags: number): boolean {
-  return protocol === TCP && (flags & (SYN | ACK)) === SYN;
+  return protocol === TCP && (flags & (SYN | ACK | RST)) === SYN;
 }
 
 export class FlowTable {
@@ -93,11 +93,10 @@ export class FlowTable {
   }
 }
 
-export function firstState(tuple: Tuple, flags: number): Pick<Flow, "state" | "finOpener" | "finOther"> {
-  const fin = tuple.protocol === TCP && (flags & FIN) !== 0;
-  const state = tuple.icmp !== undefined ? "ICMP" : tuple.protocol !== TCP ? "NEW" : (flags & RST) !== 0 ? "CLOSED"
-    : fin ? "FIN" : "SYN_SENT";
-  return { state, finOpener: fin, finOther: false };
+/** Whatever a TCP segment says, it is a beginning: it must be answered soon. */
+export function firstState(tuple: Tuple): Pick<Flow, "state" | "finOpener" | "finOther"> {
+  const state = tuple.icmp !== undefined ? "ICMP" : tuple.protocol === TCP ? "SYN_SENT" : "NEW";
+  return { state, finOpener: false, finOther: false };
 }
 
 /** A packet that passed on the flow. */
@@ -105,23 +104,16 @@ export function touch({ flow, forward }: Hit, flags: number, now: number): void 
   flow.seen = now;
   if (flow.state === "NEW" && !forward) flow.state = "REPLIED";
   if (flow.tuple.protocol !== TCP) return;
-  if ((flags & FIN) !== 0) {
+  if ((flags & RST) !== 0) flow.state = "CLOSED";
+  else if ((flags & FIN) !== 0) {
     if (forward) flow.finOpener = true;
     else flow.finOther = true;
-  }
-  if ((flags & RST) !== 0) flow.state = "CLOSED";
-  else if (flow.state === "CLOSED") return;
-  else if (flow.finOpener && flow.finOther) flow.state = "CLOSING";
-  else if (flow.finOpener || flow.finOther) flow.state = "FIN";
-  else if (flow.state === "SYN_SENT" && !forward && (flags & ACK) !== 0) flow.state = "ESTABLISHED";
+    if (flow.state !== "CLOSED") flow.state = flow.finOpener && flow.finOther ? "CLOSING" : "FIN";
+  } else if (flow.state === "SYN_SENT" && !forward) flow.state = "ESTABLISHED";
 }
 
-/**
- * Whether a packet that finds an entry starts anew all the same: a SYN from the other side or on a closing entry, an ICMP
- * request from the other side, a reply from the one who asked.
- */
+/** Whether a packet that finds an entry starts anew all the same: a SYN from the other side, or on a closing entry. */
 export function startsAnew({ flow, forward }: Hit, tuple: Tuple, flags: number): boolean {
-  if (tuple.icmp !== undefined) return mayOpen(tuple) !== forward;
   if (!isSyn(tuple.protocol, flags)) return false;
   return !forward || flow.state === "CLOSING" || flow.state === "CLOSED";
 }
@@ -138,6 +130,7 @@ function keyOf(tuple: Tuple): string | undefined {
   const request = icmp === undefined ? undefined : requestType(tuple);
   if (icmp !== undefined && request === undefined) return undefined;
   const ends = [`${source} ${ports?.source ?? 0}`, `${destination} ${ports?.destination ?? 0}`].sort();
-  const query = icmp === undefined ? "" : `${icmp.id} ${request} ${icmp.code}`;
+  // Who asks is part of it: a question the other way is another flow.
+  const query = icmp === undefined ? "" : `${icmp.id} ${request} ${icmp.code} ${mayOpen(tuple) ? source : destination}`;
   return [family, protocol, ...ends, query].join("|");
 }

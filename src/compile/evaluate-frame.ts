@@ -1,5 +1,6 @@
 /** Frames taken apart, as the evaluator sees them. Pure and slow on purpose: RFC 791, 8200, 792, 4443, 9293. */
 import { formatV6 } from "../model/address.js";
+import { isMapped } from "./evaluate-address.js";
 import type { Address, Family } from "../model/types.js";
 import type { ReasonName } from "./evaluate-types.js";
 
@@ -136,6 +137,7 @@ function parseV6(raw: Uint8Array, whole: boolean): Packet | ReasonName {
   if (raw.length < 40 || (raw[0] ?? 0) >> 4 !== 6 || (whole && raw.length < total)) return "MALFORMED";
   const bytes = raw.subarray(0, total);
   const base = { family: 6 as const, source: v6At(bytes, 8), destination: v6At(bytes, 24), bytes, hopLimit: bytes[7] ?? 0 };
+  if (whole && (isMapped(base.source) || isMapped(base.destination))) return "MARTIAN";
   let next = bytes[6] ?? 0;
   let at = 40;
   let options = false;
@@ -166,14 +168,15 @@ type Base = Omit<Packet, "flags" | "l4">;
 function withL4(base: Base, l4: Uint8Array, whole: boolean): Packet | ReasonName {
   const { fragment, protocol, family } = base;
   if (fragment !== undefined && fragment.offset > 0) {
-    // RFC 1858: what would be laid over the header that was judged.
-    if (protocol === TCP && fragment.offset < 20) return "FRAGMENT_TINY";
+    // RFC 3128: it would be laid over a header that was judged.
+    if (fragment.offset === 8 && leastL4(protocol) > 8) return "FRAGMENT_TINY";
     return { ...base, flags: 0, l4: new Uint8Array(0) };
   }
   const icmp = protocol === (family === 4 ? ICMP : ICMPV6);
   const ported = PORT_PROTOCOLS.has(protocol);
-  const least = !ported && !icmp ? 0 : !whole ? 8 : protocol === TCP ? 20 : 8;
+  const least = !ported && !icmp ? 0 : whole ? leastL4(protocol) : 8;
   if (l4.length < least) return fragment?.more === true ? "FRAGMENT_TINY" : "MALFORMED";
+  if (whole && protocol === TCP && (l4[12] ?? 0) >> 4 < 5) return "MALFORMED";
   return {
     ...base,
     l4,
@@ -181,6 +184,11 @@ function withL4(base: Base, l4: Uint8Array, whole: boolean): Packet | ReasonName
     ...(ported ? { ports: { source: u16(l4, 0), destination: u16(l4, 2) } } : {}),
     ...(icmp ? { icmp: { type: l4[0] ?? 0, code: l4[1] ?? 0, id: u16(l4, 4) } } : {}),
   };
+}
+
+/** The fixed header: TCP, SCTP and DCCP; 8 for all others that are looked into. */
+function leastL4(protocol: number): number {
+  return protocol === TCP ? 20 : protocol === 132 || protocol === 33 ? 12 : 8;
 }
 
 /** The frame with its hop limit one lower, and the IPv4 checksum adjusted (RFC 1624) without looking at the rest. */

@@ -5,7 +5,7 @@ import { UDP, type Ethernet, type Packet } from "./evaluate-frame.js";
 import type { ReasonName, Tap } from "./evaluate-types.js";
 import type { World } from "./evaluate-world.js";
 
-/** "judge": routed, the rules decide. "host": link-local service of the host (DHCP, discovery, MLD). */
+/** "judge": routed, the rules decide. "host": a service of the host (DHCP) or what only the link concerns (MLD). */
 export type GuestCheck = { readonly refused: ReasonName } | "judge" | "host";
 
 const MLD: ReadonlySet<number> = new Set([130, 131, 132, 143]);
@@ -19,20 +19,21 @@ export interface GuestContext {
   readonly answersHost: () => boolean;
 }
 
+type Service = "dhcp4" | "dhcp6" | "mld" | "dhcp-server" | "none";
+
 export function checkGuestPacket(context: GuestContext, eth: Ethernet, packet: Packet): GuestCheck {
   const { workload } = context;
   const service = serviceOf(packet);
-  if (!isFrameForHost(context, eth, service)) return { refused: "WRONG_DESTINATION_MAC" };
+  const frame = frameFault(context, eth, packet, service);
+  if (frame !== undefined) return { refused: frame };
   const source = sourceFault(context, eth, packet, service);
   if (source !== undefined) return { refused: source };
   if (workload.portSecurity && service === "dhcp-server") return { refused: "DHCP_SERVER" };
   if (reachesService(context, packet, service)) return "host";
   if (context.answersHost()) return "judge";
-  const fault = destinationFault(context, packet);
+  const fault = destinationFault(packet);
   return fault === undefined ? "judge" : { refused: fault };
 }
-
-type Service = "dhcp4" | "dhcp6" | "mld" | "dhcp-server" | "none";
 
 function serviceOf(packet: Packet): Service {
   const { family, protocol, ports, icmp } = packet;
@@ -43,10 +44,20 @@ function serviceOf(packet: Packet): Service {
   return ports.source === server && ports.destination === client ? "dhcp-server" : "none";
 }
 
-function isFrameForHost({ tap }: GuestContext, eth: Ethernet, service: Service): boolean {
-  if (eth.destination === tap.hostMac) return true;
-  if (service === "dhcp4") return eth.destination === "ff:ff:ff:ff:ff:ff";
-  return (service === "dhcp6" || service === "mld") && eth.destination.startsWith("33:33:");
+/** To the host's MAC, or to everyone's for the few things that must be. The rest of multicast is called by its name. */
+function frameFault({ workload, tap }: GuestContext, eth: Ethernet, packet: Packet, service: Service): ReasonName | undefined {
+  if (eth.destination === tap.hostMac) return undefined;
+  const broadcast = eth.destination === "ff:ff:ff:ff:ff:ff";
+  const multicast = eth.destination.startsWith("33:33:") && packet.family === 6;
+  if (service === "dhcp4" && broadcast) return undefined;
+  if ((service === "dhcp6" || service === "mld") && multicast) return undefined;
+  if (!broadcast && !multicast) return isGroupMac(eth.destination) ? "MULTICAST" : "WRONG_DESTINATION_MAC";
+  const honest = !workload.portSecurity || eth.source === workload.mac;
+  return honest && kindOf(packet.destination) === "multicast" ? "MULTICAST" : "WRONG_DESTINATION_MAC";
+}
+
+function isGroupMac(mac: string): boolean {
+  return (parseInt(mac.slice(0, 2), 16) & 1) === 1;
 }
 
 function sourceFault({ world, workload, tap }: GuestContext, eth: Ethernet, packet: Packet, service: Service): ReasonName | undefined {
@@ -54,29 +65,31 @@ function sourceFault({ world, workload, tap }: GuestContext, eth: Ethernet, pack
   const kind = kindOf(source);
   const secure = workload.portSecurity;
   if (kind === "unspecified") {
-    if (service !== "dhcp4") return "UNSPECIFIED_SOURCE";
-    return secure && eth.source !== workload.mac ? "SPOOFED_MAC" : undefined;
+    if (secure && eth.source !== workload.mac) return "SPOOFED_MAC";
+    // RFC 3810 §5.2.13: a listener report may come before DAD has settled the address.
+    return service === "dhcp4" || service === "mld" ? undefined : "UNSPECIFIED_SOURCE";
   }
   if (kind === "link-local" && family === 6) {
     if (secure && eth.source !== workload.mac) return "SPOOFED_MAC";
-    if (secure && source === linkLocalOf(tap.hostMac)) return "SPOOFED_ADDRESS";
-    return undefined;
+    return secure && source === linkLocalOf(tap.hostMac) ? "SPOOFED_ADDRESS" : undefined;
   }
   if (!secure) return kind === "unicast" || kind === "link-local" ? undefined : "MARTIAN";
   const owned = world.owned(workload, source);
-  if (owned === undefined) return eth.source === workload.mac ? "SPOOFED_ADDRESS" : "SPOOFED_MAC";
+  if (owned === undefined) return "SPOOFED_ADDRESS";
   if (owned.mac !== eth.source) return "SPOOFED_MAC";
   // A pair such as 0.0.0.0/0 owns them, but they are never forwarded.
   return kind === "martian" || kind === "multicast" ? "MARTIAN" : undefined;
 }
 
 function reachesService(context: GuestContext, packet: Packet, service: Service): boolean {
-  const { destination } = packet;
+  const { source, destination } = packet;
   switch (service) {
     case "dhcp4":
-      return destination === "255.255.255.255" || context.isHostAddress(destination);
+      if (destination === "255.255.255.255") return true;
+      return kindOf(source) !== "unspecified" && context.isHostAddress(destination);
     case "dhcp6":
-      return destination === "ff02::1:2" || destination === linkLocalOf(context.tap.hostMac);
+      // RFC 8415 §18.2: from its link-local address.
+      return kindOf(source) === "link-local" && (destination === "ff02::1:2" || destination === linkLocalOf(context.tap.hostMac));
     case "mld":
       return kindOf(destination) === "multicast";
     default:
@@ -84,8 +97,7 @@ function reachesService(context: GuestContext, packet: Packet, service: Service)
   }
 }
 
-function destinationFault({ tap }: GuestContext, packet: Packet): ReasonName | undefined {
-  const { source, destination, family } = packet;
+function destinationFault({ source, destination, family }: Packet): ReasonName | undefined {
   if (kindOf(source) === "unspecified") return "UNSPECIFIED_SOURCE";
   if (family === 6 && kindOf(source) === "link-local") return "LINK_LOCAL";
   if (source === destination) return "SELF";
@@ -96,7 +108,7 @@ function destinationFault({ tap }: GuestContext, packet: Packet): ReasonName | u
     case "unspecified":
       return "MARTIAN";
     case "link-local":
-      return destination === linkLocalOf(tap.hostMac) ? "HOST_UNREACHABLE_TO_GUEST" : "LINK_LOCAL";
+      return "LINK_LOCAL";
     case "unicast":
       return undefined;
   }

@@ -22,7 +22,7 @@ export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethern
   const bytes = eth.bytes.subarray(14);
   const operation = u16(bytes, 6);
   const fits = bytes.length >= 28 && u16(bytes, 0) === 1 && u16(bytes, 2) === 0x0800 && bytes[4] === 6 && bytes[5] === 4;
-  if (!fits || (operation !== 1 && operation !== 2)) return MALFORMED;
+  if (!fits) return MALFORMED;
   if (eth.destination !== "ff:ff:ff:ff:ff:ff" && eth.destination !== tap.hostMac) {
     return { do: "drop", reason: "WRONG_DESTINATION_MAC" };
   }
@@ -30,9 +30,12 @@ export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethern
   const probe = sender === "0.0.0.0";
   if (workload.portSecurity) {
     const mac = probe && operation === 1 ? workload.mac : world.owned(workload, sender)?.mac;
-    if (mac === undefined || eth.source !== mac || hardware !== mac) return { do: "drop", reason: "SPOOFED_ARP" };
+    if (mac === undefined || hardware !== mac) return { do: "drop", reason: "SPOOFED_ARP" };
+    if (eth.source !== mac && eth.source !== workload.mac) return { do: "drop", reason: "SPOOFED_MAC" };
   }
-  if (operation === 2) return { do: "host", announced: sender };
+  if (operation !== 1 && operation !== 2) return MALFORMED;
+  if (operation === 2 && probe) return { do: "drop", reason: "SPOOFED_ARP" };
+  if (operation === 2) return eth.destination === tap.hostMac ? { do: "host", announced: sender } : { ...ABSORB_ARP, announced: sender };
   if (sender === target) return { ...ABSORB_ARP, announced: sender };
   if (kindOf(target) !== "unicast" || !isAnswered(world, workload, target, probe)) return ABSORB_ARP;
   return { do: "reply", frame: arpReply(eth, tap.hostMac) };
@@ -56,36 +59,44 @@ function arpReply(eth: Ethernet, hostMac: Mac): Uint8Array {
   return out;
 }
 
-/** Neighbour and router discovery from a guest: types 133 to 137, no fragment. */
-export function discovery(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet): NeighbourResult {
-  const { type, code } = packet.icmp ?? { type: 0, code: 0 };
+/** Neighbour and router discovery from a guest: types 133 to 137, right behind the IPv6 header. */
+export function discovery(
+  world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, isHostAddress: (address: Address) => boolean,
+): NeighbourResult {
+  const type = packet.icmp?.type ?? 0;
+  if (packet.hopLimit !== 255 || packet.bytes.length - packet.l4.length !== 40) return MALFORMED;
   if (type === 134 || type === 137) return { do: "drop", reason: "ROUTER_ADVERTISEMENT" };
-  if (packet.hopLimit !== 255 || code !== 0 || packet.fragment !== undefined) return MALFORMED;
   const solicitation = type === 133;
   if (packet.l4.length < (solicitation ? 8 : 24)) return MALFORMED;
   const option = linkLayerOption(packet.l4.subarray(solicitation ? 8 : 24), type === 136 ? 2 : 1);
   if (option === "malformed") return MALFORMED;
   if (packet.source === "::" && type !== 135) return { do: "drop", reason: "UNSPECIFIED_SOURCE" };
-  if (workload.portSecurity && !isTrueSource(world, workload, tap, eth, packet, option)) return SPOOFED_ND;
-  if (solicitation) return toHost(tap, packet) ? { do: "host" } : ABSORB_ND;
-  const target = v6At(packet.l4, 8);
-  if (kindOf(target) === "multicast") return MALFORMED;
-  return type === 135 ? solicited(world, workload, tap, eth, packet, target) : advertised(world, workload, tap, eth, packet, target);
+  const fault = workload.portSecurity ? sourceFault(world, workload, tap, eth, packet.source) : undefined;
+  if (fault !== undefined) return { do: "drop", reason: fault };
+  const reaches = packet.destination.startsWith("ff02:") || packet.destination === linkLocalOf(tap.hostMac) || isHostAddress(packet.destination);
+  const target = solicitation ? undefined : v6At(packet.l4, 8);
+  if (workload.portSecurity && option !== undefined) {
+    const mac = type === 136 ? macFor(world, workload, tap, target ?? packet.source) : eth.source;
+    if (option !== mac) return SPOOFED_ND;
+  }
+  if (target === undefined) return reaches ? { do: "host" } : ABSORB_ND;
+  if (type === 135) return solicited(world, workload, tap, eth, packet, target);
+  if (workload.portSecurity && macFor(world, workload, tap, target) === undefined) return SPOOFED_ND;
+  // What is said to all has been heard; what answers the host goes there, and never further.
+  const answer = reaches && eth.destination === tap.hostMac;
+  return answer ? { do: "host", announced: target } : { ...ABSORB_ND, announced: target };
 }
 
-function isTrueSource(
-  world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, option: string | undefined,
-): boolean {
-  const { source } = packet;
-  if (option !== undefined && option !== eth.source) return false;
-  if (packet.icmp?.type === 135 && source === "::") return true;
-  return claims(world, workload, tap, eth, source);
+function sourceFault(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, source: Address): ReasonName | undefined {
+  const mac = source === "::" ? workload.mac : macFor(world, workload, tap, source);
+  if (mac === undefined) return "SPOOFED_ND";
+  return eth.source === mac || eth.source === workload.mac ? undefined : "SPOOFED_MAC";
 }
 
-/** Whether the address may be spoken for from the frame's source MAC. */
-function claims(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, address: Address): boolean {
-  if (kindOf(address) === "link-local") return address !== linkLocalOf(tap.hostMac) && eth.source === workload.mac;
-  return world.owned(workload, address)?.mac === eth.source;
+/** The MAC under which it may speak for an address; undefined: not at all. Any link-local address but the host's is its own. */
+function macFor(world: World, workload: LocalWorkload, tap: Tap, address: Address): Mac | undefined {
+  if (kindOf(address) === "link-local") return address === linkLocalOf(tap.hostMac) ? undefined : workload.mac;
+  return world.owned(workload, address)?.mac;
 }
 
 function solicited(
@@ -98,18 +109,6 @@ function solicited(
       ? target === linkLocalOf(tap.hostMac)
       : kind === "unicast" && packet.source !== target && isAnswered(world, workload, target, false);
   return wanted ? { do: "reply", frame: advertisement(eth, packet, target, tap.hostMac) } : ABSORB_ND;
-}
-
-function advertised(
-  world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, target: Address,
-): NeighbourResult {
-  if (workload.portSecurity && !claims(world, workload, tap, eth, target)) return SPOOFED_ND;
-  return toHost(tap, packet) ? { do: "host", announced: target } : { ...ABSORB_ND, announced: target };
-}
-
-/** Link-scope multicast or the host's link-local address: discovery never goes further than the host. */
-function toHost(tap: Tap, packet: Packet): boolean {
-  return packet.destination.startsWith("ff02:") || packet.destination === linkLocalOf(tap.hostMac);
 }
 
 /** Text of the first link-layer address option of this type. */

@@ -15,7 +15,7 @@ export interface Judgement {
   readonly logged: readonly string[];
 }
 
-/** Tiers that have no resource of their own: "default" as Calico creates it; any other comes last. Both end in deny. */
+/** Of the tier "default" where it has no resource, as Calico creates it. */
 const DEFAULT_TIER_ORDER = 1_000_000;
 const PROFILE_TIER = { end: "deny" as const };
 
@@ -77,7 +77,7 @@ export class Judge {
         (direction === "ingress" ? policy.ingressApplies : policy.egressApplies) && selects(policy.selector, workload.labels),
     );
     const tiers = [...new Set(applying.map(({ tier }) => tier))].sort(
-      (a, b) => compareNumbers(this.tierOrder(a), this.tierOrder(b)) || compareText(a, b),
+      (a, b) => compareNumbers(this.tierOrder(a), this.tierOrder(b)) || this.tierRank(a) - this.tierRank(b) || compareText(a, b),
     );
     const stages: Stage[] = tiers.map((tier) => ({
       end: this.model.tiers.get(tier)?.end ?? "deny",
@@ -86,15 +86,23 @@ export class Judge {
         .sort(comparePolicies)
         .map((policy) => ({ name: policy.id, stateful: policy.stateful, rules: policy[direction] })),
     }));
-    const profiles = workload.profiles.flatMap((name) => {
+    const profiles: RuleList[] = [];
+    for (const name of workload.profiles) {
       const profile = this.model.profiles.get(name);
-      return profile === undefined ? [] : [{ name: `profile:${name}`, stateful: true, rules: profile[direction] }];
-    });
+      // As with Felix: a profile that is not there denies, so those after it do not count.
+      if (profile === undefined) break;
+      profiles.push({ name: `profile:${name}`, stateful: true, rules: profile[direction] });
+    }
     return [...stages, { ...PROFILE_TIER, lists: profiles }];
   }
 
+  /** A tier that nobody knows stands right before the default one and ends in deny: its policies may not be left out (D5). */
   private tierOrder(name: string): number {
-    return this.model.tiers.get(name)?.order ?? (name === "default" ? DEFAULT_TIER_ORDER : Infinity);
+    return this.model.tiers.get(name)?.order ?? this.model.tiers.get("default")?.order ?? DEFAULT_TIER_ORDER;
+  }
+
+  private tierRank(name: string): number {
+    return name === "default" || this.model.tiers.has(name) ? 1 : 0;
   }
 
   private matches(rule: Rule, tuple: Tuple): boolean {

@@ -15,19 +15,14 @@ export class World {
     readonly interfaces: Interfaces,
   ) {}
 
-  /** Undefined: no endpoint names the tap, or several do: then none of them can be trusted to be its guest. */
+  /** Of several endpoints that claim a tap the one with the lowest id has it. */
   atTap(name: string): LocalWorkload | undefined {
-    const claims = [...this.model.locals.values()].filter((one) => one.interfaceName === name);
-    return claims.length === 1 ? claims[0] : undefined;
+    return [...this.model.locals.values()].filter((one) => one.interfaceName === name).sort((a, b) => (a.id < b.id ? -1 : 1))[0];
   }
 
-  /** Several endpoints claim its tap, or the model could not understand it. */
+  /** The model could not understand it, or another endpoint has its tap. */
   isBlocked(workload: LocalWorkload): boolean {
-    return workload.blocked !== undefined || this.atTap(workload.interfaceName) === undefined;
-  }
-
-  isContested(name: string): boolean {
-    return this.atTap(name) === undefined && [...this.model.locals.values()].some((one) => one.interfaceName === name);
+    return workload.blocked !== undefined || this.atTap(workload.interfaceName) !== workload;
   }
 
   tapOf(workload: LocalWorkload): Tap | undefined {
@@ -60,10 +55,14 @@ export class World {
     return { ids: ids.sort((a, b) => (a < b ? -1 : 1)), prefix: best.prefix };
   }
 
-  /** An address (not merely a prefix) of a local guest that no endpoint of another host has. */
-  isOnlyLocal(address: Address): boolean {
+  /**
+   * Whose an address is that local guests have and no endpoint of another host. Single addresses only: a pair of 0.0.0.0/0
+   * proves nothing about who sends.
+   */
+  onlyLocal(address: Address): EndpointId | undefined {
     const hit = this.receivers(address);
-    return hit !== undefined && isSingle(hit.prefix) && this.remoteHits(address).length === 0;
+    const shared = this.remoteHits(address).some(({ prefix }) => isSingle(prefix));
+    return hit !== undefined && isSingle(hit.prefix) && !shared ? hit.ids[0] : undefined;
   }
 
   /** Whether an endpoint other than this one has the address. */

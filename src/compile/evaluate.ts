@@ -3,7 +3,7 @@
  * on what the compiler made of it, and is the judge of both dataplanes; speed is not its business.
  */
 import type { Address, EndpointId, Family, LocalWorkload, Mac, Model } from "../model/types.js";
-import { Gate, isLocal, type Admitted } from "./evaluate-admit.js";
+import { Gate, isError, isLocal, type Admitted } from "./evaluate-admit.js";
 import { kindOf } from "./evaluate-address.js";
 import type { Side } from "./evaluate-flows.js";
 import { decremented, parseAddresses, parseEthernet, parseIp, type Ethernet, type Packet } from "./evaluate-frame.js";
@@ -48,7 +48,6 @@ export class Evaluator {
   private fromGuest(name: string, frame: Uint8Array, now: number): Outcome {
     const workload = this.world.atTap(name);
     const tap = this.world.interfaces.taps.get(name);
-    if (this.world.isContested(name)) return drop("ENDPOINT_IS_BLOCKED");
     if (workload === undefined || tap === undefined) return drop("NO_ENDPOINT");
     if (workload.blocked !== undefined) return drop("ENDPOINT_IS_BLOCKED", workload.id);
     if (!workload.adminUp) return drop("ADMIN_DOWN", workload.id);
@@ -63,14 +62,14 @@ export class Evaluator {
   }
 
   private guestPacket(workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, now: number): Outcome {
-    if (packet.family === 6 && packet.icmp !== undefined && packet.icmp.type >= 133 && packet.icmp.type <= 137) {
+    const isHostAddress = (address: Address): boolean => this.fib(address) === "local-host";
+    if (isDiscovery(packet, workload.portSecurity)) {
       if (eth.destination !== tap.hostMac && !eth.destination.startsWith("33:33:")) return drop("WRONG_DESTINATION_MAC", workload.id);
-      return this.neighbour(workload, discovery(this.world, workload, tap, eth, packet));
+      return this.neighbour(workload, discovery(this.world, workload, tap, eth, packet, isHostAddress));
     }
     const check = checkGuestPacket(
       {
-        world: this.world, workload, tap,
-        isHostAddress: (address) => this.fib(address) === "local-host",
+        world: this.world, workload, tap, isHostAddress,
         answersHost: () => this.gate.answersHost(packet, workload.id, now),
       },
       eth,
@@ -88,8 +87,13 @@ export class Evaluator {
     const family = typeof eth === "string" || eth.bytes.length !== frame.length ? undefined : FAMILIES.get(eth.type);
     if (typeof eth === "string" || family === undefined) return { verdict: "host" };
     const ends = parseAddresses(eth.bytes.subarray(14), family);
-    const receiver = ends === undefined ? "remote" : this.route(ends.destination);
-    if (ends === undefined || !isLocal(receiver)) return { verdict: "host" };
+    if (ends === undefined) return { verdict: "host" };
+    const receiver = this.route(ends.destination);
+    if (!isLocal(receiver)) {
+      // Whoever it is for: a local guest does not come from outside.
+      const forged = typeof parseIp(eth.bytes.subarray(14), family) === "string" ? undefined : this.world.onlyLocal(ends.source);
+      return forged === undefined ? { verdict: "host" } : drop("UPLINK_SPOOFED", forged);
+    }
     const packet = this.judgeable(eth, family, receiver);
     if ("verdict" in packet) return packet;
     const admission = this.gate.admit(packet, "remote", () => receiver, now);
@@ -102,8 +106,9 @@ export class Evaluator {
   private judgeable(eth: Ethernet, family: Family, receiver: EndpointId): Packet | Outcome {
     const packet = parseIp(eth.bytes.subarray(14), family);
     if (typeof packet === "string") return drop(packet, receiver);
+    const forged = this.world.onlyLocal(packet.source);
+    if (forged !== undefined) return drop("UPLINK_SPOOFED", forged);
     if (packet.source === packet.destination) return drop("SELF", receiver);
-    if (this.world.isOnlyLocal(packet.source)) return drop("UPLINK_SPOOFED", receiver);
     const kind = kindOf(packet.source);
     if (kind === "link-local" && family === 6) return drop("LINK_LOCAL", receiver);
     return kind === "unicast" || kind === "link-local" ? packet : drop("MARTIAN", receiver);
@@ -112,18 +117,20 @@ export class Evaluator {
   /** At the tap's egress: what the stack is about to send to the guest. Hop limit and MTU were its business. */
   private towardsTap(at: { readonly tap: string; readonly host?: true }, frame: Uint8Array, now: number): Outcome {
     const workload = this.world.atTap(at.tap);
-    if (workload === undefined && !this.world.isContested(at.tap)) return drop("NO_ENDPOINT");
-    if (workload === undefined) return drop("RECEIVER_DOWN");
-    const unfit = this.gate.unfit(workload.id);
-    if (unfit !== undefined) return drop(unfit.refused, unfit.endpoint);
+    if (workload === undefined) return drop("NO_ENDPOINT");
+    if (workload.blocked !== undefined) return drop("ENDPOINT_IS_BLOCKED", workload.id);
+    if (!workload.adminUp) return drop("ADMIN_DOWN", workload.id);
     const deliver: Outcome = { verdict: "deliver", to: workload.id, frame };
     const eth = parseEthernet(frame);
     const family = typeof eth === "string" ? undefined : FAMILIES.get(eth.type);
     if (at.host === true) {
+      if (typeof eth === "string" || family === undefined) return deliver;
+      const packet = parseIp(eth.bytes.subarray(14), family);
+      if (typeof packet === "string") return packet === "FRAGMENT_TINY" ? deliver : drop(packet, workload.id);
+      // Errors are part of routing, not the host's own wish (S2).
+      if (isError(packet)) return deliver;
       if (!this.hostToGuest) return drop("HOST_TO_GUEST_OFF", workload.id);
-      const packet = typeof eth === "string" || family === undefined ? "MALFORMED" : parseIp(eth.bytes.subarray(14), family);
-      const opens = typeof packet !== "string" && kindOf(packet.destination) !== "multicast";
-      if (opens) this.gate.passFromHost(packet, workload.id, now);
+      if (kindOf(packet.destination) !== "multicast") this.gate.passFromHost(packet, workload.id, now);
       return deliver;
     }
     if (typeof eth === "string") return drop(eth, workload.id);
@@ -179,6 +186,12 @@ export class Evaluator {
     if (result.do === "reply") return { verdict: "reply", frame: result.frame };
     return result.do === "host" ? { verdict: "host" } : drop(result.reason, workload.id);
   }
+}
+
+/** What the link is about; a guest without port security may send router advertisements, which then go nowhere by themselves. */
+function isDiscovery({ family, icmp }: Packet, portSecurity: boolean): boolean {
+  if (family !== 6 || icmp === undefined) return false;
+  return [133, 135, 136].includes(icmp.type) || (portSecurity && [134, 137].includes(icmp.type));
 }
 
 function drop(reason: ReasonName, endpoint?: EndpointId): Extract<Outcome, { verdict: "drop" }> {

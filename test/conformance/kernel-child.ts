@@ -6,14 +6,16 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { BpfObject, type BpfMap, type BpfProgram } from "#libbpf";
-import { Mark, NameKind, Reason } from "../../src/abi/layout.gen.js";
+import { Limits, Mark, NameKind, Reason } from "../../src/abi/layout.gen.js";
 import { decode, encode } from "../../src/abi/codec.js";
 import { Compiler } from "../../src/compile/compiler.js";
 import type { At, Outcome, ReasonName } from "../../src/compile/evaluate-types.js";
+import { TIMEOUTS } from "../../src/compile/evaluate-flows.js";
 import { Engine } from "../../src/dataplane/bpf/engine.js";
 import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
 import type { Interfaces, Tap } from "../../src/dataplane/backend.js";
+import { addressFromBytes } from "../../src/model/cidr.js";
 import { ModelStore } from "../../src/model/store.js";
 import type { Mac } from "../../src/model/types.js";
 import type { EndpointId } from "../../src/model/types.js";
@@ -36,6 +38,7 @@ export type Request =
 
 const HZ = 250;
 const FLOWS = 4096;
+const MOST_ENDPOINTS = 24;
 const TC_ACT_SHOT = 2;
 const TC_ACT_REDIRECT = 7;
 /** The fields of struct __sk_buff that a test run takes and gives: mark, ingress_ifindex and ifindex. */
@@ -79,6 +82,12 @@ function makeDevices(world: WireWorld): Devices {
   return { taps: new Map(taps), uplinks: new Map(world.uplinks.map((name) => [name, ifindexOf(name)])), other: ifindexOf("eth9") };
 }
 
+/** Canonical text of where an IP frame goes. */
+function destinationOf(frame: Buffer): string {
+  const v4 = frame.readUInt16BE(12) === 0x0800;
+  return addressFromBytes(v4 ? Buffer.concat([Buffer.from("00000000000000000000ffff", "hex"), frame.subarray(30, 34)]) : frame.subarray(38, 54));
+}
+
 class Kernel {
   #devices: Devices | undefined;
   #engine: Engine;
@@ -86,6 +95,7 @@ class Kernel {
   #compiler = new Compiler();
   #resources: readonly Resource[] = [];
   #now = 0;
+  #hostAddresses: ReadonlySet<string> = new Set();
   #endpointByTap = new Map<number, EndpointId>();
 
   private constructor(
@@ -105,7 +115,7 @@ class Kernel {
   }
 
   #newEngine(): Engine {
-    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), { flowLimit: FLOWS, hz: HZ, timeouts: {}, hostToGuest: true });
+    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), { flowLimit: FLOWS, hz: HZ, timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])), hostToGuest: true });
   }
 
   #map(name: string): BpfMap {
@@ -146,6 +156,7 @@ class Kernel {
     const interfaces = this.#interfaces(world);
     this.#forget();
     this.#now = 0;
+    this.#hostAddresses = new Set(world.hostAddresses);
     this.#store = new ModelStore(world.hostname);
     this.#compiler = new Compiler();
     this.#engine = this.#newEngine();
@@ -186,12 +197,18 @@ class Kernel {
     }
   }
 
+  /** Counters by index, of the endpoint numbers that the worlds come to. */
   #drops(): Map<number, bigint> {
-    const { keys, values, count } = this.#map("drop").dump();
+    const map = this.#map("drop");
     const drops = new Map<number, bigint>();
-    for (let i = 0; i < count; i++) {
-      const value = values.readBigUInt64LE(i * 8);
-      if (value > 0n) drops.set(keys.readUInt32LE(i * 4), value);
+    const key = Buffer.alloc(4);
+    for (let number = 0; number < MOST_ENDPOINTS; number++) {
+      for (let reason = 1; reason < Reason.REASONS; reason++) {
+        const index = number * Limits.MAX_REASONS + reason;
+        key.writeUInt32LE(index);
+        const value = map.get(key)?.readBigUInt64LE() ?? 0n;
+        if (value > 0n) drops.set(index, value);
+      }
     }
     return drops;
   }
@@ -210,19 +227,21 @@ class Kernel {
     if (program === undefined) throw new Error(`no program ${name}`);
     const result = program.testRun({ data: Buffer.from(frame), context, contextOutSize: CONTEXT.size });
     const mark = result.context.readUInt32LE(CONTEXT.mark) & Mark.MARK_ALL;
-    if (result.returnValue === TC_ACT_SHOT) return this.#dropped(before);
+    if (result.returnValue === TC_ACT_SHOT) return this.#dropped(before, result.data);
     if (result.returnValue === TC_ACT_REDIRECT) return this.#redirected(ifindex ?? 0, mark, result.data);
     if (name === "tap_egress") return this.#delivered(ifindex ?? 0, result.data);
     if ((mark & Mark.MARK_JUDGED) !== 0) return { verdict: "stack", why: this.#why(result.data) };
     return { verdict: "host" };
   }
 
-  #dropped(before: ReadonlyMap<number, bigint>): Outcome {
+  #dropped(before: ReadonlyMap<number, bigint>, frame: Buffer): Outcome {
     const more = [...this.#drops()].filter(([index, count]) => count !== before.get(index));
     const [index] = more[0] ?? [];
     if (index === undefined || more.length > 1) throw new Error(`a drop counted ${more.length} times`);
-    const reason = Object.entries(Reason).find(([, value]) => value === index % 64)?.[0] as ReasonName;
-    const number = Math.floor(index / 64);
+    let reason = Object.entries(Reason).find(([, value]) => value === index % Limits.MAX_REASONS)?.[0] as ReasonName;
+    // bpf_fib_lookup does not tell a local destination from one without a route (abi.h, NO_ROUTE).
+    if (reason === "NO_ROUTE" && this.#hostAddresses.has(destinationOf(frame))) reason = "HOST_UNREACHABLE_TO_GUEST";
+    const number = Math.floor(index / Limits.MAX_REASONS);
     return { verdict: "drop", reason, ...(number === 0 ? {} : { endpoint: this.#nameOf(number) }) };
   }
 

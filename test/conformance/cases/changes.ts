@@ -81,7 +81,7 @@ export const CHANGES: readonly Case[] = [
     arrives(incoming(f, ip("web2", f), ip("web1", f)).tcp(ack(80, 40000)), deliver("web1")),
     change(BASE),
     sends("web1", out("web1", f, ip("web2", f)).tcp(ack(40000, 80)), deliver("web2")),
-    arrives(incoming(f, ip("web2", f), ip("web1", f)).tcp(ack(80, 40000)), drop("UPLINK_SPOOFED", "web1")),
+    arrives(incoming(f, ip("web2", f), ip("web1", f)).tcp(ack(80, 40000)), drop("UPLINK_SPOOFED", "web2")),
   ]),
   ...each("D3", "an allowed pair taken away ends what was sent from it", (f) => {
     const vip = ENDPOINTS.find(({ name }) => name === "vip1")?.pairs?.[f === 4 ? 0 : 1]?.ip ?? "";

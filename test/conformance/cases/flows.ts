@@ -118,6 +118,14 @@ export const FLOWS: readonly Case[] = [
     arrives(echo(incoming(f, OUTSIDE[f], ip("db1", f)), f, "request", 9), drop("POLICY_INGRESS", "db1")),
     sends("db1", echo(out("db1", f, OUTSIDE[f]), f, "request", 9), drop("POLICY_EGRESS", "db1")),
   ]),
+  ...each("S5", "two guests that ping each other with one identifier", (f) => [
+    sends("web1", echo(out("web1", f, ip("web2", f)), f, "request", 7), deliver("web2")),
+    sends("web2", echo(out("web2", f, ip("web1", f)), f, "request", 7), deliver("web1")),
+    sends("web1", echo(out("web1", f, ip("web2", f)), f, "reply", 7), deliver("web2")),
+    sends("web2", echo(out("web2", f, ip("web1", f)), f, "reply", 7), deliver("web1")),
+    sends("web1", echo(out("web1", f, ip("db1", f)), f, "request", 7), drop("POLICY_INGRESS", "db1")),
+    sends("web1", echo(out("web1", f, ip("web2", f)), f, "reply", 8), drop("POLICY_INGRESS", "web2")),
+  ]),
   ...each("S5", "other ICMP is judged packet by packet", (f) => {
     const odd = (frame: ReturnType<typeof out>): ReturnType<typeof out> => (f === 4 ? frame.icmp({ type: 9 }) : frame.icmp6({ type: 144 })).payload(8);
     return [
@@ -174,6 +182,8 @@ export const FLOWS: readonly Case[] = [
     sends("web1", out("web1", f, ip("free1", f)).tcp(ack(40000, 80)), deliver("free1")),
     sends("free1", out("free1", f, ip("web1", f)).tcp(tcp(80, 40000, "SA")), drop("POLICY_EGRESS", "free1")),
     sends("web1", out("web1", f, ip("free1", f)).tcp(syn(40000, 81)), drop("POLICY_INGRESS", "free1")),
+    // Of a half that is not remembered no error can be known: the rules decide.
+    sends("free1", unreachable(out("free1", f, ip("web1", f)), f, ipOf(bare, f, ip("web1", f), ip("free1", f)).tcp(syn(40000, 80))), drop("ICMP_ERROR_UNRELATED", "free1")),
   ]),
   ...each("S5", "later fragments follow the first", (f) => {
     const first = (id: number, dport: number): ReturnType<typeof out> =>
@@ -205,14 +215,16 @@ export const FLOWS: readonly Case[] = [
     ];
   }),
   ...each("S5", "tiny and overlapping fragments", (f) => {
-    const fragment = (offset: number, more: boolean, bytes: number, protocol: number): ReturnType<typeof out> =>
+    const tcpStart = out("web1", f, OUTSIDE[f]).tcp(ack(1, 2)).payload(4).bytes().subarray(f === 4 ? 34 : 54);
+    const fragment = (offset: number, more: boolean, bytes: number | Uint8Array, protocol: number): ReturnType<typeof out> =>
       f === 4 ? out("web1", 4, OUTSIDE[4], { id: 9, offset, mf: more }).payload(bytes, protocol) : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, offset, more }).payload(bytes, protocol);
     return [
       sends("web1", fragment(0, true, 16, 6), drop("FRAGMENT_TINY", "web1")),
       sends("web1", fragment(8, true, 16, 6), drop("FRAGMENT_TINY", "web1")),
-      sends("web1", fragment(0, true, 24, 6), forward),
+      sends("web1", fragment(0, true, tcpStart, 6), forward),
       sends("web1", fragment(24, false, 16, 6), forward),
       sends("web1", fragment(8, false, 16, 6), drop("FRAGMENT_TINY", "web1")),
+      sends("web1", fragment(8, false, 16, 132), drop("FRAGMENT_TINY", "web1")),
       sends("web1", fragment(8, false, 16, 17), drop("FRAGMENT_WITHOUT_FIRST", "web1")),
     ];
   }),

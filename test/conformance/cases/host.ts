@@ -17,8 +17,8 @@ export const HOST_CASES: readonly Case[] = [
     sends("down1", out("down1", f, ip("web1", f)).tcp(syn(40000, 80)), drop("ADMIN_DOWN", "down1")),
     arrives(incoming(f, OUTSIDE[f], ip("down1", f)).tcp(syn(40000, 80)), drop("RECEIVER_DOWN", "down1")),
     sends("web1", out("web1", f, ip("down1", f)).tcp(syn(40000, 80)), drop("RECEIVER_DOWN", "down1")),
-    hostSends("down1", echo(towards("down1", f, HOST_ADDRESS[f]), f, "request"), drop("RECEIVER_DOWN", "down1")),
-    strays("down1", towards("down1", f, OUTSIDE[f]).tcp(syn(40000, 80)), drop("RECEIVER_DOWN", "down1")),
+    hostSends("down1", echo(towards("down1", f, HOST_ADDRESS[f]), f, "request"), drop("ADMIN_DOWN", "down1")),
+    strays("down1", towards("down1", f, OUTSIDE[f]).tcp(syn(40000, 80)), drop("ADMIN_DOWN", "down1")),
   ]),
   { clause: "S9", name: "admin state down: not even ARP, ND and DHCP", steps: [
     sends("down1", eth({ from: down1.mac, to: BROADCAST }).arp({ op: 1, sha: down1.mac, spa: down1.v4, tpa: "10.65.0.1" }), drop("ADMIN_DOWN", "down1")),
@@ -48,7 +48,7 @@ export const HOST_CASES: readonly Case[] = [
   ...each("D5", "an endpoint that could not be understood passes nothing", (f) => [
     sends("bad1", out("bad1", f, OUTSIDE[f]).tcp(syn(40000, 80)), drop("ENDPOINT_IS_BLOCKED", "bad1")),
     arrives(incoming(f, OUTSIDE[f], ip("bad1", f)).tcp(syn(40000, 80)), drop("RECEIVER_DOWN", "bad1")),
-    hostSends("bad1", echo(towards("bad1", f, HOST_ADDRESS[f]), f, "request"), drop("RECEIVER_DOWN", "bad1")),
+    hostSends("bad1", echo(towards("bad1", f, HOST_ADDRESS[f]), f, "request"), drop("ENDPOINT_IS_BLOCKED", "bad1")),
   ]),
   { clause: "D5", name: "a blocked endpoint is not answered", steps: [
     sends("bad1", eth({ from: bad1.mac, to: BROADCAST }).arp({ op: 1, sha: bad1.mac, spa: bad1.v4, tpa: "10.65.0.1" }), drop("ENDPOINT_IS_BLOCKED", "bad1")),

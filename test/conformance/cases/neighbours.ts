@@ -3,7 +3,7 @@ import { BROADCAST, cat, eth, mac as macBytes, type Frame } from "../../support/
 import { arrives, deliver, drop, host, incoming, out, reply, sends, type Case, type Expectation, type Step } from "../case.js";
 import { FAMILIES, GUESTS, HOST_ADDRESS, IN_PAIR_NET, MAC_PAIR, OUTSIDE, PAIR_MAC, VIP, type GuestName } from "../world.js";
 
-const { web1, web2, vip1, vip2, pair1, open1 } = GUESTS;
+const { web1, web2, vip1, open1 } = GUESTS;
 const SOLICITED_NODE = "ff02::1:ff00:1";
 const MULTICAST_MAC = "33:33:ff:00:00:01";
 /** fe80:: with the modified EUI-64 of the tap's and the guest's MAC. */
@@ -53,7 +53,7 @@ export const NEIGHBOURS: readonly Case[] = [
   { clause: "S6", name: "ARP must tell the truth about its sender", steps: [
     sends("web1", arp("web1", "10.65.0.1", { sender: web2.v4 }), drop("SPOOFED_ARP", "web1")),
     sends("web1", arp("web1", "10.65.0.1", { sha: web2.mac }), drop("SPOOFED_ARP", "web1")),
-    sends("web1", arp("web1", "10.65.0.1", { mac: web2.mac }), drop("SPOOFED_ARP", "web1")),
+    sends("web1", arp("web1", "10.65.0.1", { mac: web2.mac }), drop("SPOOFED_MAC", "web1")),
     sends("web1", arp("web1", "10.65.0.1", { mac: web2.mac, sha: web2.mac }), drop("SPOOFED_ARP", "web1")),
     sends("web1", arp("web1", "10.65.0.1", { sender: "0.0.0.0", sha: web2.mac }), drop("SPOOFED_ARP", "web1")),
     sends("web1", arp("web1", web2.v4, { sender: web2.v4 }), drop("SPOOFED_ARP", "web1")),
@@ -82,12 +82,11 @@ export const NEIGHBOURS: readonly Case[] = [
     sends("open1", ns("open1", "2001:db8:65::1"), ndAnswer("open1", "2001:db8:65::1")),
   ] },
   { clause: "S4", name: "ND is not answered for its own, for DAD, for others' link-local and non-unicast", steps: [
-    ...[web1.v6, guestLinkLocal("web1"), hostLinkLocal("web2"), "fe80::1", "::1", "::"].map((target) => sends("web1", ns("web1", target), drop("ND_ABSORBED", "web1"))),
+    ...[web1.v6, guestLinkLocal("web1"), hostLinkLocal("web2"), "fe80::1", "::1", "::", "ff02::1"].map((target) => sends("web1", ns("web1", target), drop("ND_ABSORBED", "web1"))),
     sends("web1", ns("web1", web1.v6, { src: "::" }), drop("ND_ABSORBED", "web1")),
     sends("web1", ns("web1", guestLinkLocal("web1"), { src: "::" }), drop("ND_ABSORBED", "web1")),
     sends("web1", ns("web1", web2.v6, { src: "::" }), drop("ND_ABSORBED", "web1")),
     sends("vip1", ns("vip1", VIP[6], { src: "::" }), drop("ND_ABSORBED", "vip1")),
-    sends("web1", ns("web1", "ff02::1"), drop("MALFORMED", "web1")),
   ] },
   { clause: "S6", name: "ND must tell the truth", steps: [
     sends("web1", ns("web1", "2001:db8:65::1", { src: web2.v6 }), drop("SPOOFED_ND", "web1")),
@@ -98,22 +97,28 @@ export const NEIGHBOURS: readonly Case[] = [
     sends("web1", na("web1", hostLinkLocal("web1")), drop("SPOOFED_ND", "web1")),
     sends("web1", na("web1", "2001:db8:65::1"), drop("SPOOFED_ND", "web1")),
     sends("pair1", na("pair1", MAC_PAIR[6]), drop("SPOOFED_ND", "pair1")),
-    sends("pair1", na("pair1", MAC_PAIR[6], { mac: PAIR_MAC, src: MAC_PAIR[6], ll: PAIR_MAC }), host),
+    sends("pair1", na("pair1", MAC_PAIR[6], { mac: PAIR_MAC, src: MAC_PAIR[6], ll: PAIR_MAC }), drop("ND_ABSORBED", "pair1")),
+    sends("web1", ns("web1", "2001:db8:65::1", { mac: web2.mac }), drop("SPOOFED_MAC", "web1")),
     sends("web1", ns("web1", "2001:db8:65::1", { hop: 254 }), drop("MALFORMED", "web1")),
     sends("web1", na("web1", web1.v6, { hop: 64 }), drop("MALFORMED", "web1")),
     sends("web1", nd("web1").icmp6({ type: 135 }).payload(8), drop("MALFORMED", "web1")),
     sends("web1", nd("web1").icmp6({ type: 135 }).payload(cat(new Uint8Array(16), [1, 0], macBytes(web1.mac))), drop("MALFORMED", "web1")),
     sends("web1", ns("web1", "2001:db8:65::1", { to: web2.mac }), drop("WRONG_DESTINATION_MAC", "web1")),
   ] },
-  { clause: "S6", name: "advertisements that are true go to the host", steps: [
-    sends("web1", na("web1", web1.v6), host),
+  { clause: "S6", name: "advertisements that are true go to the host, if to nobody else", steps: [
+    sends("web1", na("web1", web1.v6), drop("ND_ABSORBED", "web1")),
     sends("web1", na("web1", web1.v6, { to: web1.hostMac, dst: hostLinkLocal("web1") }), host),
-    sends("web1", na("web1", guestLinkLocal("web1"), { src: guestLinkLocal("web1") }), host),
+    sends("web1", na("web1", web1.v6, { to: web1.hostMac, dst: HOST_ADDRESS[6] }), host),
+    sends("web1", na("web1", guestLinkLocal("web1"), { src: guestLinkLocal("web1"), to: web1.hostMac, dst: hostLinkLocal("web1") }), host),
   ] },
   { clause: "S6", name: "routers: a guest may ask, never tell", steps: [
     sends("web1", nd("web1", { src: guestLinkLocal("web1"), dst: "ff02::2" }).rs({ ll: web1.mac }), host),
     sends("web1", nd("web1", { src: guestLinkLocal("web1"), dst: "ff02::2" }).rs({ ll: web2.mac }), drop("SPOOFED_ND", "web1")),
     sends("web1", nd("web1", { src: "::", dst: "ff02::2" }).rs(), drop("UNSPECIFIED_SOURCE", "web1")),
+    // Discovery ends at the host: nothing of it is forwarded past the rules.
+    sends("web1", nd("web1", { dst: OUTSIDE[6], to: web1.hostMac }).rs({ ll: web1.mac }), drop("ND_ABSORBED", "web1")),
+    sends("web1", na("web1", web1.v6, { dst: OUTSIDE[6], to: web1.hostMac }), drop("ND_ABSORBED", "web1")),
+    sends("web1", nd("web1", { dst: "ff02::1", hop: 64 }).ra(), drop("MALFORMED", "web1")),
     sends("web1", nd("web1", { src: guestLinkLocal("web1"), dst: "ff02::1" }).ra(), drop("ROUTER_ADVERTISEMENT", "web1")),
     sends("web1", nd("web1", { src: web1.v6, dst: web2.v6, to: web1.hostMac }).ra(), drop("ROUTER_ADVERTISEMENT", "web1")),
     sends("web1", nd("web1", { dst: "ff02::1" }).icmp6({ type: 137 }).payload(32), drop("ROUTER_ADVERTISEMENT", "web1")),
@@ -121,12 +126,12 @@ export const NEIGHBOURS: readonly Case[] = [
   { clause: "S1", name: "a shared address: the lowest id, then whoever announced it last", steps: [
     ...toVip("vip1", 40000),
     sends("vip2", arp("vip2", VIP[4], { sender: VIP[4] }), drop("ARP_ABSORBED", "vip2")),
-    sends("vip2", na("vip2", VIP[6], { src: VIP[6] }), host),
+    sends("vip2", na("vip2", VIP[6], { src: VIP[6] }), drop("ND_ABSORBED", "vip2")),
     ...toVip("vip2", 40001),
     // Flows that were there stay where they are.
     ...FAMILIES.map((f) => arrives(incoming(f, OUTSIDE[f], VIP[f]).tcp({ sport: 40000, dport: 80, flags: "A" }), deliver("vip1"))),
-    sends("vip1", arp("vip1", HOST_ADDRESS[4], { sender: VIP[4], op: 2 }), host),
-    sends("vip1", na("vip1", VIP[6], { src: vip1.v6 }), host),
+    sends("vip1", arp("vip1", HOST_ADDRESS[4], { sender: VIP[4], op: 2 }), drop("ARP_ABSORBED", "vip1")),
+    sends("vip1", na("vip1", VIP[6], { src: vip1.v6, to: vip1.hostMac, dst: hostLinkLocal("vip1") }), host),
     ...toVip("vip1", 40002),
     ...FAMILIES.map((f) => sends("vip2", out("vip2", f, OUTSIDE[f], { src: VIP[f] }).tcp({ sport: 50000, dport: 443, flags: "S" }), { verdict: "forward" })),
     ...FAMILIES.map((f) => arrives(incoming(f, OUTSIDE[f], VIP[f]).tcp({ sport: 443, dport: 50000, flags: "SA" }), deliver("vip2"))),

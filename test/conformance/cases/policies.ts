@@ -1,7 +1,7 @@
 /** D2: operator policies beside groups: order, deny, pass, log, tiers, profiles; negations; sets; rules that can't be expressed. */
 import { globalPolicy, globalResource, group, inGroup, type Resource, type RuleObject } from "../../support/resources.js";
 import { ack, arrives, change, deliver, drop, each, echo, forward, incoming, out, sends, syn, type Case } from "../case.js";
-import { ANYTHING, BASE, both, changed, ELSE_OUTSIDE, fromOutside, HOST, OUTSIDE, respec, ip, type ConformanceWorld } from "../world.js";
+import { BASE, both, changed, ELSE_OUTSIDE, OUTSIDE, respec, ip, type ConformanceWorld } from "../world.js";
 
 const tier = (name: string, order: number): Resource => globalResource("tiers", "Tier", name, { order });
 const policy = (name: string, spec: RuleObject): Resource => globalPolicy(name, { selector: inGroup("web"), ...spec });

@@ -41,13 +41,13 @@ export const REACH: readonly Case[] = [
   ...each("S2", "hop limit 2 leaves with 1", (f) => [sends("web1", out("web1", f, ip("web2", f), { ttl: 2 }).tcp(syn(40000, 80)), deliver("web2"))]),
   ...each("S2", "multicast does not pass, whatever MAC it is sent to", (f) => [
     sends("web1", out("web1", f, GROUP_ADDRESS[f]).udp({ sport: 5353, dport: 5353 }), drop("MULTICAST", "web1")),
-    sends("web1", out("web1", f, GROUP_ADDRESS[f], { to: GROUP_MAC[f] }).udp({ sport: 5353, dport: 5353 }), drop("WRONG_DESTINATION_MAC", "web1")),
+    sends("web1", out("web1", f, GROUP_ADDRESS[f], { to: GROUP_MAC[f] }).udp({ sport: 5353, dport: 5353 }), drop("MULTICAST", "web1")),
     strays("web1", towards("web1", f, OUTSIDE[f]).tcp(syn(40000, 80)), deliver("web1")),
     strays("web1", ipOf(eth({ from: web1.hostMac, to: GROUP_MAC[f] }), f, OUTSIDE[f], GROUP_ADDRESS[f]).udp({ sport: 5353, dport: 5353 }), drop("MULTICAST", "web1")),
   ]),
   { clause: "S2", name: "broadcast does not pass", steps: [
     sends("web1", out("web1", 4, "255.255.255.255").udp({ sport: 5000, dport: 5000 }), drop("MULTICAST", "web1")),
-    sends("web1", out("web1", 4, "255.255.255.255", { to: BROADCAST }).udp({ sport: 5000, dport: 5000 }), drop("WRONG_DESTINATION_MAC", "web1")),
+    sends("web1", out("web1", 4, "255.255.255.255", { to: BROADCAST }).udp({ sport: 5000, dport: 5000 }), drop("MULTICAST", "web1")),
   ] },
   { clause: "S2", name: "raw L2 protocols do not pass", steps: [
     sends("web1", frameOfType(0x88cc), drop("UNKNOWN_ETHERTYPE", "web1")),

@@ -1,9 +1,12 @@
 /** S6, S7: what a guest may send from, and what it may not smuggle; what it may ask of the host. */
 import { BROADCAST, eth, type Frame } from "../../support/packet.js";
 import { ack, arrives, deliver, drop, each, echo, forward, host, incoming, out, sends, strays, syn, towards, type Case } from "../case.js";
-import { GUESTS, HOST_ADDRESS, IN_PAIR_NET, MAC_PAIR, OUTSIDE, PAIR_MAC, VIP, ip, type GuestName } from "../world.js";
+import { BASE, changed, GUESTS, HOST_ADDRESS, IN_PAIR_NET, MAC_PAIR, OUTSIDE, PAIR_MAC, respec, VIP, ip, type GuestName } from "../world.js";
 
 const { web1, web2, open1 } = GUESTS;
+/** Hold every address of this world. */
+const WIDE_V4 = "0.0.0.0/0";
+const WIDE_V6 = "::/0";
 const hostLinkLocal = (guest: GuestName): string => `fe80::fc16:3eff:fe00:${GUESTS[guest].hostMac.slice(-2)}`;
 const guestLinkLocal = (guest: GuestName): string => `fe80::f816:3eff:fe00:${GUESTS[guest].mac.slice(-2)}`;
 const dhcp4 = (src: string, dst: string, to = BROADCAST, mac = web1.mac): Frame =>
@@ -81,7 +84,7 @@ export const SOURCES: readonly Case[] = [
   ] },
   { clause: "S7", name: "DHCPv6 reaches the host, and nobody else", steps: [
     sends("web1", dhcp6(), host),
-    sends("web1", dhcp6({ src: web1.v6 }), host),
+    sends("web1", dhcp6({ src: web1.v6 }), drop("MULTICAST", "web1")),
     sends("web1", dhcp6({ dst: hostLinkLocal("web1"), to: web1.hostMac }), host),
     sends("web1", dhcp6({ dst: "ff05::1:3" }), drop("LINK_LOCAL", "web1")),
     sends("web1", dhcp6({ src: web2.v6 }), drop("SPOOFED_ADDRESS", "web1")),
@@ -99,15 +102,18 @@ export const SOURCES: readonly Case[] = [
     sends("web1", mld(guestLinkLocal("web1")), host),
     sends("web1", mld(web1.v6), host),
     sends("web1", mld(web2.v6), drop("SPOOFED_ADDRESS", "web1")),
-    sends("web1", mld("::"), drop("UNSPECIFIED_SOURCE", "web1")),
+    sends("web1", mld("::"), host),
+    // Not a listener report but a packet like any other: judged.
+    sends("web1", out("web1", 6, OUTSIDE[6]).icmp6({ type: 143 }).payload(20), forward),
+    sends("db1", out("db1", 6, OUTSIDE[6]).icmp6({ type: 143 }).payload(20), drop("POLICY_EGRESS", "db1")),
     sends("web1", linkLocal(hostLinkLocal("web1")).tcp(syn(40000, 22)), drop("LINK_LOCAL", "web1")),
     sends("web1", echo(linkLocal(hostLinkLocal("web1")), 6, "request"), drop("LINK_LOCAL", "web1")),
     sends("web1", echo(linkLocal(guestLinkLocal("web2")), 6, "request"), drop("LINK_LOCAL", "web1")),
     sends("web1", echo(linkLocal(web2.v6), 6, "request"), drop("LINK_LOCAL", "web1")),
-    sends("web1", echo(linkLocal("ff02::1", "33:33:00:00:00:01"), 6, "request"), drop("WRONG_DESTINATION_MAC", "web1")),
+    sends("web1", echo(linkLocal("ff02::1", "33:33:00:00:00:01"), 6, "request"), drop("MULTICAST", "web1")),
     sends("web1", eth({ from: web2.mac, to: "33:33:00:00:00:16" }).ip6({ src: guestLinkLocal("web1"), dst: "ff02::16", hop: 1 }).icmp6({ type: 143 }).payload(20), drop("SPOOFED_MAC", "web1")),
     sends("web1", echo(out("web1", 6, guestLinkLocal("web2")), 6, "request"), drop("LINK_LOCAL", "web1")),
-    sends("web1", echo(out("web1", 6, hostLinkLocal("web1")), 6, "request"), drop("HOST_UNREACHABLE_TO_GUEST", "web1")),
+    sends("web1", echo(out("web1", 6, hostLinkLocal("web1")), 6, "request"), drop("LINK_LOCAL", "web1")),
     sends("open1", echo(eth({ from: open1.mac, to: open1.hostMac }).ip6({ src: guestLinkLocal("open1"), dst: web2.v6 }), 6, "request"), drop("LINK_LOCAL", "open1")),
     sends("web1", out("web1", 4, "169.254.7.7").tcp(syn(40000, 80)), drop("LINK_LOCAL", "web1")),
     sends("web1", out("web1", 4, OUTSIDE[4], { src: "169.254.7.7" }).tcp(syn(40000, 80)), drop("SPOOFED_ADDRESS", "web1")),
@@ -128,9 +134,19 @@ export const SOURCES: readonly Case[] = [
     sends("web1", out("web1", f, HOST_ADDRESS[f], { ttl: 1 }).udp({ sport: 40000, dport: 53 }), drop("HOST_UNREACHABLE_TO_GUEST", "web1")),
   ]),
   ...each("S6", "from outside with the address of a local guest", (f) => [
-    arrives(incoming(f, ip("web2", f), ip("web1", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web1")),
-    arrives(incoming(f, ip("open1", f), ip("web1", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web1")),
+    arrives(incoming(f, ip("web2", f), ip("web1", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web2")),
+    arrives(incoming(f, ip("open1", f), ip("web1", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "open1")),
+    arrives(incoming(f, ip("web2", f), HOST_ADDRESS[f]).tcp(syn(40000, 22)), drop("UPLINK_SPOOFED", "web2")),
+    // A pair that is a prefix proves nothing about who sends.
+    arrives(incoming(f, IN_PAIR_NET[f], ip("web1", f)).tcp(syn(40000, 80)), deliver("web1")),
     arrives(incoming(f, ip("far1", f), ip("web1", f)).tcp(syn(40000, 80)), deliver("web1")),
-    strays("web1", towards("web1", f, ip("web2", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web1")),
+    strays("web1", towards("web1", f, ip("web2", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web2")),
   ]),
+  ...each("S6", "a pair that is a prefix takes nothing that another has by its own address, and nothing of the host's", (f) => [
+    sends("web1", out("web1", f, ip("far1", f)).tcp(syn(40000, 80)), forward),
+    sends("web1", out("web1", f, ip("web2", f)).tcp(syn(40000, 80)), deliver("web2")),
+    arrives(incoming(f, OUTSIDE[f], HOST_ADDRESS[f]).tcp(syn(40000, 22)), host),
+    sends("web1", out("web1", f, HOST_ADDRESS[f]).tcp(syn(40000, 22)), drop("HOST_UNREACHABLE_TO_GUEST", "web1")),
+    sends("pair1", out("pair1", f, ip("far1", f), { src: OUTSIDE[f] }).tcp(syn(40000, 80)), forward),
+  ], { world: changed(BASE, [respec("pair1", { groups: ["web"], pairs: [{ ip: WIDE_V4 }, { ip: WIDE_V6 }] })]) }),
 ];
