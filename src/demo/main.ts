@@ -35,6 +35,9 @@ export async function demo(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
   const onSignal = (): void => stop.abort();
   process.on("SIGINT", onSignal).on("SIGTERM", onSignal).on("SIGHUP", onSignal);
+  const progress = (text: string): void => {
+    if (process.stdout.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+  };
   try {
     const { values } = parseArgs({
       args: [...words],
@@ -43,9 +46,14 @@ export async function demo(words: readonly string[]): Promise<number> {
     checkMachine();
     const policyDir = resolve(values["policy-dir"]);
     checkDirectory(policyDir);
-    await runDemo({ policyDir, once: values.once, print: (text) => process.stdout.write(text), signal: stop.signal });
+    const print = (text: string): void => {
+      progress("");
+      process.stdout.write(text);
+    };
+    await runDemo({ policyDir, once: values.once, print, progress, signal: stop.signal });
     return 0;
   } catch (error) {
+    progress("");
     const known = error instanceof TorbieError || (error as { code?: unknown }).code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
     process.stderr.write(`torbie demo: ${known ? (error as Error).message : String((error as Error).stack)}\n`);
     return 1;

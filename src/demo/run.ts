@@ -16,6 +16,8 @@ export interface DemoOptions {
   /** Print and end. */
   readonly once: boolean;
   readonly print: (text: string) => void;
+  /** What it is busy with, until something is printed. */
+  readonly progress: (text: string) => void;
   /** Aborted by Ctrl-C. */
   readonly signal: AbortSignal;
 }
@@ -40,8 +42,10 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   }
 }
 
-async function perform(stage: Stage, { policyDir, once, print, signal }: DemoOptions): Promise<void> {
+async function perform(stage: Stage, { policyDir, once, print, progress, signal }: DemoOptions): Promise<void> {
+  progress(`making ${stage.model.locals.size} guests, loading the programs …`);
   await stage.open();
+  progress("trying everything …");
   let matrix = await stage.measure();
   const shown = `${relative(process.cwd(), policyDir) || "."}/`;
   print(headline(stage, shown));
