@@ -83,7 +83,9 @@ export class Compiler {
       const old = this.book.get(id);
       const next = this.book.putPolicy(id, model.policies.get(id));
       if (!sameShape(old, next)) {
-        this.locals.mark((labels) => [old, next].some((one) => one?.selector !== undefined && labels.matching.has(one.selector)));
+        this.locals.mark((labels) =>
+          [old, next].some((one) => one?.selector !== undefined && labels.matching.has(one.selector)),
+        );
       }
       this.book.release(old);
     }
@@ -141,7 +143,13 @@ interface Changed {
   readonly networkSets: readonly string[];
 }
 
-function changedIn({ endpoints, policies, profiles, tiers, networkSets }: Pick<Model, keyof Changed> | ModelDelta): Changed {
+function changedIn({
+  endpoints,
+  policies,
+  profiles,
+  tiers,
+  networkSets,
+}: Pick<Model, keyof Changed> | ModelDelta): Changed {
   return {
     endpoints: [...endpoints.keys()],
     policies: [...policies.keys()],
@@ -150,4 +158,3 @@ function changedIn({ endpoints, policies, profiles, tiers, networkSets }: Pick<M
     networkSets: [...networkSets.keys()],
   };
 }
-

@@ -23,7 +23,9 @@ export interface SideMatch {
  */
 export function sideMatch(side: RuleSide, allowed: readonly Family[]): SideMatch | undefined {
   const families = allowed.filter(
-    (one) => (side.nets.length === 0 || side.nets.some((net) => family(net) === one)) && !side.notNets.includes(EVERYWHERE[one]),
+    (one) =>
+      (side.nets.length === 0 || side.nets.some((net) => family(net) === one)) &&
+      !side.notNets.includes(EVERYWHERE[one]),
   );
   if (families.length === 0) return undefined;
   const spoken = (net: Prefix): boolean => families.includes(family(net));

@@ -144,7 +144,10 @@ export class Membership {
   private settle(address: Address, changes: ClassChanges): boolean {
     const old = this.addresses.get(address);
     const next = this.judge(address);
-    const node = this.owners.watched.has(address) || old?.complete === true ? this.table.find(addressToPrefix(address)) : undefined;
+    const node =
+      this.owners.watched.has(address) || old?.complete === true
+        ? this.table.find(addressToPrefix(address))
+        : undefined;
     if (node === undefined) changes.note(old, next);
     else changes.noteClasses(withInherited(old, this.table.oldAt(node)), withInherited(next, this.table.nextAt(node)));
     if (old === next) return false;
@@ -176,7 +179,11 @@ export class Membership {
   }
 
   /** An address in a negated selector must not get the classes of its prefix that exclude it: then its list is complete. */
-  private withoutNegated(address: Address, selectors: ReadonlySet<SelectorRecord>, holding: ClassRecord[]): ClassList | undefined {
+  private withoutNegated(
+    address: Address,
+    selectors: ReadonlySet<SelectorRecord>,
+    holding: ClassRecord[],
+  ): ClassList | undefined {
     const node = this.table.find(addressToPrefix(address));
     const inherited = (node && this.table.nextAt(node))?.classes ?? [];
     const records = inherited.map((key) => this.classes.get(key)).filter((record) => record !== undefined);

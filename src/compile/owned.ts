@@ -25,7 +25,9 @@ export function ownedOf(workload: LocalWorkload): OwnedPrefix[] {
 export function cut(owned: readonly OwnedPrefix[], sides: readonly LocalSide[], membership: Membership): OwnedPrefix[] {
   const present = new Set(owned.map(({ prefix }) => prefix));
   const wide = [...present].filter((prefix) => !isSingle(prefix));
-  const selectors = new Set(sides.flatMap(({ selector, notSelector }) => [selector, notSelector]).filter((one) => one !== undefined));
+  const selectors = new Set(
+    sides.flatMap(({ selector, notSelector }) => [selector, notSelector]).filter((one) => one !== undefined),
+  );
   const nets = new Set([
     ...sides.flatMap(({ match }) => [...match.nets, ...match.notNets]),
     ...[...selectors].flatMap((selector) => wide.flatMap((prefix) => membership.prefixesWithin(selector, prefix))),

@@ -47,10 +47,22 @@ export class Planner {
     const { missingProfile, withSides } = applying;
     const owned = ownedOf(workload);
     if (withSides.length === 0) {
-      return { owned, sets: [applying.plain.set], missingProfile, tooManyPlanes: applying.plain.tooManyPlanes, byMembership: false };
+      return {
+        owned,
+        sets: [applying.plain.set],
+        missingProfile,
+        tooManyPlanes: applying.plain.tooManyPlanes,
+        byMembership: false,
+      };
     }
-    const byMembership = withSides.some(({ sides }) => sides.some((side) => side.selector !== undefined || side.notSelector !== undefined));
-    const pieces = cut(owned, withSides.flatMap(({ sides }) => sides), this.membership);
+    const byMembership = withSides.some(({ sides }) =>
+      sides.some((side) => side.selector !== undefined || side.notSelector !== undefined),
+    );
+    const pieces = cut(
+      owned,
+      withSides.flatMap(({ sides }) => sides),
+      this.membership,
+    );
     return { ...this.settle(applying, pieces), missingProfile, byMembership };
   }
 
@@ -91,7 +103,10 @@ export class Planner {
       missingProfile: missing < 0 ? undefined : profiles[missing],
       withSides: [...records, ...present].filter(({ sides }) => sides.length > 0),
     };
-    const applying = { ...parts, plain: this.build(parts, (record) => variantOf(record, "0".repeat(record.sides.length))) };
+    const applying = {
+      ...parts,
+      plain: this.build(parts, (record) => variantOf(record, "0".repeat(record.sides.length))),
+    };
     byProfiles.set(text, applying);
     return applying;
   }

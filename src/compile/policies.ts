@@ -70,14 +70,17 @@ export class PolicyBook {
     }
     const { index, classes } = this.membership;
     const rules = compileAll(source);
-    const acquire = (text: string | undefined): SelectorRecord | undefined => (text === undefined ? undefined : index.acquire(text));
+    const acquire = (text: string | undefined): SelectorRecord | undefined =>
+      text === undefined ? undefined : index.acquire(text);
     const record: PolicyRecord = {
       source,
       policy,
       selector: acquire(policy?.selector),
       classes: rules.filter(({ remote }) => remote.key !== ANY_CLASS).map(({ remote }) => classes.acquire(remote)),
       sides: rules.flatMap(({ local }) =>
-        local === undefined ? [] : [{ match: local, selector: acquire(local.selector), notSelector: acquire(local.notSelector) }],
+        local === undefined
+          ? []
+          : [{ match: local, selector: acquire(local.selector), notSelector: acquire(local.notSelector) }],
       ),
     };
     record.selector?.policies.add(record);
@@ -103,13 +106,21 @@ export function compileVariant(record: PolicyRecord, { key, bits }: Variant): Co
   return {
     key,
     name: source.name,
-    ingress: compileDirection(source, "ingress").filter(holds).map(({ rule }) => rule),
-    egress: compileDirection(source, "egress").filter(holds).map(({ rule }) => rule),
+    ingress: compileDirection(source, "ingress")
+      .filter(holds)
+      .map(({ rule }) => rule),
+    egress: compileDirection(source, "egress")
+      .filter(holds)
+      .map(({ rule }) => rule),
   };
 }
 
 /** Whether a local side holds for an address or prefix; undefined: its rule does not speak of that family. */
-export function sideHolds({ match, selector, notSelector }: LocalSide, membership: Membership, prefix: Prefix): boolean | undefined {
+export function sideHolds(
+  { match, selector, notSelector }: LocalSide,
+  membership: Membership,
+  prefix: Prefix,
+): boolean | undefined {
   if (!match.families.includes(family(prefix))) return undefined;
   return (
     (selector === undefined || membership.selects(selector, prefix)) &&

@@ -135,7 +135,9 @@ export class PrefixTable {
 
   /** An owner's prefix that no class asks about needs no entry. */
   private isNamed({ begins, ends, owners }: PrefixData): boolean {
-    return begins.size + ends.size > 0 || owners.some((owner) => this.views.of(this.index.of(owner)).selectors.length > 0);
+    return (
+      begins.size + ends.size > 0 || owners.some((owner) => this.views.of(this.index.of(owner)).selectors.length > 0)
+    );
   }
 
   private judge(node: PrefixNode): ClassList {

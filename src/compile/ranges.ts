@@ -50,7 +50,7 @@ export interface PortPrefix {
 /** The fewest aligned blocks that cover exactly first..last, ascending; at most 30. */
 export function portPrefixes({ first, last }: PortRange): PortPrefix[] {
   const result: PortPrefix[] = [];
-  for (let at = first; at <= last; ) {
+  for (let at = first; at <= last;) {
     // The largest block that starts here (its alignment) and does not reach past the end.
     let bits = at === 0 ? 16 : 31 - Math.clz32(at & -at);
     while (at + 2 ** bits - 1 > last) bits--;

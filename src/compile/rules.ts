@@ -21,13 +21,20 @@ export interface CompiledRule {
   readonly local: SideMatch | undefined;
 }
 
-const TCP = 6, UDP = 17, DCCP = 33, SCTP = 132, UDPLITE = 136, ICMP = 1, ICMPV6 = 58;
+const TCP = 6,
+  UDP = 17,
+  DCCP = 33,
+  SCTP = 132,
+  UDPLITE = 136,
+  ICMP = 1,
+  ICMPV6 = 58;
 const WITH_PORTS: readonly number[] = [TCP, UDP, DCCP, SCTP, UDPLITE];
 
 /** Undefined when the rule can match nothing: an impossible match, or an allow, pass or log that cannot be expressed (D5). */
 export function compileRule(rule: Rule, direction: "ingress" | "egress", source: RuleSource): CompiledRule | undefined {
   if (rule.inexpressible !== undefined && rule.action !== "deny") return undefined;
-  const [remoteSide, localSide] = direction === "ingress" ? [rule.source, rule.destination] : [rule.destination, rule.source];
+  const [remoteSide, localSide] =
+    direction === "ingress" ? [rule.source, rule.destination] : [rule.destination, rule.source];
   const local = sideMatch(localSide, rule.family === undefined ? [4, 6] : [rule.family]);
   const remote = local && sideMatch(remoteSide, local.families);
   const transport = remote && transportOf(rule, remote.families);

@@ -16,7 +16,11 @@ export interface WantedSet {
   readonly variants: readonly Variant[];
 }
 
-export function wantedSet(ingress: readonly PlaneShape[], egress: readonly PlaneShape[], variants: readonly Variant[]): WantedSet {
+export function wantedSet(
+  ingress: readonly PlaneShape[],
+  egress: readonly PlaneShape[],
+  variants: readonly Variant[],
+): WantedSet {
   const text = [ingress, egress].map((planes) => planes.map(({ tier, policies, end }) => [tier, end, ...policies]));
   return { shape: { key: JSON.stringify(text) as PolicySetKey, ingress, egress }, variants };
 }

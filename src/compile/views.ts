@@ -39,7 +39,8 @@ export class Views {
       selectors,
       list: plain.length === 0 ? undefined : this.lists.intern(plain),
       conditional,
-      watched: selectors.some(({ negative }) => negative.size > 0) || conditional.some((one) => one.notSelector !== undefined),
+      watched:
+        selectors.some(({ negative }) => negative.size > 0) || conditional.some((one) => one.notSelector !== undefined),
     };
     this.lists.move(old?.list, view.list);
     this.views.set(set, view);

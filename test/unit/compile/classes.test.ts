@@ -2,7 +2,21 @@ import { describe, expect, test } from "vitest";
 import { Compiler } from "../../../src/compile/compiler.js";
 import type { ClassList } from "../../../src/compile/desired.js";
 import type { Address, RuleSide } from "../../../src/model/types.js";
-import { apply, type Change, Labels, networkSet, policy, policyId, prefix, remoteEndpoint, rule, selector, side, TestModel, workload } from "./fixtures.js";
+import {
+  apply,
+  type Change,
+  Labels,
+  networkSet,
+  policy,
+  policyId,
+  prefix,
+  remoteEndpoint,
+  rule,
+  selector,
+  side,
+  TestModel,
+  workload,
+} from "./fixtures.js";
 
 const labels = new Labels();
 const WEB = labels.set({ web: "" });
@@ -16,7 +30,9 @@ const has = (label: string) => selector(`has(${label})`);
 function cloud(sides: Partial<RuleSide>[], change: Change = {}) {
   const model = new TestModel();
   const compiler = new Compiler();
-  const asks = policy("gnp:asks", { ingress: sides.map((one, i) => rule({ index: `ingress/${i}`, source: side(one) })) });
+  const asks = policy("gnp:asks", {
+    ingress: sides.map((one, i) => rule({ index: `ingress/${i}`, source: side(one) })),
+  });
   apply(compiler, model, { ...change, policies: [asks, ...(change.policies ?? [])] });
   return { model, compiler, state: compiler.desired };
 }
@@ -26,12 +42,19 @@ const keys = (set: Iterable<string>): string[] => [...set].sort();
 describe("classes of addresses", () => {
   test("a selector: single addresses of endpoints exactly, pairs and network sets by prefix", () => {
     const { state } = cloud([{ selector: has("web") }], {
-      endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32", "fd00::1/128", "10.9.0.0/16"]), remoteEndpoint("b", DB, ["10.0.0.2/32"])],
+      endpoints: [
+        remoteEndpoint("a", WEB, ["10.0.0.1/32", "fd00::1/128", "10.9.0.0/16"]),
+        remoteEndpoint("b", DB, ["10.0.0.2/32"]),
+      ],
       networkSets: [networkSet("gns:w", WEB, ["192.0.2.7/32", "198.51.100.0/24"])],
     });
     const list = { classes: [IN_WEB], complete: false };
     expect(Object.fromEntries(state.addresses)).toEqual({ "10.0.0.1": list, "fd00::1": list });
-    expect(Object.fromEntries(state.prefixes)).toEqual({ "10.9.0.0/16": list, "192.0.2.7/32": list, "198.51.100.0/24": list });
+    expect(Object.fromEntries(state.prefixes)).toEqual({
+      "10.9.0.0/16": list,
+      "192.0.2.7/32": list,
+      "198.51.100.0/24": list,
+    });
   });
 
   test("equal lists are one object, however many addresses have them", () => {
@@ -42,9 +65,12 @@ describe("classes of addresses", () => {
   });
 
   test("nets never write an address; nested prefixes carry what holds around them, exceptions what does not", () => {
-    const { state } = cloud([{ nets: [prefix("10.0.0.0/8")], notNets: [prefix("10.2.0.0/16")] }, { nets: [prefix("10.2.3.0/24")] }], {
-      endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32"])],
-    });
+    const { state } = cloud(
+      [{ nets: [prefix("10.0.0.0/8")], notNets: [prefix("10.2.0.0/16")] }, { nets: [prefix("10.2.3.0/24")] }],
+      {
+        endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32"])],
+      },
+    );
     const [wide, narrow] = ["nets 10.0.0.0/8 & not nets 10.2.0.0/16", "nets 10.2.3.0/24"];
     expect(state.addresses.size).toBe(0);
     expect(at(state.prefixes, "10.0.0.0/8")?.classes).toEqual([wide]);
@@ -60,10 +86,13 @@ describe("classes of addresses", () => {
   });
 
   test("a negated selector: everywhere by prefix, and complete lists for who is excluded", () => {
-    const { state } = cloud([{ notSelector: has("web") }, { nets: [prefix("10.0.0.0/24")] }, { selector: has("web") }], {
-      endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32"]), remoteEndpoint("b", DB, ["10.0.0.2/32"])],
-      networkSets: [networkSet("gns:w", WEB, ["10.7.0.0/16"])],
-    });
+    const { state } = cloud(
+      [{ notSelector: has("web") }, { nets: [prefix("10.0.0.0/24")] }, { selector: has("web") }],
+      {
+        endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32"]), remoteEndpoint("b", DB, ["10.0.0.2/32"])],
+        networkSets: [networkSet("gns:w", WEB, ["10.7.0.0/16"])],
+      },
+    );
     const notWeb = `not ${IN_WEB}`;
     expect(at(state.prefixes, "0.0.0.0/0")?.classes).toEqual([notWeb]);
     expect(at(state.prefixes, "::/0")?.classes).toEqual([notWeb]);
@@ -73,7 +102,9 @@ describe("classes of addresses", () => {
   });
 
   test("complete lists follow the prefixes around them", () => {
-    const { model, compiler, state } = cloud([{ notSelector: has("web") }], { endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32"])] });
+    const { model, compiler, state } = cloud([{ notSelector: has("web") }], {
+      endpoints: [remoteEndpoint("a", WEB, ["10.0.0.1/32"])],
+    });
     expect(at(state.addresses, "10.0.0.1")).toEqual({ classes: [], complete: true });
     const more = policy("gnp:more", { ingress: [rule({ source: side({ nets: [prefix("10.0.0.0/30")] }) })] });
     const delta = apply(compiler, model, { policies: [more] });
@@ -82,7 +113,11 @@ describe("classes of addresses", () => {
   });
 
   test("one address on several endpoints has the classes of all; it keeps a class until the last member leaves", () => {
-    const two = [remoteEndpoint("a", WEB, ["10.0.0.1/32"]), remoteEndpoint("b", WEB, ["10.0.0.1/32"]), remoteEndpoint("c", DB, ["10.0.0.1/32"])];
+    const two = [
+      remoteEndpoint("a", WEB, ["10.0.0.1/32"]),
+      remoteEndpoint("b", WEB, ["10.0.0.1/32"]),
+      remoteEndpoint("c", DB, ["10.0.0.1/32"]),
+    ];
     const { model, compiler, state } = cloud([{ selector: has("web") }, { selector: has("db") }], { endpoints: two });
     expect(at(state.addresses, "10.0.0.1")?.classes).toHaveLength(2);
     expect(apply(compiler, model, { endpoints: ["a"] }).addresses.size).toBe(0);
@@ -91,7 +126,9 @@ describe("classes of addresses", () => {
   });
 
   test("owners that no rule asks about need no entry", () => {
-    const { state } = cloud([{ selector: has("web") }], { endpoints: [remoteEndpoint("a", NONE, ["10.0.0.1/32", "10.1.0.0/16"])] });
+    const { state } = cloud([{ selector: has("web") }], {
+      endpoints: [remoteEndpoint("a", NONE, ["10.0.0.1/32", "10.1.0.0/16"])],
+    });
     expect(state.addresses.size + state.prefixes.size).toBe(0);
   });
 });
@@ -114,7 +151,10 @@ describe("the cost of a change", () => {
   });
 
   test("a changed rule touches its policy alone, however many ports share it", () => {
-    const shared = (port: number) => policy("np:x/shared", { ingress: [rule({ protocol: 6, destination: side({ ports: [{ first: port, last: port }] }) })] });
+    const shared = (port: number) =>
+      policy("np:x/shared", {
+        ingress: [rule({ protocol: 6, destination: side({ ports: [{ first: port, last: port }] }) })],
+      });
     const ports = Array.from({ length: 20 }, (_, i) => workload(`l${i}`, NONE, [`10.1.0.${i}/32`]));
     const { model, compiler } = cloud([], { endpoints: ports, policies: [shared(80)] });
     const delta = apply(compiler, model, { policies: [shared(81)] });
@@ -124,7 +164,8 @@ describe("the cost of a change", () => {
 });
 
 describe("narrowed", () => {
-  const guarded = (action: "allow" | "deny") => policy("gnp:guard", { ingress: [rule({ action, source: side({ selector: has("web") }) })] });
+  const guarded = (action: "allow" | "deny") =>
+    policy("gnp:guard", { ingress: [rule({ action, source: side({ selector: has("web") }) })] });
   const start = (action: "allow" | "deny", here: boolean) =>
     cloud([{ selector: has("db") }], {
       policies: [guarded(action)],
@@ -145,7 +186,9 @@ describe("narrowed", () => {
 
   test("a member that joins a denied class", () => {
     const { model, compiler } = start("deny", true);
-    expect(keys(apply(compiler, model, { endpoints: [remoteEndpoint("b", WEB, ["10.0.0.2/32"])] }).narrowed)).toEqual([IN_WEB]);
+    expect(keys(apply(compiler, model, { endpoints: [remoteEndpoint("b", WEB, ["10.0.0.2/32"])] }).narrowed)).toEqual([
+      IN_WEB,
+    ]);
   });
 
   test("not a class that no local set uses", () => {

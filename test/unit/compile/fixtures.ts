@@ -70,7 +70,12 @@ export function remoteEndpoint(id: string, labels: LabelSet, prefixes: readonly 
   return { id: endpointId(id), key: `/calico/${id}`, node, prefixes: prefixes.map(prefix), labels };
 }
 
-export function workload(id: string, labels: LabelSet, fixed: readonly string[], said: Partial<LocalWorkload> = {}): LocalWorkload {
+export function workload(
+  id: string,
+  labels: LabelSet,
+  fixed: readonly string[],
+  said: Partial<LocalWorkload> = {},
+): LocalWorkload {
   const pairs: readonly AllowedPair[] = said.pairs ?? [];
   return {
     ...remoteEndpoint(id, labels, [...fixed, ...pairs.map((pair) => pair.prefix)], HOST),

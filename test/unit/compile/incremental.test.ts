@@ -7,7 +7,8 @@ import { change } from "./random.js";
 
 /** Content of a state, in an order that does not depend on its history. */
 function content(state: DesiredState): unknown {
-  const sorted = <K extends string, V>(map: ReadonlyMap<K, V>): [K, V][] => [...map].sort(([a], [b]) => (a < b ? -1 : 1));
+  const sorted = <K extends string, V>(map: ReadonlyMap<K, V>): [K, V][] =>
+    [...map].sort(([a], [b]) => (a < b ? -1 : 1));
   return structuredClone({
     endpoints: sorted(state.endpoints),
     sets: sorted(state.sets),
@@ -18,7 +19,11 @@ function content(state: DesiredState): unknown {
   });
 }
 
-const problems = (compiler: Compiler): string[] => compiler.problems().map((one) => JSON.stringify(one)).sort();
+const problems = (compiler: Compiler): string[] =>
+  compiler
+    .problems()
+    .map((one) => JSON.stringify(one))
+    .sort();
 
 test("a state reached change by change is the state compiled from scratch, and its problems too", () => {
   fc.assert(
@@ -49,13 +54,16 @@ test("the delta names exactly the keys whose values differ", () => {
         const delta: DesiredDelta = compiler.apply(model, model.change(one));
         for (const name of maps) {
           const [old, now] = [before.get(name) ?? new Map(), new Map<string, unknown>(compiler.desired[name])];
-          const differing = [...new Set([...old.keys(), ...now.keys()])].filter((key) => JSON.stringify(old.get(key)) !== JSON.stringify(now.get(key)));
+          const differing = [...new Set([...old.keys(), ...now.keys()])].filter(
+            (key) => JSON.stringify(old.get(key)) !== JSON.stringify(now.get(key)),
+          );
           for (const key of differing) expect([...delta[name]]).toContain(key);
           if (name !== "endpoints") expect([...delta[name]].sort()).toEqual(differing.sort());
         }
         for (const endpoint of compiler.desired.endpoints.values()) {
           for (const { prefix } of endpoint.owned) {
-            if (remoteBefore.has(prefix) !== compiler.desired.alsoRemote.has(prefix)) expect([...delta.endpoints]).toContain(endpoint.id);
+            if (remoteBefore.has(prefix) !== compiler.desired.alsoRemote.has(prefix))
+              expect([...delta.endpoints]).toContain(endpoint.id);
           }
         }
       }

@@ -15,22 +15,26 @@ const naming = (sides: readonly RuleSide[]) =>
 
 test("an address is in a rule's class exactly where selectors and nets say so", () => {
   fc.assert(
-    fc.property(fc.array(ruleSide, { minLength: 1, maxLength: 4 }), fc.array(change, { minLength: 1, maxLength: 5 }), (sides, changes) => {
-      const model = new TestModel();
-      const compiler = new Compiler();
-      apply(compiler, model, { policies: [naming(sides)] });
-      for (const one of changes) {
-        apply(compiler, model, one);
-        for (const address of probes) {
-          const classes = classesOf(compiler.desired, address);
-          for (const side of sides) {
-            const match = sideMatch(side, [4, 6]);
-            const held = match !== undefined && isOf(address, match.families) && classes.has(match.key);
-            expect([address, side, held]).toEqual([address, side, sideHolds(model, side, address)]);
+    fc.property(
+      fc.array(ruleSide, { minLength: 1, maxLength: 4 }),
+      fc.array(change, { minLength: 1, maxLength: 5 }),
+      (sides, changes) => {
+        const model = new TestModel();
+        const compiler = new Compiler();
+        apply(compiler, model, { policies: [naming(sides)] });
+        for (const one of changes) {
+          apply(compiler, model, one);
+          for (const address of probes) {
+            const classes = classesOf(compiler.desired, address);
+            for (const side of sides) {
+              const match = sideMatch(side, [4, 6]);
+              const held = match !== undefined && isOf(address, match.families) && classes.has(match.key);
+              expect([address, side, held]).toEqual([address, side, sideHolds(model, side, address)]);
+            }
           }
         }
-      }
-    }),
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -52,7 +56,8 @@ test("what left a class of a local rule, or entered one that a local rule refuse
             const [was, is] = [before.get(address)?.has(remote) ?? false, after.get(address)?.has(remote) ?? false];
             if (was && !is) expect([...narrowed], `${address} left ${remote}`).toContain(remote);
             if (was && !is) lost++;
-            if (!was && is && action !== "allow" && remote !== "any") expect([...narrowed], `${address} entered ${remote}`).toContain(remote);
+            if (!was && is && action !== "allow" && remote !== "any")
+              expect([...narrowed], `${address} entered ${remote}`).toContain(remote);
             if (!was && is && action !== "allow") gained++;
           }
         }

@@ -1,32 +1,86 @@
 /** Small random clouds: few names and few addresses, so that everything meets everything. */
 import fc from "fast-check";
 import type { Change } from "./fixtures.js";
-import { Labels, networkSet, policy, prefix, profile, remoteEndpoint, rule, selector, side, tier, workload } from "./fixtures.js";
+import {
+  Labels,
+  networkSet,
+  policy,
+  prefix,
+  profile,
+  remoteEndpoint,
+  rule,
+  selector,
+  side,
+  tier,
+  workload,
+} from "./fixtures.js";
 
 const labels = new Labels();
 
 const PREFIXES = [
-  "0.0.0.0/0", "10.0.0.0/8", "10.0.0.0/24", "10.0.0.0/25", "10.0.0.128/25", "10.0.0.4/30", "10.0.0.5/32", "10.0.0.6/32", "10.0.1.0/24",
-  "::/0", "fd00::/16", "fd00::/64", "fd00::4/126", "fd00::5/128",
+  "0.0.0.0/0",
+  "10.0.0.0/8",
+  "10.0.0.0/24",
+  "10.0.0.0/25",
+  "10.0.0.128/25",
+  "10.0.0.4/30",
+  "10.0.0.5/32",
+  "10.0.0.6/32",
+  "10.0.1.0/24",
+  "::/0",
+  "fd00::/16",
+  "fd00::/64",
+  "fd00::4/126",
+  "fd00::5/128",
 ];
-const SINGLES = ["10.0.0.5/32", "10.0.0.6/32", "10.0.0.200/32", "10.0.1.1/32", "192.0.2.1/32", "fd00::5/128", "fd00::6/128", "2001:db8::1/128"];
+const SINGLES = [
+  "10.0.0.5/32",
+  "10.0.0.6/32",
+  "10.0.0.200/32",
+  "10.0.1.1/32",
+  "192.0.2.1/32",
+  "fd00::5/128",
+  "fd00::6/128",
+  "2001:db8::1/128",
+];
 
 /** Addresses worth asking about: those above and some that nobody has. */
-export const PROBES = [...SINGLES.map((one) => one.slice(0, one.indexOf("/"))), "10.0.0.7", "10.0.0.129", "10.9.9.9", "8.8.8.8", "fd00::7", "fd01::1"];
+export const PROBES = [
+  ...SINGLES.map((one) => one.slice(0, one.indexOf("/"))),
+  "10.0.0.7",
+  "10.0.0.129",
+  "10.9.9.9",
+  "8.8.8.8",
+  "fd00::7",
+  "fd01::1",
+];
 
 const labelSet = fc
   .record({ a: fc.constantFrom(undefined, "1", "2"), b: fc.constantFrom(undefined, "1") })
   .map(({ a, b }) => labels.set({ ...(a === undefined ? {} : { a }), ...(b === undefined ? {} : { b }) }));
 
-const selectors = fc.constantFrom("all()", "has(a)", "a == '1'", "a in {'1', '2'} && has(b)", "!has(b)", "has(b) || a == '2'").map(selector);
-const prefixes = (most: number) => fc.uniqueArray(fc.constantFrom(...PREFIXES), { maxLength: most }).map((list) => list.map(prefix));
+const selectors = fc
+  .constantFrom("all()", "has(a)", "a == '1'", "a in {'1', '2'} && has(b)", "!has(b)", "has(b) || a == '2'")
+  .map(selector);
+const prefixes = (most: number) =>
+  fc.uniqueArray(fc.constantFrom(...PREFIXES), { maxLength: most }).map((list) => list.map(prefix));
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined, freq: 1 });
 const ports = fc.constantFrom([], [], [{ first: 80, last: 90 }]);
 
 export const ruleSide = fc
-  .record({ selector: maybe(selectors), notSelector: fc.option(selectors, { nil: undefined, freq: 2 }), nets: prefixes(2), notNets: prefixes(1), ports })
+  .record({
+    selector: maybe(selectors),
+    notSelector: fc.option(selectors, { nil: undefined, freq: 2 }),
+    nets: prefixes(2),
+    notNets: prefixes(1),
+    ports,
+  })
   .map(({ selector, notSelector, ...rest }) =>
-    side({ ...rest, ...(selector === undefined ? {} : { selector }), ...(notSelector === undefined ? {} : { notSelector }) }),
+    side({
+      ...rest,
+      ...(selector === undefined ? {} : { selector }),
+      ...(notSelector === undefined ? {} : { notSelector }),
+    }),
   );
 
 /** Mostly silent, since a side that speaks rarely matches. */
@@ -76,8 +130,17 @@ const pairs = prefixes(2).map((list) => list.map((one) => ({ prefix: one })));
 const profileNames = fc.subarray(["base", "other"]);
 
 const locals = fc
-  .record({ id: fc.constantFrom("l1", "l2", "m1"), labels: labelSet, fixed: singles, pairs, profiles: profileNames, tap: fc.constantFrom("t1", "t2") })
-  .map(({ id, labels, fixed, pairs, profiles, tap }) => workload(id, labels, fixed, { pairs, profiles, interfaceName: tap }));
+  .record({
+    id: fc.constantFrom("l1", "l2", "m1"),
+    labels: labelSet,
+    fixed: singles,
+    pairs,
+    profiles: profileNames,
+    tap: fc.constantFrom("t1", "t2"),
+  })
+  .map(({ id, labels, fixed, pairs, profiles, tap }) =>
+    workload(id, labels, fixed, { pairs, profiles, interfaceName: tap }),
+  );
 const remotes = fc
   .record({ id: fc.constantFrom("r1", "r2", "m1"), labels: labelSet, singles, wide: prefixes(1) })
   .map(({ id, labels, singles, wide }) => remoteEndpoint(id, labels, [...new Set([...singles, ...wide])]));
@@ -88,12 +151,16 @@ const profiles = fc
   .record({ name: fc.constantFrom("base", "other"), ingress: rules("ingress"), egress: rules("egress") })
   .map(({ name, ...said }) => profile(name, said));
 const tiers = fc
-  .record({ name: fc.constantFrom("default", "t1"), order: fc.constantFrom(1, 5, Number.POSITIVE_INFINITY), end: fc.constantFrom("deny" as const, "pass" as const) })
+  .record({
+    name: fc.constantFrom("default", "t1"),
+    order: fc.constantFrom(1, 5, Number.POSITIVE_INFINITY),
+    end: fc.constantFrom("deny" as const, "pass" as const),
+  })
   .map(({ name, order, end }) => tier(name, order, end));
 
 const gone = (...names: string[]) => fc.constantFrom(...names);
 const some = <T>(arbitrary: fc.Arbitrary<T>, removal: fc.Arbitrary<string>) =>
-  fc.array(fc.oneof({ weight: 3, arbitrary: arbitrary as fc.Arbitrary<T | string> }, { weight: 1, arbitrary: removal }), { maxLength: 2 });
+  fc.array(fc.oneof({ weight: 3, arbitrary: arbitrary }, { weight: 1, arbitrary: removal }), { maxLength: 2 });
 
 /** One change to a cloud; applied in turn, each may replace or remove what earlier ones made. */
 export const change: fc.Arbitrary<Change> = fc.record({

@@ -4,13 +4,19 @@ import { complement, intersect, isEverything, normalise, portPrefixes } from "..
 import type { PortRange } from "../../../src/model/types.js";
 
 const range = fc
-  .tuple(fc.oneof(fc.integer({ min: 0, max: 65535 }), fc.constantFrom(0, 1, 65534, 65535)), fc.integer({ min: 0, max: 65535 }))
+  .tuple(
+    fc.oneof(fc.integer({ min: 0, max: 65535 }), fc.constantFrom(0, 1, 65534, 65535)),
+    fc.integer({ min: 0, max: 65535 }),
+  )
   .map(([a, b]) => ({ first: Math.min(a, b), last: Math.max(a, b) }));
 const ranges = fc.array(range, { maxLength: 5 });
-const has = (list: readonly PortRange[], port: number): boolean => list.some(({ first, last }) => first <= port && port <= last);
+const has = (list: readonly PortRange[], port: number): boolean =>
+  list.some(({ first, last }) => first <= port && port <= last);
 /** Where anything can change: the edges of the ranges and their neighbours. */
 const edges = (...lists: (readonly PortRange[])[]): number[] =>
-  [0, 65535, ...lists.flat().flatMap(({ first, last }) => [first - 1, first, last, last + 1])].filter((port) => port >= 0 && port <= 65535);
+  [0, 65535, ...lists.flat().flatMap(({ first, last }) => [first - 1, first, last, last + 1])].filter(
+    (port) => port >= 0 && port <= 65535,
+  );
 
 describe("ranges", () => {
   test("normalised ranges are disjoint, ascending, apart, and hold the same ports", () => {
@@ -38,7 +44,12 @@ describe("ranges", () => {
   });
 
   test("touching ranges that fill the space are everything", () => {
-    expect(isEverything([{ first: 100, last: 65535 }, { first: 0, last: 99 }])).toBe(true);
+    expect(
+      isEverything([
+        { first: 100, last: 65535 },
+        { first: 0, last: 99 },
+      ]),
+    ).toBe(true);
     expect(isEverything([{ first: 1, last: 65535 }])).toBe(false);
     expect(complement([{ first: 0, last: 65535 }])).toEqual([]);
   });
@@ -58,7 +69,11 @@ describe("port prefixes", () => {
         expect(next).toBe(last + 1);
         for (const [i, { value, length }] of prefixes.entries()) {
           const sibling = prefixes[i + 1];
-          expect(sibling?.length === length && sibling.value === value + 2 ** (16 - length) && value % 2 ** (17 - length) === 0).toBe(false);
+          expect(
+            sibling?.length === length &&
+              sibling.value === value + 2 ** (16 - length) &&
+              value % 2 ** (17 - length) === 0,
+          ).toBe(false);
         }
       }),
     );

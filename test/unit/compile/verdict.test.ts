@@ -1,7 +1,13 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Compiler } from "../../../src/compile/compiler.js";
-import type { DesiredEndpoint, DesiredRule, DesiredState, OwnedPrefix, PlaneShape } from "../../../src/compile/desired.js";
+import type {
+  DesiredEndpoint,
+  DesiredRule,
+  DesiredState,
+  OwnedPrefix,
+  PlaneShape,
+} from "../../../src/compile/desired.js";
 import { addressToPrefix, contains, family, isSingle, prefixLength } from "../../../src/model/cidr.js";
 import { evaluate, parseSelector } from "../../../src/model/selector.js";
 import type { Address, Model, PortRange, Prefix, Rule, RuleSide } from "../../../src/model/types.js";
@@ -20,13 +26,15 @@ interface Question {
   readonly port: number;
 }
 
-const within = (ranges: readonly PortRange[], port: number): boolean => ranges.some(({ first, last }) => first <= port && port <= last);
+const within = (ranges: readonly PortRange[], port: number): boolean =>
+  ranges.some(({ first, last }) => first <= port && port <= last);
 
 /** Straight from the model, in Calico's words. */
 function judgeModel(model: Model, endpoint: DesiredEndpoint, question: Question): Verdict {
   const { workload } = endpoint;
   const { direction } = question;
-  const known = (name: string) => model.tiers.get(name) ?? { name, order: model.tiers.get("default")?.order ?? 1_000_000, end: "deny" as const };
+  const known = (name: string) =>
+    model.tiers.get(name) ?? { name, order: model.tiers.get("default")?.order ?? 1_000_000, end: "deny" as const };
   const asked = [...model.policies.values()].filter(
     (one) => one[`${direction}Applies`] && evaluate(parseSelector(one.selector), workload.labels.labels),
   );
@@ -37,7 +45,19 @@ function judgeModel(model: Model, endpoint: DesiredEndpoint, question: Question)
   });
   for (const tier of tiers) {
     const policies = asked.filter((one) => one.tier === tier.name);
-    policies.sort((a, b) => (a.order < b.order ? -1 : a.order > b.order ? 1 : a.stateful !== b.stateful ? (a.stateful ? -1 : 1) : a.id < b.id ? -1 : 1));
+    policies.sort((a, b) =>
+      a.order < b.order
+        ? -1
+        : a.order > b.order
+          ? 1
+          : a.stateful !== b.stateful
+            ? a.stateful
+              ? -1
+              : 1
+            : a.id < b.id
+              ? -1
+              : 1,
+    );
     const hit = policies.flatMap((one) => one[direction]).find((rule) => matches(model, endpoint, rule, question));
     const action = hit?.action ?? tier.end;
     if (action !== "pass") return action as Verdict;
@@ -52,7 +72,8 @@ function judgeModel(model: Model, endpoint: DesiredEndpoint, question: Question)
 }
 
 function matches(model: Model, endpoint: DesiredEndpoint, rule: Rule, question: Question): boolean {
-  const [remoteSide, localSide] = question.direction === "ingress" ? [rule.source, rule.destination] : [rule.destination, rule.source];
+  const [remoteSide, localSide] =
+    question.direction === "ingress" ? [rule.source, rule.destination] : [rule.destination, rule.source];
   const portsAsked = [rule.source.ports, rule.destination.ports].some((list) => list.length > 0);
   return (
     (rule.family === undefined || rule.family === family(question.remote)) &&
@@ -69,7 +90,9 @@ function localHolds(model: Model, owned: readonly OwnedPrefix[], side: RuleSide,
   const single = addressToPrefix(address);
   // Other endpoints' single addresses within a pair do not count (see owned.ts), unless a net of some rule cut them out.
   const counts = (one: Prefix): boolean => !isSingle(one) || owned.some(({ prefix }) => prefix === single);
-  const narrowed = new Map([...model.endpoints].map(([id, one]) => [id, { ...one, prefixes: one.prefixes.filter(counts) }]));
+  const narrowed = new Map(
+    [...model.endpoints].map(([id, one]) => [id, { ...one, prefixes: one.prefixes.filter(counts) }]),
+  );
   return sideHolds({ ...model, networkSets: model.networkSets, endpoints: narrowed }, side, address);
 }
 
