@@ -38,7 +38,7 @@ test("a state reached change by change is the state compiled from scratch, and i
         expect(problems(compiler)).toEqual(problems(scratch));
       }
     }),
-    { numRuns: 300 },
+    { numRuns: 150 },
   );
 });
 
