@@ -9,7 +9,7 @@ import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
 import { ProblemList } from "./agent/problems.js";
 import { asError, runRound, type RoundResult } from "./agent/round.js";
-import { endpointsStatus, interfacesStatus } from "./agent/status-of.js";
+import { endpointsStatus, interfacesStatus, policiesStatus } from "./agent/status-of.js";
 import type { AgentStatus, ApplyEvent } from "./agent/status.js";
 import type { DesiredDelta, DesiredState } from "./compile/desired.js";
 import type { DatastoreEvent } from "./datastore/types.js";
@@ -138,6 +138,7 @@ export class Agent {
       problems: this.#problems.present,
       interfaces: interfacesStatus(interfaces),
       endpoints: endpointsStatus(this.#desired, interfaces, this.#enforced),
+      policies: policiesStatus(this.#desired, model.model),
     };
   }
 

@@ -1,8 +1,8 @@
 /** The status file's parts, from what the agent holds. Pure. */
 import type { DesiredState } from "../compile/desired.js";
 import type { Interfaces } from "../dataplane/backend.js";
-import type { EndpointId } from "../model/types.js";
-import type { AgentStatus, EndpointStatus } from "./status.js";
+import type { EndpointId, Model, PolicyId } from "../model/types.js";
+import type { AgentStatus, EndpointStatus, PolicyStatus } from "./status.js";
 
 export function interfacesStatus({ taps, uplinks }: Interfaces): AgentStatus["interfaces"] {
   return {
@@ -31,5 +31,14 @@ export function endpointsStatus(desired: DesiredState | undefined, { taps }: Int
       ...(why === undefined ? {} : { why }),
       notEnforced: workload.notEnforced,
     };
+  });
+}
+
+/** Policies only: profiles have no origin of their own. A key may be that of a variant, "<policy id>~…". */
+export function policiesStatus(desired: DesiredState | undefined, model: Model): readonly PolicyStatus[] {
+  const ids = new Set([...(desired?.policies.keys() ?? [])].map((key) => key.split("~")[0] as PolicyId));
+  return [...ids].flatMap((id) => {
+    const policy = model.policies.get(id);
+    return policy === undefined ? [] : [{ id, name: policy.name, origin: policy.origin }];
   });
 }

@@ -37,6 +37,14 @@ export interface EndpointStatus {
   readonly notEnforced: readonly string[];
 }
 
+/** A policy that applies to a port of this host, and where a person finds it. */
+export interface PolicyStatus {
+  /** As in the names of rules: "np:openstack/web". */
+  readonly id: string;
+  readonly name: string;
+  readonly origin: string;
+}
+
 export interface AgentStatus {
   readonly format: 1;
   readonly version: string;
@@ -60,6 +68,7 @@ export interface AgentStatus {
     readonly uplinks: readonly { readonly name: string; readonly ifindex: number }[];
   };
   readonly endpoints: readonly EndpointStatus[];
+  readonly policies: readonly PolicyStatus[];
 }
 
 const FILE = "status.json";
@@ -85,5 +94,5 @@ export function readStatus(runDir: string): AgentStatus | undefined {
 function isStatus(value: unknown): value is AgentStatus {
   if (typeof value !== "object" || value === null) return false;
   const status = value as Record<string, unknown>;
-  return status["format"] === 1 && typeof status["pid"] === "number" && Array.isArray(status["endpoints"]) && Array.isArray(status["problems"]);
+  return status["format"] === 1 && typeof status["pid"] === "number" && Array.isArray(status["endpoints"]) && Array.isArray(status["problems"]) && Array.isArray(status["policies"]);
 }

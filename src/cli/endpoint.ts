@@ -6,6 +6,7 @@ import { escape } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
 import type { Context } from "./context.js";
 import { columns, json, style } from "./output.js";
+import { policyNames } from "./policy-names.js";
 import { findPort, portsOf, type Port } from "./ports.js";
 
 export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;
@@ -97,7 +98,7 @@ function details(port: Port, state: PinnedState, config: Config, context: Contex
     portSecurity: port.portSecurity,
     adminUp: port.adminUp,
     sources: port.sources.map(({ prefix, mac }) => ({ prefix, mac: mac ?? port.mac ?? null })),
-    policySet: port.policySet === 0 ? null : { number: port.policySet, policies: state.name(NameKind.NAME_POLICY_SET, port.policySet) ?? "" },
+    policySet: port.policySet === 0 ? null : { number: port.policySet, policies: policyNames(state.name(NameKind.NAME_POLICY_SET, port.policySet), state.policy(port.number)) },
     flowTable: port.flows,
     dropsByReason: dropsOf(port, drops).map(({ reason, sentence, packets }) => ({ reason, count: packets, harmless: isHarmless(reason), sentence })),
     notEnforced: context.readStatus(config.runDir)?.endpoints.find(({ id }) => id === port.id)?.notEnforced ?? [],
@@ -116,7 +117,7 @@ function render(of: ReturnType<typeof details>, colours: boolean): string {
     ["MAC", of.mac ?? "none"],
     ...of.sources.map(({ prefix, mac }, i): [string, string] => [i === 0 ? "may send from" : "", `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`]),
     ["port security", of.portSecurity ? "on" : bad("off")],
-    ["policies", of.policySet === null ? bad("none: nothing is allowed") : `${escape(of.policySet.policies) || "(unnamed)"} ${dim(`(set ${of.policySet.number})`)}`],
+    ["policies", of.policySet === null ? bad("none: nothing is allowed") : `${of.policySet.policies.map(escape).join(", ") || "none"} ${dim(`(set ${of.policySet.number})`)}`],
     ["flows", `${of.flowTable.count} (${of.flowTable.halfOpen} half open), ${of.flowTable.opened} ever, ${of.flowTable.refused} refused for lack of room`],
     ...of.notEnforced.map((what): [string, string] => ["not enforced", bad(escape(what))]),
   ];

@@ -4,6 +4,7 @@ import { escape } from "../text.js";
 import { EXIT, type Command } from "./command.js";
 import { STATE_SETTINGS, withState } from "./endpoint.js";
 import { columns, json, style } from "./output.js";
+import { policyNames, policyOfRule } from "./policy-names.js";
 import { callIt, findPort, portsOf, type Port } from "./ports.js";
 
 const PROTOCOLS: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp", 136: "udplite" };
@@ -48,7 +49,7 @@ export const policyShow: Command = {
   summary: "Print the rules of one port as the kernel enforces them, with origin and hits.",
   detail: [
     "PORT as for endpoint show. A hit is a first packet that the rule decided (every packet, for a stateless rule).",
-    "Rules of several groups that come to the same are one entry in the kernel, which counts for the one that is named.",
+    "Rules that come to the same entry in the kernel are counted for the first of them. --json has each rule's full text.",
   ],
   arguments: ["PORT"],
   flags: [],
@@ -56,16 +57,22 @@ export const policyShow: Command = {
   examples: ["torbie policy show tap1a2b3c4d-5e", "torbie policy show web1 --json"],
   run: async (invocation) => {
     const { context, positionals } = invocation;
-    const { port, policy } = await withState(invocation, (state, interfaces) => {
+    const { port, policy, origins } = await withState(invocation, (state, interfaces, { runDir }) => {
       const found = findPort(portsOf(state.endpoints(), interfaces), positionals[0] ?? "");
-      return { port: found, policy: found.policySet === 0 ? undefined : state.policy(found.number) };
+      return {
+        port: found,
+        policy: found.policySet === 0 ? undefined : state.policy(found.number),
+        origins: new Map(context.readStatus(runDir)?.policies.map(({ id, origin }) => [id, origin])),
+      };
     });
-    context.out(invocation.json ? json(shape(port, policy)) : render(port, policy, context.colours));
+    context.out(invocation.json ? json(shape(port, policy, origins)) : render(port, policy, origins, context.colours));
     return EXIT.ok;
   },
 };
 
-function shape(port: Port, policy: PinnedPolicy | undefined) {
+type Origins = ReadonlyMap<string, string>;
+
+function shape(port: Port, policy: PinnedPolicy | undefined, origins: Origins) {
   const side = (planes: readonly PinnedPlane[] = []) =>
     planes.map(({ number, end, allowOnly, rules }) => ({
       plane: number,
@@ -73,6 +80,7 @@ function shape(port: Port, policy: PinnedPolicy | undefined) {
       allowOnly,
       rules: rules.map(({ text, protocols, ports, sourcePorts, ...rule }) => ({
         rule: text ?? null,
+        policy: policyOfRule(text) ?? null,
         ...rule,
         protocols: protocols ?? null,
         ports: ports ?? null,
@@ -83,21 +91,22 @@ function shape(port: Port, policy: PinnedPolicy | undefined) {
     interface: port.interface || null,
     id: port.id,
     portSecurity: port.portSecurity,
-    policies: policy?.name ?? null,
+    policies: policyNames(policy?.name, policy).map((id) => ({ id, origin: origins.get(id) ?? null })),
     ingress: side(policy?.ingress),
     egress: side(policy?.egress),
   };
 }
 
-function render(port: Port, policy: PinnedPolicy | undefined, colours: boolean): string {
+function render(port: Port, policy: PinnedPolicy | undefined, origins: Origins, colours: boolean): string {
   const { bold, bad } = style(colours);
-  const lines = [`${bold(escape(callIt(port)))}  policies: ${escape(policy?.name ?? "") || "none"}`];
+  const names = policyNames(policy?.name, policy).map((id) => `${escape(id)}${origins.has(id) ? ` (${escape(origins.get(id) ?? "")})` : ""}`);
+  const lines = [bold(escape(callIt(port))), ...(names.length > 0 ? names : ["no policies"]).map((name) => `  ${name}`)];
   if (!port.portSecurity) lines.push(bad("port security is off: none of these rules is asked, everything passes"));
   for (const which of ["ingress", "egress"] as const) {
     const planes = policy?.[which] ?? [];
     const rules = planes.flatMap((plane) => plane.rules);
     lines.push("", bold(which === "ingress" ? "to the guest" : "from the guest"));
-    if (rules.length > 0) lines.push(columns(["HITS", "ACTION", "IP", "WHAT", which === "ingress" ? "FROM" : "TO", "RULE"], rules.map(cells)).trimEnd());
+    if (rules.length > 0) lines.push(columns(["HITS", "ACTION", "IP", "WHAT", which === "ingress" ? "FROM" : "TO", "OF"], rules.map(cells)).trimEnd());
     const last = planes.at(-1);
     lines.push(last === undefined ? "nothing is allowed: no policy applies" : END_TEXT[last.end]);
   }
@@ -110,5 +119,5 @@ const cells = (rule: PinnedRule): readonly string[] => [
   rule.families.map((family) => `v${family}`).join(" "),
   matchText(rule),
   rule.remotes.join(", "),
-  rule.text ?? `rule ${rule.number}`,
+  policyOfRule(rule.text) ?? rule.text ?? `rule ${rule.number}`,
 ];

@@ -1,7 +1,7 @@
 /** src/dataplane/guard.ts as the agent's loop sees it. */
 import type { Config } from "../../config/schema.js";
 import { ensureForward } from "../../dataplane/forward-accept.js";
-import { ensureGuard, setClaimed, type GuardOptions } from "../../dataplane/guard.js";
+import { ensureGuard, guardStatus, setClaimed, type GuardOptions } from "../../dataplane/guard.js";
 import { run } from "../../dataplane/run.js";
 import type { Problem } from "../../problems.js";
 import type { GuardPart } from "../parts.js";
@@ -39,11 +39,17 @@ export class GuardAdapter implements GuardPart {
     return report.changed.length;
   }
 
+  /** Whether a former agent's claims are these. A claim is by ifindex: one of an interface that is gone shows as a bare number. */
+  async #asBefore(taps: ReadonlyMap<number, string>): Promise<boolean> {
+    const { standing, means, claimed } = await guardStatus(this.#options);
+    return standing && means === "nft" && [...claimed].sort().join("\n") === [...taps.values()].sort().join("\n");
+  }
+
   async claim(taps: ReadonlyMap<number, string>): Promise<number> {
-    if (this.#claimed !== undefined && textOf(this.#claimed) === textOf(taps)) return 0;
+    const same = this.#claimed === undefined ? await this.#asBefore(taps) : textOf(this.#claimed) === textOf(taps);
     this.#claimed = undefined; // should it throw, the next pass writes again
-    await setClaimed(taps, this.#options);
+    if (!same) await setClaimed(taps, this.#options);
     this.#claimed = taps;
-    return 1;
+    return same ? 0 : 1;
   }
 }

@@ -118,7 +118,7 @@ export class World {
           const error = this.compileErrors.shift();
           if (error) throw error;
           const endpoints = [...this.endpoints].map(([id, interfaceName]) => [id, { id, interfaceName, workload: { workload: "w", endpoint: "e", notEnforced: [] }, adminUp: true }] as const);
-          const desired = { endpoints: new Map(endpoints) } as unknown as DesiredState;
+          const desired = { endpoints: new Map(endpoints), policies: new Map() } as unknown as DesiredState;
           return delta ? { desired, delta: NO_DESIRED_CHANGE } : { desired };
         },
         problems: () => [],

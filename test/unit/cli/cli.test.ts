@@ -159,14 +159,21 @@ describe("reading commands", () => {
       number: 1,
       portSecurity: true,
       sources: [{ prefix: "10.65.0.1/32", mac: "fa:16:3e:00:00:01" }, { prefix: "fd00::/64", mac: "fa:16:3e:00:00:99" }],
-      policySet: { number: 5, policies: "web, default" },
+      policySet: { number: 5, policies: ["np:openstack/web", "np:openstack/default", "gnp:evil\n"] },
       dropsByReason: [{ reason: "SPOOFED_ADDRESS", count: 7 }, { reason: "ARP_ABSORBED", count: "9007199254740993", harmless: true }],
     });
   });
 
   test("policy show: in order of evaluation, with hits and origin", async () => {
     const text = (await cli(["policy", "show", "web1"])).out;
-    expect(text).toMatch(/12 +allow \(stateless\) +v4 +tcp\/80,8000-8010 +all\(\) evil.* np:openstack\/web\/ingress\/0\n2 +allow +v4 v6 +icmp type 8 +any +np:openstack\/web\/ingress\/1\nwhatever no rule admits is dropped/);
+    expect(text).toMatch(/12 +allow \(stateless\) +v4 +tcp\/80,8000-8010 +all\(\) evil.* np:openstack\/web\n2 +allow +v4 v6 +icmp type 8 +any +gnp:evil\\n\nwhatever no rule admits is dropped/);
+    expect(text).toMatch(/udp from port 53 +any +rule 7$/m);
+    expect(text).toContain("  np:openstack/web (groups.yaml:20)\n  np:openstack/default\n");
+    expect(JSON.parse((await cli(["policy", "show", "web1", "--json"])).out)).toMatchObject({
+      policies: [{ id: "np:openstack/web", origin: "groups.yaml:20" }, { id: "np:openstack/default", origin: null }, {}],
+      ingress: [{ plane: 0, end: "deny", rules: [{ policy: "np:openstack/web", hits: 12, ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }] }, {}] }],
+      egress: [{ rules: [{ rule: null, policy: null, ports: null, sourcePorts: [{ first: 53, last: 53 }] }] }],
+    });
     expect((await cli(["policy", "show", "web2"])).out).toContain("port security is off");
     expect((await cli(["policy", "show", "openstack/host1-openstack-evil"])).out).toContain("nothing is allowed: no policy applies");
   });

@@ -9,6 +9,8 @@ import { runCli } from "../../../src/cli/main.js";
 
 export const HOSTILE = "evil\n\u001b[2J$(reboot)\u0000";
 
+/** As src/compile makes it, cut in the middle of a name. */
+const SET_NAME = `[[["default","deny","np:openstack/web~01","np:openstack/default"],["profiles","deny"]],[["default","deny","np:openst`;
 const mac = (text: string): Mac => text as Mac;
 
 export const endpoint = (number: number, id: string, more: Partial<PinnedEndpoint> = {}): PinnedEndpoint => ({
@@ -38,7 +40,7 @@ export const ENDPOINTS: readonly PinnedEndpoint[] = [
 
 export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedState => ({
   endpoints: () => [...endpoints],
-  name: (kind) => (kind === NameKind.NAME_POLICY_SET ? "web, default" : undefined),
+  name: (kind) => (kind === NameKind.NAME_POLICY_SET ? SET_NAME : undefined),
   drops: () => [
     { endpoint: 0, reason: "NO_ENDPOINT", sentence: "the tap belongs to no endpoint", packets: 4n },
     { endpoint: 1, reason: "SPOOFED_ADDRESS", sentence: "sent from an address that is not its own", packets: 7n },
@@ -46,15 +48,15 @@ export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedS
   ],
   policy: () => ({
     set: 5,
-    name: "web, default",
+    name: SET_NAME,
     ingress: [
       {
         number: 0,
         end: "deny",
         allowOnly: true,
         rules: [
-          { number: 8, text: "np:openstack/web/ingress/0", order: 1, action: "allow", stateless: true, families: [4], protocols: [6], ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }], remotes: [`all() ${HOSTILE}`], hits: 12n },
-          { number: 9, text: "np:openstack/web/ingress/1", order: 2, action: "allow", stateless: false, families: [4, 6], protocols: [1], ports: [{ first: 0x800, last: 0x8ff }], remotes: ["any"], hits: 2n },
+          { number: 8, text: `np:openstack/web ingress allow proto 6 to 80,8000-8010 remote "all()"`, order: 1, action: "allow", stateless: true, families: [4], protocols: [6], ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }], remotes: [`all() ${HOSTILE}`], hits: 12n },
+          { number: 9, text: `"gnp:evil\\n" ingress allow proto 1 remote "any"`, order: 2, action: "allow", stateless: false, families: [4, 6], protocols: [1], ports: [{ first: 0x800, last: 0x8ff }], remotes: ["any"], hits: 2n },
         ],
       },
     ],
@@ -87,6 +89,7 @@ export const STATUS: AgentStatus = {
   problems: [{ where: HOSTILE, code: "BAD_CIDR", what: "impossible", consequence: "this rule allows nothing" }],
   interfaces: { taps: [{ name: "tap1", ifindex: 101, mac: "02:00:00:00:00:01", mtu: 1500, up: true }], uplinks: [{ name: "eth0", ifindex: 2 }] },
   endpoints: [{ id: ENDPOINTS[2]?.id ?? "", workload: HOSTILE, endpoint: "p3", interface: "tap3", enforced: false, why: "its interface is not there", notEnforced: ["qosControls"] }],
+  policies: [{ id: "np:openstack/web", name: "web", origin: "groups.yaml:20" }],
 };
 
 export interface Ran {
