@@ -65,15 +65,19 @@ function get(buffer: Buffer, kind: string, offset: number): number | bigint {
 /** Bytes of a struct; fields that are not given are 0. Throws RangeError when a number or byte string does not fit its field. */
 export function encode<S extends StructName>(name: S, record: Partial<RecordOf<S>>): Buffer {
   const buffer = Buffer.alloc(sizeOf(name));
-  const given = record as Readonly<Record<string, number | bigint | Uint8Array | readonly (number | bigint)[] | undefined>>;
+  const given = record as Readonly<
+    Record<string, number | bigint | Uint8Array | readonly (number | bigint)[] | undefined>
+  >;
   for (const [key, field] of fieldsOf(name)) {
     const value = given[key];
     if (value === undefined) continue;
     if (value instanceof Uint8Array) {
-      if (value.length > bytesOf(field)) throw new RangeError(`${name}.${key} holds ${bytesOf(field)} bytes, not ${value.length}`);
+      if (value.length > bytesOf(field))
+        throw new RangeError(`${name}.${key} holds ${bytesOf(field)} bytes, not ${value.length}`);
       buffer.set(value, field.offset);
     } else if (typeof value === "object") {
-      if (value.length > (field.length ?? 1)) throw new RangeError(`${name}.${key} holds ${field.length ?? 1} numbers, not ${value.length}`);
+      if (value.length > (field.length ?? 1))
+        throw new RangeError(`${name}.${key} holds ${field.length ?? 1} numbers, not ${value.length}`);
       value.forEach((item, i) => put(buffer, field.kind, field.offset + i * (WIDTH[field.kind] ?? 4), item));
     } else {
       put(buffer, field.kind, field.offset, value);
@@ -84,12 +88,17 @@ export function encode<S extends StructName>(name: S, record: Partial<RecordOf<S
 
 /** Inverse of encode. Throws RangeError unless `buffer` has exactly the struct's length. */
 export function decode<S extends StructName>(name: S, buffer: Buffer): RecordOf<S> {
-  if (buffer.length !== sizeOf(name)) throw new RangeError(`struct ${name} has ${sizeOf(name)} bytes, not ${buffer.length}`);
+  if (buffer.length !== sizeOf(name))
+    throw new RangeError(`struct ${name} has ${sizeOf(name)} bytes, not ${buffer.length}`);
   const record: Record<string, unknown> = {};
   for (const [key, field] of fieldsOf(name)) {
-    if (isBytes(field)) record[key] = Uint8Array.prototype.slice.call(buffer, field.offset, field.offset + bytesOf(field));
+    if (isBytes(field))
+      record[key] = Uint8Array.prototype.slice.call(buffer, field.offset, field.offset + bytesOf(field));
     else if (field.length === undefined) record[key] = get(buffer, field.kind, field.offset);
-    else record[key] = Array.from({ length: field.length }, (_, i) => get(buffer, field.kind, field.offset + i * (WIDTH[field.kind] ?? 4)));
+    else
+      record[key] = Array.from({ length: field.length }, (_, i) =>
+        get(buffer, field.kind, field.offset + i * (WIDTH[field.kind] ?? 4)),
+      );
   }
   return record as RecordOf<S>;
 }

@@ -12,7 +12,9 @@ if (object === undefined || target === undefined || (check !== undefined && chec
   if (check === undefined) {
     writeFileSync(target, text);
   } else if (readFileSync(target, "utf8") !== text) {
-    process.stderr.write(`${target} is not what ${object} says: bpf/abi.h or bpf/maps.h changed. Run \`make generate\` and commit it.\n`);
+    process.stderr.write(
+      `${target} is not what ${object} says: bpf/abi.h or bpf/maps.h changed. Run \`make generate\` and commit it.\n`,
+    );
     process.exitCode = 1;
   }
 }

@@ -4,7 +4,8 @@
  */
 import type { BtfType } from "#libbpf";
 
-/** What records.ts needs of `struct event`, which is no map's key or value, and of every enum: reached through `abi_types`. */
+/** BPF_MAP_TYPE_PERCPU_HASH, _PERCPU_ARRAY and _LRU_PERCPU_HASH: the programs' own scratch space, not a part of the border. */
+const PRIVATE_MAPS: readonly number[] = [5, 6, 10];
 const SCALARS: Readonly<Record<number, string>> = { 1: "u8", 2: "u16", 4: "u32", 8: "u64" };
 const SKIPPED = new Set(["abi_types"]);
 
@@ -13,7 +14,10 @@ type Composite = Extract<BtfType, { kind: "struct" | "union" }>;
 /** Follows typedefs and qualifiers to the type itself. */
 function resolve(types: readonly BtfType[], id: number): BtfType {
   let type = types[id];
-  while (type !== undefined && (type.kind === "typedef" || type.kind === "const" || type.kind === "volatile" || type.kind === "restrict")) {
+  while (
+    type !== undefined &&
+    (type.kind === "typedef" || type.kind === "const" || type.kind === "volatile" || type.kind === "restrict")
+  ) {
     type = types[type.type];
   }
   if (type === undefined) throw new RangeError(`BTF type ${id} is not there`);
@@ -60,7 +64,8 @@ function nameOf(type: BtfType): string {
   return type.kind === "struct" ? type.name : (SCALARS[type.kind === "int" ? type.size : 0] ?? "bytes");
 }
 
-function mapText(types: readonly BtfType[], name: string, definition: Composite): string {
+/** Undefined for a map that only the programs use. */
+function mapText(types: readonly BtfType[], name: string, definition: Composite): string | undefined {
   const numbers: Record<string, number> = { type: 0, max_entries: 0, map_flags: 0, key_size: 0, value_size: 0 };
   const ends: Record<string, { size: number; name: string }> = {};
   for (const member of definition.members) {
@@ -73,17 +78,26 @@ function mapText(types: readonly BtfType[], name: string, definition: Composite)
       numbers[member.name] = pointedLength(types, member.type);
     }
   }
-  const end = (which: string): string => {
+  if (PRIVATE_MAPS.includes(numbers["type"] ?? 0)) return undefined;
+  const end = (which: string): string[] => {
     const found = ends[which] ?? { size: numbers[`${which}_size`] ?? 0, name: "none" };
-    return `${which}Size: ${found.size}, ${which}: "${found.name}"`;
+    return [`${which}Size: ${found.size}`, `${which}: "${found.name}"`];
   };
-  return `  ${name}: { type: ${numbers["type"]}, maxEntries: ${numbers["max_entries"]}, flags: ${numbers["map_flags"]}, ${end("key")}, ${end("value")} },`;
+  const lines = [
+    `type: ${numbers["type"]}`,
+    `maxEntries: ${numbers["max_entries"]}`,
+    `flags: ${numbers["map_flags"]}`,
+    ...end("key"),
+    ...end("value"),
+  ];
+  return `  ${name}: {\n${lines.map((line) => `    ${line},`).join("\n")}\n  },`;
 }
 
 function structText(types: readonly BtfType[], struct: Composite): string {
   const fields = struct.members.map((member) => {
     const { kind, length } = kindOf(types, member.type);
-    if (member.bitOffset % 8 !== 0 || member.bitSize !== 0) throw new RangeError(`${struct.name}.${member.name}: no bit fields in the ABI`);
+    if (member.bitOffset % 8 !== 0 || member.bitSize !== 0)
+      throw new RangeError(`${struct.name}.${member.name}: no bit fields in the ABI`);
     return `      ${member.name}: { offset: ${member.bitOffset / 8}, kind: "${kind}"${length === undefined ? "" : `, length: ${length}`} },`;
   });
   return `  ${struct.name}: {\n    size: ${struct.size},\n    fields: {\n${fields.join("\n")}\n    },\n  },`;
@@ -133,7 +147,9 @@ export function renderLayout(types: readonly BtfType[]): string {
     if (map?.kind !== "var") throw new RangeError(".maps holds something that is no variable");
     const definition = resolve(types, map.type);
     if (definition.kind !== "struct") throw new RangeError(`map ${map.name} is no struct`);
-    maps.push(mapText(types, map.name, definition));
+    const text = mapText(types, map.name, definition);
+    if (text === undefined) continue;
+    maps.push(text);
     roots.push(map.type);
   }
   const anchor = types.findIndex((type) => type.kind === "struct" && type.name === "abi_types");

@@ -98,7 +98,11 @@ const DIRECTION_IN_WAY = STRUCTS.policy_key.fields.way.offset;
  * policy that 1,000 sets hold is encoded once.
  */
 export function placePolicyKey(key: Bytes, policySet: number, plane: number): Bytes {
-  return (key.slice(0, SET) + u32(policySet) + key.slice(SET + 4, PLANE) + String.fromCharCode(plane) + key.slice(PLANE + 1)) as Bytes;
+  return (key.slice(0, SET) +
+    u32(policySet) +
+    key.slice(SET + 4, PLANE) +
+    String.fromCharCode(plane) +
+    key.slice(PLANE + 1)) as Bytes;
 }
 
 export function policySetOf(key: Bytes): number {

@@ -53,7 +53,12 @@ export class Attacher {
     for (const { direction, program } of HOOKS[role]) {
       const loaded = this.programs.get(program);
       if (loaded === undefined) throw new DataplaneError("NO_PROGRAM", `program ${program} is not loaded`);
-      if (this.mode === "clsact" ? ensureClsact(ifindex, direction, loaded) : ensureTcx(this.pinDir, ifindex, direction, loaded)) writes++;
+      if (
+        this.mode === "clsact"
+          ? ensureClsact(ifindex, direction, loaded)
+          : ensureTcx(this.pinDir, ifindex, direction, loaded)
+      )
+        writes++;
     }
     this.#attached.set(ifindex, role);
     return writes;
@@ -80,7 +85,9 @@ export class Attacher {
       const ours = this.programs.get(program)?.info.id;
       const all = queryHook(ifindex, direction);
       const at = all.findIndex(({ programId }) => programId === ours);
-      return all.flatMap((entry, i) => (entry.programId === ours ? [] : [{ ifindex, direction, name: entry.name, before: at < 0 || i < at }]));
+      return all.flatMap((entry, i) =>
+        entry.programId === ours ? [] : [{ ifindex, direction, name: entry.name, before: at < 0 || i < at }],
+      );
     });
   }
 }
@@ -99,7 +106,11 @@ export function queryHook(ifindex: number, direction: Direction): Attached[] {
 }
 
 function ensureClsact(ifindex: number, direction: Direction, program: BpfProgram): boolean {
-  const there = clsact.query(ifindex, direction).some(({ programId, priority, handle }) => programId === program.info.id && priority === PRIORITY && handle === HANDLE);
+  const there = clsact
+    .query(ifindex, direction)
+    .some(
+      ({ programId, priority, handle }) => programId === program.info.id && priority === PRIORITY && handle === HANDLE,
+    );
   if (!there) clsact.attach({ ifindex, direction, program, priority: PRIORITY, handle: HANDLE });
   return !there;
 }
@@ -139,7 +150,9 @@ export function detach(pinDir: string, ifindex: number, direction: Direction): b
     found = true;
   }
   try {
-    const ours = clsact.query(ifindex, direction).some(({ name, priority, handle }) => priority === PRIORITY && handle === HANDLE && isOurs(name));
+    const ours = clsact
+      .query(ifindex, direction)
+      .some(({ name, priority, handle }) => priority === PRIORITY && handle === HANDLE && isOurs(name));
     if (ours && clsact.detach({ ifindex, direction, priority: PRIORITY, handle: HANDLE })) {
       found = true;
       clsact.removeQdisc(ifindex);

@@ -10,7 +10,9 @@ import { KernelMaps } from "./maps.js";
 import { openObjects, type Objects } from "./objects.js";
 import { DEFAULT_PIN_DIR } from "./pins.js";
 
-const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map((name) => fileURLToPath(new URL(`../../../build/${name}`, import.meta.url)));
+const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map((name) =>
+  fileURLToPath(new URL(`../../../build/${name}`, import.meta.url)),
+);
 
 export interface BpfOptions {
   /** In a bpffs; made when missing. Default: /sys/fs/bpf/torbie/v<ABI>. */
@@ -50,7 +52,10 @@ export class BpfBackend implements Backend {
   static async open(options: BpfOptions = {}): Promise<BpfBackend> {
     const pinDir = options.pinDir ?? DEFAULT_PIN_DIR;
     const hz = await findHz();
-    if (hz.from === "assumed") options.warn?.(`the kernel's HZ can't be found out: 250 is assumed; if it is another, flows end sooner or later than configured`);
+    if (hz.from === "assumed")
+      options.warn?.(
+        `the kernel's HZ can't be found out: 250 is assumed; if it is another, flows end sooner or later than configured`,
+      );
     const objects = await openObjects({
       pinDir,
       objects: options.objects ?? OBJECTS,
@@ -59,11 +64,23 @@ export class BpfBackend implements Backend {
     });
     const flowLimit = objects.maps.get("flow")?.info.maxEntries ?? 0;
     if (options.flows !== undefined && flowLimit !== options.flows) {
-      options.warn?.(`the flow table that is pinned has ${flowLimit} entries and stays; ${options.flows} takes effect after \`torbie cleanup\``);
+      options.warn?.(
+        `the flow table that is pinned has ${flowLimit} entries and stays; ${options.flows} takes effect after \`torbie cleanup\``,
+      );
     }
-    const settings = { flowLimit, hz: hz.hz, timeouts: options.timeouts ?? {}, hostToGuest: options.hostToGuest ?? true };
+    const settings = {
+      flowLimit,
+      hz: hz.hz,
+      timeouts: options.timeouts ?? {},
+      hostToGuest: options.hostToGuest ?? true,
+    };
     const mode = chooseMode(options.attach ?? "auto");
-    return new BpfBackend(objects, new Engine(new KernelMaps(objects.maps), settings), new Attacher(objects.programs, mode, pinDir), mode);
+    return new BpfBackend(
+      objects,
+      new Engine(new KernelMaps(objects.maps), settings),
+      new Attacher(objects.programs, mode, pinDir),
+      mode,
+    );
   }
 
   async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {

@@ -35,7 +35,12 @@ export function cleanup(pinDir: string): CleanupReport {
 export function removePins(pinDir: string): number {
   let pins = 0;
   const unfinished = existsSync(pinDir) ? readdirSync(pinDir).filter((name) => /^making_\d+$/.test(name)) : [];
-  for (const directory of [linksDir(pinDir), programsDir(pinDir), mapsDir(pinDir), ...unfinished.map((name) => join(pinDir, name))]) {
+  for (const directory of [
+    linksDir(pinDir),
+    programsDir(pinDir),
+    mapsDir(pinDir),
+    ...unfinished.map((name) => join(pinDir, name)),
+  ]) {
     if (!existsSync(directory)) continue;
     for (const name of readdirSync(directory)) {
       unlinkSync(join(directory, name));

@@ -11,12 +11,29 @@ import { ClassTable } from "./images-classes.js";
 import { policyImage } from "./images-policy.js";
 import type { Maps } from "./maps.js";
 import { planAddresses } from "./plan-addresses.js";
-import { assignTaps, planEndpoints, SHADOWED, setUsers, type EndpointState, type Shadows, type ShadowName } from "./plan-endpoints.js";
+import {
+  assignTaps,
+  planEndpoints,
+  SHADOWED,
+  setUsers,
+  type EndpointState,
+  type Shadows,
+  type ShadowName,
+} from "./plan-endpoints.js";
 import { planEverything } from "./plan-full.js";
 import { planNames } from "./plan-names.js";
 import { PHASES, Plan, type MapName, type PhaseName } from "./plan.js";
 import type { Registry } from "./registry.js";
-import { buildSet, discardSet, HalfDifferences, holders, numberingOf, planSet, type Images, type SetState } from "./sets.js";
+import {
+  buildSet,
+  discardSet,
+  HalfDifferences,
+  holders,
+  numberingOf,
+  planSet,
+  type Images,
+  type SetState,
+} from "./sets.js";
 import type { PolicyImage } from "./images-policy.js";
 
 export interface EngineSettings {
@@ -80,13 +97,25 @@ export class Engine {
     return { writes, failures, written: writtenEndpoints(next, desired, interfaces) };
   }
 
-  #planDelta(plan: Plan, known: Knowledge, desired: DesiredState, interfaces: Interfaces, delta: DesiredDelta, failures: EngineReport["failures"]): Knowledge {
+  #planDelta(
+    plan: Plan,
+    known: Knowledge,
+    desired: DesiredState,
+    interfaces: Interfaces,
+    delta: DesiredDelta,
+    failures: EngineReport["failures"],
+  ): Knowledge {
     const { registry, table, shadows } = known;
     const numbering = numberingOf(registry, table);
     const policies = new Set(delta.policies);
-    const lists = [...[...delta.addresses].map((key) => desired.addresses.get(key)), ...[...delta.prefixes].map((key) => desired.prefixes.get(key))];
+    const lists = [
+      ...[...delta.addresses].map((key) => desired.addresses.get(key)),
+      ...[...delta.prefixes].map((key) => desired.prefixes.get(key)),
+    ];
     const members = new Set(lists.flatMap((list) => (list === undefined ? [] : [...table.prepare(list)])));
-    if (members.size > 0) for (const [key, policy] of desired.policies) if ([...policy.ingress, ...policy.egress].some((rule) => members.has(rule.remote))) policies.add(key);
+    if (members.size > 0)
+      for (const [key, policy] of desired.policies)
+        if ([...policy.ingress, ...policy.egress].some((rule) => members.has(rule.remote))) policies.add(key);
 
     const images = new Map<PolicyKey, PolicyImage>(known.images);
     for (const key of policies) {
@@ -98,8 +127,13 @@ export class Engine {
 
     const { sets, narrowedUsers } = this.#planSets(plan, known, desired, delta, policies, images);
     const setNumber = (key: PolicySetKey): number => sets.get(key)?.number ?? 0;
-    const flipped = [...sets].filter(([key, state]) => known.sets.has(key) && known.sets.get(key)?.number !== state.number).map(([key]) => key);
-    const users = flipped.length + narrowedUsers.length === 0 ? new Map<PolicySetKey, Set<EndpointId>>() : setUsers(desired.endpoints.values());
+    const flipped = [...sets]
+      .filter(([key, state]) => known.sets.has(key) && known.sets.get(key)?.number !== state.number)
+      .map(([key]) => key);
+    const users =
+      flipped.length + narrowedUsers.length === 0
+        ? new Map<PolicySetKey, Set<EndpointId>>()
+        : setUsers(desired.endpoints.values());
     const dirty = new Set([...delta.endpoints, ...flipped.flatMap((key) => [...(users.get(key) ?? [])])]);
 
     planAddresses(plan, desired, table, {
@@ -128,7 +162,7 @@ export class Engine {
       const state = endpoints.states.get(id);
       if (state !== undefined) plan.bumps.add(state.number);
     }
-    plan.host = delta.narrowed.size > 0;
+    plan.host ||= delta.narrowed.size > 0;
     for (const key of policies) {
       const former = known.images.get(key);
       countRules(known.ruleUsers, former, -1);
@@ -138,10 +172,24 @@ export class Engine {
         registry.release(NameKind.NAME_RULE, number);
       }
     }
-    return { ...known, sets, images, endpoints: endpoints.states, owners: endpoints.owners, alsoRemote: new Set(desired.alsoRemote) };
+    return {
+      ...known,
+      sets,
+      images,
+      endpoints: endpoints.states,
+      owners: endpoints.owners,
+      alsoRemote: new Set(desired.alsoRemote),
+    };
   }
 
-  #planSets(plan: Plan, known: Knowledge, desired: DesiredState, delta: DesiredDelta, policies: ReadonlySet<PolicyKey>, images: Images): { sets: Map<PolicySetKey, SetState>; narrowedUsers: PolicySetKey[] } {
+  #planSets(
+    plan: Plan,
+    known: Knowledge,
+    desired: DesiredState,
+    delta: DesiredDelta,
+    policies: ReadonlySet<PolicyKey>,
+    images: Images,
+  ): { sets: Map<PolicySetKey, SetState>; narrowedUsers: PolicySetKey[] } {
     const { registry, table } = known;
     const numbering = numberingOf(registry, table);
     const sets = new Map(known.sets);
@@ -186,7 +234,9 @@ export class Engine {
       generation,
       endpoints: [...next.endpoints.values()].map(({ number }) => number),
       ...this.settings,
-      localPrefixes: [...desired.endpoints.values()].some(({ owned }) => owned.some(({ prefix }) => !prefix.endsWith("/32") && !prefix.endsWith("/128"))),
+      localPrefixes: [...desired.endpoints.values()].some(({ owned }) =>
+        owned.some(({ prefix }) => !prefix.endsWith("/32") && !prefix.endsWith("/128")),
+      ),
       prefixes: desired.prefixes.size > 0,
     });
   }
@@ -206,7 +256,11 @@ export class Engine {
       const was = shadows.endpoint.get(u32(number));
       if (was === undefined) continue;
       const endpoint = parse("endpoint", was);
-      updates.push(["endpoint", u32(number), record("endpoint", { ...endpoint, generation: (endpoint.generation + 1) >>> 0 })]);
+      updates.push([
+        "endpoint",
+        u32(number),
+        record("endpoint", { ...endpoint, generation: (endpoint.generation + 1) >>> 0 }),
+      ]);
     }
     const was = shadows.control.get(u32(0)) ?? record("control", {});
     const now = parse("control", was);
@@ -216,7 +270,12 @@ export class Engine {
     return updates;
   }
 
-  async #run(plan: Plan, next: Knowledge, desired: DesiredState, failures: EngineReport["failures"]): Promise<{ writes: Record<string, number>; failed: boolean }> {
+  async #run(
+    plan: Plan,
+    next: Knowledge,
+    desired: DesiredState,
+    failures: EngineReport["failures"],
+  ): Promise<{ writes: Record<string, number>; failed: boolean }> {
     const writes: Record<string, number> = {};
     let failed = false;
     const write = (map: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[]): void => {

@@ -17,9 +17,13 @@ export function hzOfConfig(text: string): number | undefined {
 }
 
 /** The first CPU's "jiffies:" and the list's "now at … nsecs" of /proc/timer_list. */
-export function jiffiesOfTimerList(text: string): { readonly jiffies: bigint; readonly nanoseconds: bigint } | undefined {
+export function jiffiesOfTimerList(
+  text: string,
+): { readonly jiffies: bigint; readonly nanoseconds: bigint } | undefined {
   const [jiffies, now] = [/^\s*jiffies:\s+(\d+)/m.exec(text), /^now at (\d+) nsecs/m.exec(text)];
-  return jiffies?.[1] === undefined || now?.[1] === undefined ? undefined : { jiffies: BigInt(jiffies[1]), nanoseconds: BigInt(now[1]) };
+  return jiffies?.[1] === undefined || now?.[1] === undefined
+    ? undefined
+    : { jiffies: BigInt(jiffies[1]), nanoseconds: BigInt(now[1]) };
 }
 
 /** The usual rate nearest to what was counted, if it is near at all. */
@@ -45,7 +49,9 @@ export async function findHz(): Promise<Hz> {
     await new Promise((resolve) => setTimeout(resolve, 200));
     const second = jiffiesOfTimerList(readFileSync("/proc/timer_list", "latin1"));
     if (first !== undefined && second !== undefined && second.nanoseconds > first.nanoseconds) {
-      const hz = nearestHz(Number(second.jiffies - first.jiffies) / (Number(second.nanoseconds - first.nanoseconds) / 1e9));
+      const hz = nearestHz(
+        Number(second.jiffies - first.jiffies) / (Number(second.nanoseconds - first.nanoseconds) / 1e9),
+      );
       if (hz !== undefined) return { hz, from: "measured" };
     }
   } catch {

@@ -42,7 +42,10 @@ export class ClassTable {
     if (value === undefined) {
       const { head, tail } = split(list);
       const texts = tail.length === 0 ? head : [...head, compositeText(tail)];
-      value = encodeClasses(texts.map((text) => this.registry.number(NameKind.NAME_CLASS, text)), list.complete);
+      value = encodeClasses(
+        texts.map((text) => this.registry.number(NameKind.NAME_CLASS, text)),
+        list.complete,
+      );
       this.#values.set(list, value);
     }
     return value;
@@ -67,14 +70,21 @@ function compositeText(members: readonly ClassKey[]): string {
 }
 
 function encodeClasses(numbers: readonly number[], complete: boolean): Bytes {
-  return record("classes", { number: numbers, count: numbers.length, flags: complete ? ClassesFlag.CLASSES_COMPLETE : 0 });
+  return record("classes", {
+    number: numbers,
+    count: numbers.length,
+    flags: complete ? ClassesFlag.CLASSES_COMPLETE : 0,
+  });
 }
 
 export const NO_CLASSES = encodeClasses([], false);
 
 export function classNumbers(value: Bytes): { readonly numbers: readonly number[]; readonly complete: boolean } {
   const classes = parse("classes", value);
-  return { numbers: classes.number.slice(0, classes.count), complete: (classes.flags & ClassesFlag.CLASSES_COMPLETE) !== 0 };
+  return {
+    numbers: classes.number.slice(0, classes.count),
+    complete: (classes.flags & ClassesFlag.CLASSES_COMPLETE) !== 0,
+  };
 }
 
 /** Both lists at once. Undefined when they do not fit into one value: then one write goes straight from one to the other. */

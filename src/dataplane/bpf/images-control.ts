@@ -33,10 +33,18 @@ export interface ControlWish {
 const clamp = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
 
 /** D7: shares of the flow table for so many ports. */
-export function flowShares(flowLimit: number, ports: number): { guaranteed: number; reserve: number; port_limit: number; flow_limit: number } {
+export function flowShares(
+  flowLimit: number,
+  ports: number,
+): { guaranteed: number; reserve: number; port_limit: number; flow_limit: number } {
   const guaranteed = clamp(Math.floor(flowLimit / 4 / Math.max(1, ports)), 16, 8192);
   const half = Math.floor(flowLimit / 2);
-  return { guaranteed, reserve: Math.min(2 * guaranteed * Math.max(1, ports), half), port_limit: half, flow_limit: flowLimit };
+  return {
+    guaranteed,
+    reserve: Math.min(2 * guaranteed * Math.max(1, ports), half),
+    port_limit: half,
+    flow_limit: flowLimit,
+  };
 }
 
 /** By number of the state, in jiffies, at most what a signed difference of 32 bits can tell apart. */

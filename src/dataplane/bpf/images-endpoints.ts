@@ -32,7 +32,13 @@ export function endpointFlags(endpoint: DesiredEndpoint): number {
   );
 }
 
-export function endpointValue(endpoint: DesiredEndpoint, tap: Tap | undefined, colliding: ReadonlySet<number>, generation: number, setNumber: SetNumber): Bytes {
+export function endpointValue(
+  endpoint: DesiredEndpoint,
+  tap: Tap | undefined,
+  colliding: ReadonlySet<number>,
+  generation: number,
+  setNumber: SetNumber,
+): Bytes {
   const mark = tap === undefined || colliding.has(markOf(tap.ifindex)) ? 0 : markOf(tap.ifindex);
   return record("endpoint", {
     ifindex: tap?.ifindex ?? 0,
@@ -92,7 +98,13 @@ export interface Owner {
  * Who gets what is sent to a prefix: its owner; of several the one that announced it last (`chosen`, the number in the kernel) as long as it is
  * one of them, else the lowest id. A shared entry carries no set and MAC of its own: the program moves the number and looks in `source`.
  */
-export function localValue(prefix: Prefix, owners: readonly Owner[], chosen: number | undefined, alsoRemote: boolean, setNumber: SetNumber): Bytes | undefined {
+export function localValue(
+  prefix: Prefix,
+  owners: readonly Owner[],
+  chosen: number | undefined,
+  alsoRemote: boolean,
+  setNumber: SetNumber,
+): Bytes | undefined {
   const sorted = [...owners].sort((a, b) => compareIds(a.endpoint.id, b.endpoint.id));
   const [first, second] = sorted;
   if (first === undefined) return undefined;
@@ -103,7 +115,12 @@ export function localValue(prefix: Prefix, owners: readonly Owner[], chosen: num
   }
   const owned = ownedInOrder(first.endpoint).find((entry) => entry.prefix === prefix);
   if (owned === undefined) return undefined;
-  return record("local", { endpoint: first.number, policy_set: ownSet(first.endpoint, owned, setNumber), mac: macOrOwn(owned.mac), flags: remote });
+  return record("local", {
+    endpoint: first.number,
+    policy_set: ownSet(first.endpoint, owned, setNumber),
+    mac: macOrOwn(owned.mac),
+    flags: remote,
+  });
 }
 
 function compareIds(a: EndpointId, b: EndpointId): number {

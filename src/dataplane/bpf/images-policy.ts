@@ -50,7 +50,12 @@ export interface PlaneImage {
 }
 
 const ORDER = STRUCTS.policy_entry.fields.order.offset;
-const ACTIONS = { allow: Action.ACTION_ALLOW, deny: Action.ACTION_DENY, pass: Action.ACTION_PASS, log: Action.ACTION_NONE } as const;
+const ACTIONS = {
+  allow: Action.ACTION_ALLOW,
+  deny: Action.ACTION_DENY,
+  pass: Action.ACTION_PASS,
+  log: Action.ACTION_NONE,
+} as const;
 const WHOLE: readonly PortPrefix[] = [{ value: 0, length: 0 }];
 
 interface Sink {
@@ -76,7 +81,13 @@ function portsOf(rule: DesiredRule, protocol: number): readonly PortPrefix[] {
 }
 
 /** Writes one rule's entries; of several with one key the lowest order stays. */
-function writeRule(sink: Sink, rule: DesiredRule, side: Side, order: number, numbers: { rule: number; classes: readonly number[]; source: readonly number[] }): void {
+function writeRule(
+  sink: Sink,
+  rule: DesiredRule,
+  side: Side,
+  order: number,
+  numbers: { rule: number; classes: readonly number[]; source: readonly number[] },
+): void {
   const value = record("policy_entry", {
     order,
     rule: numbers.rule,
@@ -114,9 +125,19 @@ export function policyImage(policy: CompiledPolicy, numbering: Numbering): Polic
       const number = numbering.rule(rule, policy, side);
       rules.add(number);
       // The program takes the lowest order: a rule that remembers the flow goes before one that does not.
-      if (open) writeRule(sink, rule, side, rule.stateless ? 1 : 0, { rule: number, classes: numbering.classes(rule.remote), source: ANY_SOURCE });
+      if (open)
+        writeRule(sink, rule, side, rule.stateless ? 1 : 0, {
+          rule: number,
+          classes: numbering.classes(rule.remote),
+          source: ANY_SOURCE,
+        });
     }
-    return { open, ...sink, stateless: list.some((rule) => rule.stateless), stateful: list.some((rule) => !rule.stateless) };
+    return {
+      open,
+      ...sink,
+      stateless: list.some((rule) => rule.stateless),
+      stateful: list.some((rule) => !rule.stateless),
+    };
   };
   return { source: policy, rules, ingress: half("ingress"), egress: half("egress") };
 }
@@ -133,7 +154,12 @@ export function isOpenPlane(halves: readonly PolicyHalf[]): boolean {
 }
 
 export function openPlaneValue(halves: readonly PolicyHalf[], end: PlaneShape["end"]): Bytes {
-  return planeValue(uniteMasks(halves.map((half) => half.masks)), { end, allowOnly: true, sourcePorts: false, log: false });
+  return planeValue(uniteMasks(halves.map((half) => half.masks)), {
+    end,
+    allowOnly: true,
+    sourcePorts: false,
+    log: false,
+  });
 }
 
 /** What the policies of an open plane together say of one key: the lowest order, the first policy among equals. */
@@ -148,7 +174,8 @@ export function openEntry(halves: readonly PolicyHalf[], key: Bytes): Bytes | un
 
 function openPlane(halves: readonly PolicyHalf[], end: PlaneShape["end"]): PlaneImage {
   const entries = new Map<Bytes, Bytes>();
-  for (const half of halves) for (const key of half.entries.keys()) if (!entries.has(key)) entries.set(key, openEntry(halves, key) ?? key);
+  for (const half of halves)
+    for (const key of half.entries.keys()) if (!entries.has(key)) entries.set(key, openEntry(halves, key) ?? key);
   return { open: true, value: openPlaneValue(halves, end), entries };
 }
 
@@ -166,32 +193,68 @@ function sourceProbes(rules: readonly DesiredRule[], side: Side): Map<string, { 
   return probes;
 }
 
-function closedPlane(policies: readonly CompiledPolicy[], side: Side, end: PlaneShape["end"], numbering: Numbering, allowOnly: boolean): PlaneImage {
+function closedPlane(
+  policies: readonly CompiledPolicy[],
+  side: Side,
+  end: PlaneShape["end"],
+  numbering: Numbering,
+  allowOnly: boolean,
+): PlaneImage {
   const sink = { entries: new Map<Bytes, Bytes>(), masks: noMasks() };
   const rules = policies.flatMap((policy) => policy[side].map((rule) => ({ rule, policy })));
-  if (rules.length >= 0xffffffff) throw new DataplaneError("TOO_MANY_RULES", `a tier of one policy set holds ${rules.length} rules: at most 2^32 - 2`);
+  if (rules.length >= 0xffffffff)
+    throw new DataplaneError(
+      "TOO_MANY_RULES",
+      `a tier of one policy set holds ${rules.length} rules: at most 2^32 - 2`,
+    );
   const withSource = rules.map(({ rule }) => rule).filter((rule) => rule.sourcePorts !== undefined);
   const sources = sourceClasses(withSource.map((rule) => rule.sourcePorts ?? []));
   rules.forEach(({ rule, policy }, i) => {
     const source = rule.sourcePorts === undefined ? ANY_SOURCE : sources.numbersOf(rule.sourcePorts);
-    writeRule(sink, rule, side, i + 1, { rule: numbering.rule(rule, policy, side), classes: numbering.classes(rule.remote), source });
+    writeRule(sink, rule, side, i + 1, {
+      rule: numbering.rule(rule, policy, side),
+      classes: numbering.classes(rule.remote),
+      source,
+    });
   });
   for (const { protocol, way } of sourceProbes(withSource, side).values()) {
     for (const { number, prefix } of sources.prefixes) {
       sink.masks.sourceLengths = (sink.masks.sourceLengths | (1 << prefix.length)) >>> 0;
-      const key = record("policy_key", { class: ClassNumber.CLASS_SOURCE_PORT, port: prefix.value, length: prefix.length, protocol, way });
+      const key = record("policy_key", {
+        class: ClassNumber.CLASS_SOURCE_PORT,
+        port: prefix.value,
+        length: prefix.length,
+        protocol,
+        way,
+      });
       sink.entries.set(key, record("policy_entry", { rule: number }));
     }
   }
   const log = rules.some(({ rule }) => rule.action === "log");
-  return { open: false, value: planeValue(sink.masks, { end, allowOnly, sourcePorts: withSource.length > 0, log }), entries: sink.entries };
+  return {
+    open: false,
+    value: planeValue(sink.masks, { end, allowOnly, sourcePorts: withSource.length > 0, log }),
+    entries: sink.entries,
+  };
 }
 
 /** Everything of one plane. `images` holds every policy of the shape; one that is missing allows nothing. */
-export function planeImage(shape: PlaneShape, side: Side, images: ReadonlyMap<PolicyKey, PolicyImage>, numbering: Numbering): PlaneImage {
+export function planeImage(
+  shape: PlaneShape,
+  side: Side,
+  images: ReadonlyMap<PolicyKey, PolicyImage>,
+  numbering: Numbering,
+): PlaneImage {
   const present = shape.policies.flatMap((key) => images.get(key) ?? []);
   const halves = present.map((image) => image[side]);
   if (isOpenPlane(halves)) return openPlane(halves, shape.end);
-  const allowOnly = statefulFirst(halves) && present.every(({ source }) => source[side].every((rule) => rule.action === "allow"));
-  return closedPlane(present.map((image) => image.source), side, shape.end, numbering, allowOnly);
+  const allowOnly =
+    statefulFirst(halves) && present.every(({ source }) => source[side].every((rule) => rule.action === "allow"));
+  return closedPlane(
+    present.map((image) => image.source),
+    side,
+    shape.end,
+    numbering,
+    allowOnly,
+  );
 }

@@ -13,7 +13,8 @@ export interface SourceClasses {
 }
 
 const textOf = (ports: readonly PortRange[]): string => ports.map(({ first, last }) => `${first}-${last}`).join(",");
-const holds = (ports: readonly PortRange[], port: number): boolean => ports.some(({ first, last }) => first <= port && port <= last);
+const holds = (ports: readonly PortRange[], port: number): boolean =>
+  ports.some(({ first, last }) => first <= port && port <= last);
 
 /**
  * Partitions 0..65535 by which of the rules' source port lists hold a port. Two intervals held by the same lists are one class; numbers are
@@ -21,7 +22,9 @@ const holds = (ports: readonly PortRange[], port: number): boolean => ports.some
  */
 export function sourceClasses(lists: readonly (readonly PortRange[])[]): SourceClasses {
   const distinct = new Map(lists.map((ports) => [textOf(ports), ports]));
-  const edges = [...new Set([...distinct.values()].flat().flatMap(({ first, last }) => [first, last + 1]))].sort((a, b) => a - b);
+  const edges = [...new Set([...distinct.values()].flat().flatMap(({ first, last }) => [first, last + 1]))].sort(
+    (a, b) => a - b,
+  );
   const numbers = new Map<string, number>();
   const members = new Map<string, number[]>([...distinct.keys()].map((text) => [text, []]));
   const prefixes: { number: number; prefix: PortPrefix }[] = [];

@@ -9,7 +9,11 @@ export interface Maps {
   /** Everything in a map; of an array only what is not all zero. */
   dump(map: MapName): Map<Bytes, Bytes>;
   /** All of them, or a DataplaneError; value undefined deletes. `written` is called with what was reached, whole or in part. */
-  write(map: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[], written: (count: number) => void): void;
+  write(
+    map: MapName,
+    entries: readonly (readonly [Bytes, Bytes | undefined])[],
+    written: (count: number) => void,
+  ): void;
 }
 
 /** At most so many bytes of keys and values in one batch: bounded memory, and the event loop gets its turn between them. */
@@ -42,7 +46,11 @@ export class KernelMaps implements Maps {
     return dump;
   }
 
-  write(name: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[], written: (count: number) => void): void {
+  write(
+    name: MapName,
+    entries: readonly (readonly [Bytes, Bytes | undefined])[],
+    written: (count: number) => void,
+  ): void {
     const map = this.of(name);
     const { keySize, valueSize } = map.info;
     const step = Math.max(1, Math.floor(BATCH_BYTES / (keySize + valueSize)));
@@ -64,7 +72,11 @@ export class KernelMaps implements Maps {
 
 function explain(error: unknown, name: MapName, map: BpfMap): Error {
   if (!(error instanceof BpfError)) return error instanceof Error ? error : new Error(String(error));
-  if (!FULL.has(error.code)) return new DataplaneError("MAP_WRITE", `writing map ${name} failed: ${error.message}`, { cause: error, retryable: true });
+  if (!FULL.has(error.code))
+    return new DataplaneError("MAP_WRITE", `writing map ${name} failed: ${error.message}`, {
+      cause: error,
+      retryable: true,
+    });
   const room = error.code === "ENOMEM" ? "the kernel has no memory for another entry" : "it is full";
   const message = `map ${name} (at most ${map.info.maxEntries} entries): ${room}. What is in force stays in force, nothing more is allowed; fewer rules, addresses or endpoints on this host make room`;
   return new DataplaneError("MAP_FULL", message, { cause: error, retryable: true });

@@ -47,8 +47,14 @@ interface Candidate {
  */
 export async function openObjects(options: ObjectOptions): Promise<Objects> {
   requireBpffs(options.pinDir);
-  const candidates = options.objects.filter((file) => existsSync(file)).map((file) => prepare(file, options.markShift ?? 0));
-  if (candidates.length === 0) throw new UnsupportedError("NO_OBJECT", `no BPF object found (looked for ${options.objects.join(", ")}): run \`make build\``);
+  const candidates = options.objects
+    .filter((file) => existsSync(file))
+    .map((file) => prepare(file, options.markShift ?? 0));
+  if (candidates.length === 0)
+    throw new UnsupportedError(
+      "NO_OBJECT",
+      `no BPF object found (looked for ${options.objects.join(", ")}): run \`make build\``,
+    );
   const adopted = existsSync(mapsDir(options.pinDir));
   const existing = adopted ? adoptMaps(options.pinDir) : undefined;
   const programs = existing === undefined ? undefined : adoptPrograms(options.pinDir, existing, candidates);
@@ -66,7 +72,11 @@ export async function openObjects(options: ObjectOptions): Promise<Objects> {
   throw explainLoadFailure(failures.at(-1) ?? new Error("nothing was tried"));
 }
 
-function objects(maps: ReadonlyMap<MapName, BpfMap>, programs: ReadonlyMap<ProgramName, BpfProgram>, adopted: boolean): Objects {
+function objects(
+  maps: ReadonlyMap<MapName, BpfMap>,
+  programs: ReadonlyMap<ProgramName, BpfProgram>,
+  adopted: boolean,
+): Objects {
   const close = (): void => {
     for (const item of [...maps.values(), ...programs.values()]) item.close();
   };
@@ -80,7 +90,11 @@ function prepare(file: string, markShift: number): Candidate {
     const rodata = object.getData(".rodata");
     const version = variable(elf, "abi_version");
     const read = LITTLE_ENDIAN ? rodata.readUInt32LE(version) : rodata.readUInt32BE(version);
-    if (read !== ABI_VERSION) throw new DataplaneError("ABI_VERSION", `${file} has layout version ${read}, this program ${ABI_VERSION}: build both from one checkout`);
+    if (read !== ABI_VERSION)
+      throw new DataplaneError(
+        "ABI_VERSION",
+        `${file} has layout version ${read}, this program ${ABI_VERSION}: build both from one checkout`,
+      );
     fromBytes(u32(markShift)).copy(rodata, variable(elf, "mark_shift"));
     return { file, elf, rodata, digest: createHash("sha256").update(elf).update(rodata).digest().subarray(0, 16) };
   } finally {
@@ -121,7 +135,11 @@ export function openPinnedMap(pinDir: string, name: MapName): BpfMap {
   try {
     return BpfMap.open(mapPath(pinDir, name));
   } catch (error) {
-    throw new DataplaneError("PINNED_MISSING", `${mapPath(pinDir, name)} can't be opened: ${error instanceof Error ? error.message : String(error)}. What is pinned there is not whole: \`torbie cleanup\` removes it`, { cause: error });
+    throw new DataplaneError(
+      "PINNED_MISSING",
+      `${mapPath(pinDir, name)} can't be opened: ${error instanceof Error ? error.message : String(error)}. What is pinned there is not whole: \`torbie cleanup\` removes it`,
+      { cause: error },
+    );
   }
 }
 
@@ -131,11 +149,18 @@ function checkShape(name: MapName, map: BpfMap, pinDir: string): void {
   const differs = (["type", "keySize", "valueSize", "flags"] as const).filter((field) => wanted[field] !== is[field]);
   if (differs.length === 0) return;
   const what = differs.map((field) => `${field} is ${is[field]}, not ${wanted[field]}`).join(", ");
-  throw new DataplaneError("PINNED_SHAPE", `the map pinned at ${mapPath(pinDir, name)} is not one of this version: ${what}. Nothing was changed; \`torbie cleanup\` removes what is pinned, or choose another pin directory`);
+  throw new DataplaneError(
+    "PINNED_SHAPE",
+    `the map pinned at ${mapPath(pinDir, name)} is not one of this version: ${what}. Nothing was changed; \`torbie cleanup\` removes what is pinned, or choose another pin directory`,
+  );
 }
 
 /** The pinned programs, if they are whole and were loaded from one of these objects with these constants. */
-function adoptPrograms(pinDir: string, maps: ReadonlyMap<MapName, BpfMap>, candidates: readonly Candidate[]): Map<ProgramName, BpfProgram> | undefined {
+function adoptPrograms(
+  pinDir: string,
+  maps: ReadonlyMap<MapName, BpfMap>,
+  candidates: readonly Candidate[],
+): Map<ProgramName, BpfProgram> | undefined {
   const known = maps.get("name")?.get(OBJECT_KEY)?.subarray(0, 16);
   if (known === undefined || !candidates.some(({ digest }) => digest.equals(known))) return undefined;
   const programs = new Map<ProgramName, BpfProgram>();
@@ -149,12 +174,17 @@ function adoptPrograms(pinDir: string, maps: ReadonlyMap<MapName, BpfMap>, candi
   return programs;
 }
 
-async function load(options: ObjectOptions, candidate: Candidate, existing: ReadonlyMap<MapName, BpfMap> | undefined): Promise<Objects> {
+async function load(
+  options: ObjectOptions,
+  candidate: Candidate,
+  existing: ReadonlyMap<MapName, BpfMap> | undefined,
+): Promise<Objects> {
   const object = BpfObject.open(candidate.elf);
   try {
     object.setData(".rodata", candidate.rodata);
     for (const [name, map] of existing ?? []) object.reuseMap(name, map);
-    if (existing === undefined && options.flows !== undefined) for (const name of FLOW_MAPS) object.setMaxEntries(name, options.flows);
+    if (existing === undefined && options.flows !== undefined)
+      for (const name of FLOW_MAPS) object.setMaxEntries(name, options.flows);
     await object.load();
     const maps = existing ?? new Map(MAP_NAMES.map((name) => [name, object.map(name)] as const));
     const programs = new Map(PROGRAMS.map((name) => [name, object.program(name)] as const));

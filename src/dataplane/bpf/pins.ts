@@ -16,4 +16,5 @@ export const programsDir = (pinDir: string): string => join(pinDir, "programs");
 export const linksDir = (pinDir: string): string => join(pinDir, "links");
 export const mapPath = (pinDir: string, map: MapName): string => join(mapsDir(pinDir), map);
 export const programPath = (pinDir: string, program: ProgramName): string => join(programsDir(pinDir), program);
-export const linkPath = (pinDir: string, ifindex: number, direction: string): string => join(linksDir(pinDir), `${direction}_${ifindex}`);
+export const linkPath = (pinDir: string, ifindex: number, direction: string): string =>
+  join(linksDir(pinDir), `${direction}_${ifindex}`);

@@ -50,14 +50,21 @@ export function planAddresses(plan: Plan, desired: DesiredState, table: ClassTab
     lost = true;
     let united: Bytes | undefined;
     // With a flip classes of both sets must hold; without, addresses of a prefix that goes must find both at the one that stays.
-    if (work.flips) united = uniteClasses(was ?? covering(prefix, (outer) => work.own(prefixKey(outer))), value ?? covering(prefix, wantedPrefix));
+    if (work.flips)
+      united = uniteClasses(
+        was ?? covering(prefix, (outer) => work.own(prefixKey(outer))),
+        value ?? covering(prefix, wantedPrefix),
+      );
     else if (was !== undefined && value !== undefined) united = uniteClasses(was, value);
-    if (united !== undefined && united !== was && (work.flips || united !== value)) plan.set("prefixesUnited", "prefix", key, united);
+    if (united !== undefined && united !== was && (work.flips || united !== value))
+      plan.set("prefixesUnited", "prefix", key, united);
     if (value === undefined) downs.push({ prefix, key });
     else if (!work.flips || united !== value) ups.push({ prefix, key, value });
   }
-  for (const { key, value } of ups.sort((a, b) => mappedLength(b.prefix) - mappedLength(a.prefix))) plan.set("prefixesUp", "prefix", key, value);
-  for (const { key } of downs.sort((a, b) => mappedLength(a.prefix) - mappedLength(b.prefix))) plan.delete("prefixesDown", "prefix", key);
+  for (const { key, value } of ups.sort((a, b) => mappedLength(b.prefix) - mappedLength(a.prefix)))
+    plan.set("prefixesUp", "prefix", key, value);
+  for (const { key } of downs.sort((a, b) => mappedLength(a.prefix) - mappedLength(b.prefix)))
+    plan.delete("prefixesDown", "prefix", key);
   const both = lost;
   for (const address of work.addresses) {
     const key = addressKey(address);

@@ -6,7 +6,16 @@ import type { EndpointId, Prefix } from "../../model/types.js";
 import { DataplaneError } from "../../errors.js";
 import { quote } from "../../text.js";
 import type { Interfaces, Tap } from "../backend.js";
-import { collidingMarks, endpointValue, localKeys, localValue, markOf, receivedPrefixes, sourceEntries, type SetNumber } from "./images-endpoints.js";
+import {
+  collidingMarks,
+  endpointValue,
+  localKeys,
+  localValue,
+  markOf,
+  receivedPrefixes,
+  sourceEntries,
+  type SetNumber,
+} from "./images-endpoints.js";
 import type { MapName, Plan } from "./plan.js";
 import type { Registry } from "./registry.js";
 
@@ -49,16 +58,23 @@ const endpointKey = (number: number): Bytes => u32(number);
 const DOWN = EndpointFlag.ENDPOINT_ADMIN_DOWN | EndpointFlag.ENDPOINT_BLOCKED;
 
 /** The tap that each endpoint gets. One that two endpoints claim goes to neither: nothing says whose packets they are. */
-export function assignTaps(desired: DesiredState, interfaces: Interfaces): { taps: Map<EndpointId, Tap>; failures: { where: string; error: Error }[] } {
+export function assignTaps(
+  desired: DesiredState,
+  interfaces: Interfaces,
+): { taps: Map<EndpointId, Tap>; failures: { where: string; error: Error }[] } {
   const claims = new Map<string, EndpointId[]>();
-  for (const { id, interfaceName } of desired.endpoints.values()) claims.set(interfaceName, [...(claims.get(interfaceName) ?? []), id]);
+  for (const { id, interfaceName } of desired.endpoints.values())
+    claims.set(interfaceName, [...(claims.get(interfaceName) ?? []), id]);
   const taps = new Map<EndpointId, Tap>();
   const failures: { where: string; error: Error }[] = [];
   for (const [name, ids] of claims) {
     const tap = interfaces.taps.get(name);
     const [only, second] = ids;
     if (second !== undefined) {
-      const error = new DataplaneError("TAP_CLAIMED_TWICE", `${ids.map((id) => quote(id)).join(" and ")} both name interface ${quote(name)}: it passes nothing until one of them goes`);
+      const error = new DataplaneError(
+        "TAP_CLAIMED_TWICE",
+        `${ids.map((id) => quote(id)).join(" and ")} both name interface ${quote(name)}: it passes nothing until one of them goes`,
+      );
       failures.push({ where: name, error });
     } else if (only !== undefined && tap !== undefined) taps.set(only, tap);
   }
@@ -105,18 +121,20 @@ export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
     }
     const number = registry.number(NameKind.NAME_ENDPOINT, id);
     const sources = sourceEntries(endpoint, number, work.setNumber);
-    let owns = false;
+    let lost = false;
     for (const [key, value] of sources) {
-      if (shadows.source.get(key) === value) continue;
+      const was = shadows.source.get(key);
+      if (was === value) continue;
       plan.set("ownersUp", "source", key, value);
-      owns = true;
+      lost ||= was !== undefined;
     }
     for (const key of state?.sources.keys() ?? []) {
       if (sources.has(key)) continue;
       plan.delete("ownersDown", "source", key);
-      owns = true;
+      lost = true;
     }
-    if (planEndpoint(plan, shadows, endpoint, number, taps.get(id), colliding, work.setNumber) || owns) plan.bumps.add(number);
+    const narrowed = planEndpoint(plan, shadows, endpoint, number, taps.get(id), colliding, work.setNumber, lost);
+    if (narrowed) plan.bumps.add(number);
     states.set(id, { number, desired: endpoint, sources, tap: signature(id) });
   }
   planLocals(plan, work, states, owners, prefixes);
@@ -131,7 +149,7 @@ export function clearEndpoint(plan: Plan, shadows: Shadows, number: number): voi
   plan.set("endpointsDown", "endpoint", endpointKey(number), record("endpoint", { generation: generation >>> 0 }));
 }
 
-/** Returns whether something may have narrowed for its flows. */
+/** Returns whether something may have narrowed for its flows; a new endpoint has none. `lost`: it owns something less, or otherwise. */
 function planEndpoint(
   plan: Plan,
   shadows: Shadows,
@@ -140,6 +158,7 @@ function planEndpoint(
   tap: Tap | undefined,
   colliding: ReadonlySet<number>,
   setNumber: SetNumber,
+  lost: boolean,
 ): boolean {
   const key = endpointKey(number);
   const was = shadows.endpoint.get(key);
@@ -160,10 +179,16 @@ function planEndpoint(
   }
   if (value !== was) plan.set("endpointsUp", "endpoint", key, value);
   const sameMac = Buffer.from(after.mac).equals(Buffer.from(before.mac));
-  return before.policy_set !== after.policy_set || before.flags !== after.flags || !sameMac;
+  return lost || before.policy_set !== after.policy_set || before.flags !== after.flags || !sameMac;
 }
 
-function planLocals(plan: Plan, work: EndpointWork, states: ReadonlyMap<EndpointId, EndpointState>, owners: Map<Prefix, Set<EndpointId>>, prefixes: Iterable<Prefix>): void {
+function planLocals(
+  plan: Plan,
+  work: EndpointWork,
+  states: ReadonlyMap<EndpointId, EndpointState>,
+  owners: Map<Prefix, Set<EndpointId>>,
+  prefixes: Iterable<Prefix>,
+): void {
   for (const prefix of prefixes) {
     const ids = [...(owners.get(prefix) ?? [])];
     if (ids.length === 0) owners.delete(prefix);
@@ -173,17 +198,27 @@ function planLocals(plan: Plan, work: EndpointWork, states: ReadonlyMap<Endpoint
     });
     const { map, keys } = localKeys(prefix);
     for (const key of keys) {
-      const was = list.length > 1 ? work.current(map, key) : work.shadows[map === "local" ? "local" : "local_prefix"].get(key);
+      const was =
+        list.length > 1 ? work.current(map, key) : work.shadows[map === "local" ? "local" : "local_prefix"].get(key);
       const chosen = was === undefined ? undefined : parse("local", was).endpoint;
       const value = localValue(prefix, list, chosen, work.desired.alsoRemote.has(prefix), work.setNumber);
       if (value === undefined) {
         if (was !== undefined) plan.delete("ownersDown", map, key);
-      } else if (value !== was) plan.set("ownersUp", map, key, value);
+      } else if (value !== was) {
+        plan.set("ownersUp", map, key, value);
+        // Flows may know the address as one of elsewhere.
+        if (was === undefined) plan.host = true;
+      }
     }
   }
 }
 
-function planTaps(plan: Plan, shadows: Shadows, states: ReadonlyMap<EndpointId, EndpointState>, taps: ReadonlyMap<EndpointId, Tap>): void {
+function planTaps(
+  plan: Plan,
+  shadows: Shadows,
+  states: ReadonlyMap<EndpointId, EndpointState>,
+  taps: ReadonlyMap<EndpointId, Tap>,
+): void {
   const wanted = new Map<Bytes, Bytes>();
   for (const [id, { ifindex }] of taps) {
     const state = states.get(id);
@@ -197,7 +232,8 @@ function planTaps(plan: Plan, shadows: Shadows, states: ReadonlyMap<EndpointId, 
 export function setUsers(endpoints: Iterable<DesiredEndpoint>): Map<PolicySetKey, Set<EndpointId>> {
   const users = new Map<PolicySetKey, Set<EndpointId>>();
   for (const { id, set, owned } of endpoints) {
-    for (const key of [set, ...owned.flatMap((entry) => entry.set ?? [])]) users.set(key, (users.get(key) ?? new Set()).add(id));
+    for (const key of [set, ...owned.flatMap((entry) => entry.set ?? [])])
+      users.set(key, (users.get(key) ?? new Set()).add(id));
   }
   return users;
 }

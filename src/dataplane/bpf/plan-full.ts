@@ -12,7 +12,16 @@ import { planAddresses, unwantedAddresses, unwantedPrefixes } from "./plan-addre
 import { clearEndpoint, planEndpoints, type Shadows, type ShadowName, SHADOWED } from "./plan-endpoints.js";
 import type { Plan } from "./plan.js";
 import { Registry } from "./registry.js";
-import { buildSet, expandPolicies, isOpenValue, narrowsEntry, numberingOf, planeKey, planPlane, type SetState } from "./sets.js";
+import {
+  buildSet,
+  expandPolicies,
+  isOpenValue,
+  narrowsEntry,
+  numberingOf,
+  planeKey,
+  planPlane,
+  type SetState,
+} from "./sets.js";
 
 type Dump = Map<Bytes, Bytes>;
 interface KernelSet {
@@ -20,8 +29,17 @@ interface KernelSet {
   readonly entries: Dump;
 }
 
-export function planEverything(plan: Plan, maps: Maps, desired: DesiredState, interfaces: Interfaces, failures: EngineReport["failures"]): Knowledge {
-  const shadows = Object.fromEntries(SHADOWED.map((name) => [name, maps.dump(name)])) as Record<ShadowName, Dump> as Shadows;
+export function planEverything(
+  plan: Plan,
+  maps: Maps,
+  desired: DesiredState,
+  interfaces: Interfaces,
+  failures: EngineReport["failures"],
+): Knowledge {
+  const shadows = Object.fromEntries(SHADOWED.map((name) => [name, maps.dump(name)])) as Record<
+    ShadowName,
+    Dump
+  > as Shadows;
   const remote = maps.dump("remote");
   const kernelSets = readSets(maps);
   const registry = Registry.read(maps.dump("name"));
@@ -80,9 +98,20 @@ export function planEverything(plan: Plan, maps: Maps, desired: DesiredState, in
     current: (map, key) => maps.get(map, key),
   });
   failures.push(...endpoints.failures);
-  const known: Knowledge = { registry, table, shadows, sets, images, ruleUsers, endpoints: endpoints.states, owners: endpoints.owners, alsoRemote: new Set(desired.alsoRemote) };
+  const known: Knowledge = {
+    registry,
+    table,
+    shadows,
+    sets,
+    images,
+    ruleUsers,
+    endpoints: endpoints.states,
+    owners: endpoints.owners,
+    alsoRemote: new Set(desired.alsoRemote),
+  };
   planLeftOver(plan, known);
-  for (const kind of Object.values(NameKind)) for (const number of registry.leftOver(kind)) registry.release(kind, number);
+  for (const kind of Object.values(NameKind))
+    for (const number of registry.leftOver(kind)) registry.release(kind, number);
   return known;
 }
 
@@ -99,7 +128,12 @@ function readSets(maps: Maps): Map<number, KernelSet> {
 }
 
 /** Numbers in use without a name: a crash came between two writes. They stay taken until what refers to them is gone. */
-function reserveNumbers(registry: Registry, shadows: Shadows, remote: Dump, sets: ReadonlyMap<number, KernelSet>): void {
+function reserveNumbers(
+  registry: Registry,
+  shadows: Shadows,
+  remote: Dump,
+  sets: ReadonlyMap<number, KernelSet>,
+): void {
   const rule = STRUCTS.policy_entry.fields.rule.offset;
   const classOffset = STRUCTS.policy_key.fields.class.offset;
   for (const [number, { entries }] of sets) {
@@ -144,7 +178,8 @@ function mustFlip(planes: Dump, entries: Dump, there: KernelSet, state: SetState
     const { way, plane } = parse("policy_key", key);
     return !open.has(`${way & 1}/${plane}`);
   };
-  const differs = (from: Dump, to: Dump): boolean => [...from].some(([key, value]) => to.get(key) !== value && closed(key));
+  const differs = (from: Dump, to: Dump): boolean =>
+    [...from].some(([key, value]) => to.get(key) !== value && closed(key));
   return differs(entries, there.entries) || differs(there.entries, entries);
 }
 
@@ -187,4 +222,3 @@ function planLeftOver(plan: Plan, { shadows, endpoints, owners }: Knowledge): vo
   for (const key of shadows.local.keys()) if (!wanted.has(key)) plan.delete("ownersDown", "local", key);
   for (const key of shadows.local_prefix.keys()) if (!wanted.has(key)) plan.delete("ownersDown", "local_prefix", key);
 }
-

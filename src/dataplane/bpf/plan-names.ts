@@ -15,11 +15,14 @@ export function planNames(plan: Plan, registry: Registry, maps: Maps): void {
   for (const { key, value } of registry.takeAdditions()) {
     const { kind, number } = parse("name_key", key);
     if (kind === NameKind.NAME_RULE) reset("rule_hit", number);
-    if (kind === NameKind.NAME_ENDPOINT) for (let reason = 0; reason < Limits.MAX_REASONS; reason++) reset("drop", number * Limits.MAX_REASONS + reason);
+    if (kind === NameKind.NAME_ENDPOINT)
+      for (let reason = 0; reason < Limits.MAX_REASONS; reason++) reset("drop", number * Limits.MAX_REASONS + reason);
     plan.set("names", "name", key, value);
   }
   // Released and asked for again within one plan (a rule that moved to another policy): the later name stays.
-  const kept = new Set(plan.batches("names").flatMap(({ map, entries }) => (map === "name" ? entries.map(([key]) => key) : [])));
+  const kept = new Set(
+    plan.batches("names").flatMap(({ map, entries }) => (map === "name" ? entries.map(([key]) => key) : [])),
+  );
   for (const key of registry.takeRemovals()) if (!kept.has(key)) plan.delete("namesGone", "name", key);
 }
 

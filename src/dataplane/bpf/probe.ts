@@ -11,12 +11,19 @@ const BPF_FS_MAGIC = 0xcafe4a11;
 
 /** Throws UnsupportedError unless the pin directory is, or may be made, in a bpffs. Mounts nothing. */
 export function requireBpffs(pinDir: string): void {
-  if (process.getuid?.() !== 0) throw new UnsupportedError("NOT_ROOT", "loading BPF programs needs root: run it as root (sudo), or choose the dataplane iptables on a host where root may not load BPF");
+  if (process.getuid?.() !== 0)
+    throw new UnsupportedError(
+      "NOT_ROOT",
+      "loading BPF programs needs root: run it as root (sudo), or choose the dataplane iptables on a host where root may not load BPF",
+    );
   let directory = pinDir;
   while (!existsSync(directory) && dirname(directory) !== directory) directory = dirname(directory);
   const type = statfsSync(directory).type >>> 0;
   if (type !== BPF_FS_MAGIC) {
-    throw new UnsupportedError("NO_BPFFS", `${pinDir} is not in a BPF file system (nearest directory: ${directory}): mount one with \`mount -t bpf bpf /sys/fs/bpf\`, or name another pin directory`);
+    throw new UnsupportedError(
+      "NO_BPFFS",
+      `${pinDir} is not in a BPF file system (nearest directory: ${directory}): mount one with \`mount -t bpf bpf /sys/fs/bpf\`, or name another pin directory`,
+    );
   }
 }
 
@@ -32,11 +39,29 @@ export function explainLoadFailure(error: Error): TorbieError {
     }
   })();
   if (code === "EPERM" || code === "EACCES") {
-    return new UnsupportedError("BPF_REFUSED", `kernel ${kernel} does not let this process load BPF programs (${error.message}): it needs CAP_BPF and CAP_NET_ADMIN, no seccomp filter against bpf(2), and before Linux 5.11 a high \`ulimit -l\`${log}`, { cause: error });
+    return new UnsupportedError(
+      "BPF_REFUSED",
+      `kernel ${kernel} does not let this process load BPF programs (${error.message}): it needs CAP_BPF and CAP_NET_ADMIN, no seccomp filter against bpf(2), and before Linux 5.11 a high \`ulimit -l\`${log}`,
+      { cause: error },
+    );
   }
-  if (code === "ENOSYS") return new UnsupportedError("NO_BPF", `kernel ${kernel} was built without BPF (CONFIG_BPF_SYSCALL): use the dataplane iptables`, { cause: error });
-  if (code === "ENOMEM") return new UnsupportedError("BPF_MEMORY", `no memory for the BPF maps (${error.message}): raise \`ulimit -l\` (before Linux 5.11) or the memory of the control group, or set fewer flows`, { cause: error });
-  return new UnsupportedError("BPF_LOAD", `kernel ${kernel} did not take the BPF programs: ${error.message}. Linux 5.10 or newer with CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS is needed; the dataplane iptables works without${log}`, { cause: error });
+  if (code === "ENOSYS")
+    return new UnsupportedError(
+      "NO_BPF",
+      `kernel ${kernel} was built without BPF (CONFIG_BPF_SYSCALL): use the dataplane iptables`,
+      { cause: error },
+    );
+  if (code === "ENOMEM")
+    return new UnsupportedError(
+      "BPF_MEMORY",
+      `no memory for the BPF maps (${error.message}): raise \`ulimit -l\` (before Linux 5.11) or the memory of the control group, or set fewer flows`,
+      { cause: error },
+    );
+  return new UnsupportedError(
+    "BPF_LOAD",
+    `kernel ${kernel} did not take the BPF programs: ${error.message}. Linux 5.10 or newer with CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS is needed; the dataplane iptables works without${log}`,
+    { cause: error },
+  );
 }
 
 function lastLines(text: string, count: number): string {
@@ -55,7 +80,9 @@ export interface ProbeResult {
 }
 
 /** Really loads the programs, beside what may be pinned already, and removes them again. */
-export async function probe(options: Omit<ObjectOptions, "pinDir"> & { readonly pinDir: string }): Promise<ProbeResult> {
+export async function probe(
+  options: Omit<ObjectOptions, "pinDir"> & { readonly pinDir: string },
+): Promise<ProbeResult> {
   const scratch = `${options.pinDir}_probe_${process.pid}`;
   try {
     requireBpffs(scratch);
@@ -64,12 +91,18 @@ export async function probe(options: Omit<ObjectOptions, "pinDir"> & { readonly 
     objects.close();
     const hooks = { clsact: features.clsact(), tcx: features.tcx() };
     if (!hooks.clsact && !hooks.tcx) {
-      const error = new UnsupportedError("NO_HOOK", `kernel ${features.kernel()} has neither clsact with BPF filters (modules sch_ingress, cls_bpf) nor tcx (Linux 6.6): use the dataplane iptables`);
+      const error = new UnsupportedError(
+        "NO_HOOK",
+        `kernel ${features.kernel()} has neither clsact with BPF filters (modules sch_ingress, cls_bpf) nor tcx (Linux 6.6): use the dataplane iptables`,
+      );
       return { ok: false, kernel: features.kernel(), error, ...hooks };
     }
     return { ok: true, kernel: features.kernel(), ...hooks };
   } catch (error) {
-    const known = error instanceof TorbieError ? error : explainLoadFailure(error instanceof Error ? error : new Error(String(error)));
+    const known =
+      error instanceof TorbieError
+        ? error
+        : explainLoadFailure(error instanceof Error ? error : new Error(String(error)));
     return { ok: false, kernel: features.kernel(), error: known, clsact: false, tcx: false };
   } finally {
     removePins(scratch);

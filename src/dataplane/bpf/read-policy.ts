@@ -48,7 +48,13 @@ type Entry = readonly [Bytes, Bytes];
 const range = (port: number, length: number): PortRange => ({ first: port, last: port + (0x10000 >> length) - 1 });
 const all = <T>(items: readonly T[]): T[] => [...new Set(items)];
 
-export function decodePolicy(set: number, name: string | undefined, planes: readonly Entry[], entries: readonly Entry[], lookup: Lookup): PinnedPolicy {
+export function decodePolicy(
+  set: number,
+  name: string | undefined,
+  planes: readonly Entry[],
+  entries: readonly Entry[],
+  lookup: Lookup,
+): PinnedPolicy {
   const side = (direction: number): PinnedPlane[] =>
     planes
       .map(([key, value]) => ({ key: parse("plane_key", key), plane: parse("plane", value) }))
@@ -60,25 +66,39 @@ export function decodePolicy(set: number, name: string | undefined, planes: read
         allowOnly: (plane.flags & PlaneFlag.PLANE_ALLOW_ONLY) !== 0,
         rules: decodePlane(key.number, direction, entries, lookup),
       }));
-  return { set, ...(name === undefined ? {} : { name }), ingress: side(Direction.INGRESS), egress: side(Direction.EGRESS) };
+  return {
+    set,
+    ...(name === undefined ? {} : { name }),
+    ingress: side(Direction.INGRESS),
+    egress: side(Direction.EGRESS),
+  };
 }
 
 function decodePlane(plane: number, direction: number, entries: readonly Entry[], lookup: Lookup): PinnedRule[] {
-  const own = entries.map(([key, value]) => ({ key: parse("policy_key", key), entry: parse("policy_entry", value) })).filter(({ key }) => key.plane === plane && (key.way & 1) === direction);
+  const own = entries
+    .map(([key, value]) => ({ key: parse("policy_key", key), entry: parse("policy_entry", value) }))
+    .filter(({ key }) => key.plane === plane && (key.way & 1) === direction);
   const sources = new Map<number, PortRange[]>();
   const groups = new Map<string, typeof own>();
   for (const item of own) {
     const { key, entry } = item;
-    if (key.class === ClassNumber.CLASS_SOURCE_PORT) sources.set(entry.rule, [...(sources.get(entry.rule) ?? []), range(key.port, key.length)]);
+    if (key.class === ClassNumber.CLASS_SOURCE_PORT)
+      sources.set(entry.rule, [...(sources.get(entry.rule) ?? []), range(key.port, key.length)]);
     else {
       const group = `${entry.rule} ${key.way & WAY_LOG} ${entry.order}`;
       groups.set(group, [...(groups.get(group) ?? []), item]);
     }
   }
-  return [...groups.values()].map((group) => decodeRule(group, sources, lookup)).sort((a, b) => a.order - b.order || a.number - b.number);
+  return [...groups.values()]
+    .map((group) => decodeRule(group, sources, lookup))
+    .sort((a, b) => a.order - b.order || a.number - b.number);
 }
 
-function decodeRule(group: readonly { key: ReturnType<typeof parse<"policy_key">>; entry: ReturnType<typeof parse<"policy_entry">> }[], sources: ReadonlyMap<number, PortRange[]>, lookup: Lookup): PinnedRule {
+function decodeRule(
+  group: readonly { key: ReturnType<typeof parse<"policy_key">>; entry: ReturnType<typeof parse<"policy_entry">> }[],
+  sources: ReadonlyMap<number, PortRange[]>,
+  lookup: Lookup,
+): PinnedRule {
   const keys = group.map(({ key }) => key);
   const entry = group[0]?.entry;
   const number = entry?.rule ?? 0;
@@ -95,8 +115,16 @@ function decodeRule(group: readonly { key: ReturnType<typeof parse<"policy_key">
     families: all(keys.map(({ way }): Family => ((way & WAY_IPV6) !== 0 ? 6 : 4))).sort(),
     ...(anyProtocol ? {} : { protocols: all(keys.map(({ protocol }) => protocol)).sort((a, b) => a - b) }),
     ...(keys.some(({ length }) => length === 0) ? {} : { ports }),
-    ...(sourceClasses.includes(0) ? {} : { sourcePorts: normalise(sourceClasses.flatMap((key) => sources.get(key) ?? [])) }),
-    remotes: all(keys.map((key) => (key.class === ClassNumber.CLASS_ANY ? "any" : (lookup.name(NameKind.NAME_CLASS, key.class) ?? `class ${key.class}`)))).sort(),
+    ...(sourceClasses.includes(0)
+      ? {}
+      : { sourcePorts: normalise(sourceClasses.flatMap((key) => sources.get(key) ?? [])) }),
+    remotes: all(
+      keys.map((key) =>
+        key.class === ClassNumber.CLASS_ANY
+          ? "any"
+          : (lookup.name(NameKind.NAME_CLASS, key.class) ?? `class ${key.class}`),
+      ),
+    ).sort(),
     hits: lookup.hits(number),
     order: entry?.order ?? 0,
   };

@@ -2,7 +2,16 @@
 import type { BpfMap } from "#libbpf";
 import { decode, type RecordOf } from "../../abi/codec.js";
 import { EndpointFlag, FlowState, FlowStateNames, Limits, NameKind } from "../../abi/layout.gen.js";
-import { policySetOf, readAddress, readMac, readPrefix, readSource, readU32, u32, type Bytes } from "../../abi/records.js";
+import {
+  policySetOf,
+  readAddress,
+  readMac,
+  readPrefix,
+  readSource,
+  readU32,
+  u32,
+  type Bytes,
+} from "../../abi/records.js";
 import type { Address, Mac, Prefix } from "../../model/types.js";
 import { KernelMaps } from "./maps.js";
 import { openPinnedMap } from "./objects.js";
@@ -27,7 +36,12 @@ export interface PinnedEndpoint {
   /** Where it may send from. */
   readonly sources: readonly { readonly prefix: Prefix; readonly mac?: Mac; readonly policySet: number }[];
   /** Flows that it owns now; half open: inbound and unanswered. */
-  readonly flows: { readonly count: number; readonly halfOpen: number; readonly opened: number; readonly refused: number };
+  readonly flows: {
+    readonly count: number;
+    readonly halfOpen: number;
+    readonly opened: number;
+    readonly refused: number;
+  };
 }
 
 export interface PinnedDrop {
@@ -78,7 +92,8 @@ export function openPinned(pinDir: string = DEFAULT_PIN_DIR): PinnedState {
   return new Pinned(new KernelMaps(maps), maps, close);
 }
 
-const parse = <S extends Parameters<typeof decode>[0]>(name: S, bytes: Bytes): RecordOf<S> => decode(name, Buffer.from(bytes, "latin1"));
+const parse = <S extends Parameters<typeof decode>[0]>(name: S, bytes: Bytes): RecordOf<S> =>
+  decode(name, Buffer.from(bytes, "latin1"));
 
 class Pinned implements PinnedState {
   constructor(
@@ -92,7 +107,9 @@ class Pinned implements PinnedState {
   }
 
   name(kind: number, number: number): string | undefined {
-    const key = Buffer.concat([Buffer.from(u32(kind), "latin1"), Buffer.from(u32(number), "latin1")]).toString("latin1") as Bytes;
+    const key = Buffer.concat([Buffer.from(u32(kind), "latin1"), Buffer.from(u32(number), "latin1")]).toString(
+      "latin1",
+    ) as Bytes;
     const value = this.kernel.get("name", key);
     if (value === undefined) return undefined;
     const { text, length } = parse("name", value);
@@ -105,7 +122,10 @@ class Pinned implements PinnedState {
       const { endpoint, prefix } = readSource(key);
       const { mac, policy_set } = parse("source", value);
       const own = readMac(mac);
-      sources.set(endpoint, [...(sources.get(endpoint) ?? []), { prefix, policySet: policy_set, ...(own === undefined ? {} : { mac: own }) }]);
+      sources.set(endpoint, [
+        ...(sources.get(endpoint) ?? []),
+        { prefix, policySet: policy_set, ...(own === undefined ? {} : { mac: own }) },
+      ]);
     }
     const endpoints: PinnedEndpoint[] = [];
     for (const [key, value] of this.kernel.dump("endpoint")) {
@@ -127,7 +147,12 @@ class Pinned implements PinnedState {
         portSecurity: (endpoint.flags & EndpointFlag.ENDPOINT_NO_PORT_SECURITY) === 0,
         blocked: (endpoint.flags & EndpointFlag.ENDPOINT_BLOCKED) !== 0,
         sources: sources.get(number) ?? [],
-        flows: { count: account?.count ?? 0, halfOpen: account?.half_open ?? 0, opened: account?.opened ?? 0, refused: account?.refused ?? 0 },
+        flows: {
+          count: account?.count ?? 0,
+          halfOpen: account?.half_open ?? 0,
+          opened: account?.opened ?? 0,
+          refused: account?.refused ?? 0,
+        },
       });
     }
     return endpoints.sort((a, b) => a.number - b.number);
@@ -153,14 +178,24 @@ class Pinned implements PinnedState {
   }
 
   #counter(map: MapName, index: number): bigint {
-    return this.kernel.of(map).get(Buffer.from(u32(index), "latin1"))?.readBigUInt64LE() ?? 0n;
+    return (
+      this.kernel
+        .of(map)
+        .get(Buffer.from(u32(index), "latin1"))
+        ?.readBigUInt64LE() ?? 0n
+    );
   }
 
   drops(): PinnedDrop[] {
     return [...this.kernel.dump("drop")].map(([key, value]) => {
       const index = readU32(key);
       const { name, sentence } = explainReason(index % Limits.MAX_REASONS);
-      return { endpoint: Math.floor(index / Limits.MAX_REASONS), reason: name, sentence, packets: Buffer.from(value, "latin1").readBigUInt64LE() };
+      return {
+        endpoint: Math.floor(index / Limits.MAX_REASONS),
+        reason: name,
+        sentence,
+        packets: Buffer.from(value, "latin1").readBigUInt64LE(),
+      };
     });
   }
 

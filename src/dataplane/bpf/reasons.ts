@@ -10,7 +10,8 @@ export const REASON_SENTENCES: Readonly<Record<ReasonName, string>> = {
   MALFORMED: "The packet's headers contradict its length or each other.",
   UNKNOWN_ETHERTYPE: "The frame is neither IPv4, IPv6 nor ARP: nothing else is routed.",
   VLAN_TAGGED: "The guest tagged the frame with a VLAN: it would leave the host tagged.",
-  WRONG_DESTINATION_MAC: "The frame is addressed to another MAC than the host's: there is no other machine on this link.",
+  WRONG_DESTINATION_MAC:
+    "The frame is addressed to another MAC than the host's: there is no other machine on this link.",
   SPOOFED_MAC: "The guest sent from a MAC that is neither its own nor that of an allowed address pair.",
   SPOOFED_ADDRESS: "The guest sent from an address that is neither fixed to it nor an allowed address pair.",
   SPOOFED_ARP: "The guest claimed another's address or MAC in ARP.",
@@ -29,7 +30,8 @@ export const REASON_SENTENCES: Readonly<Record<ReasonName, string>> = {
   POLICY_MISSING: "The endpoint's policy has not been written yet: without it nothing is allowed.",
   FRAGMENT_WITHOUT_FIRST: "A later fragment came without its first one, which alone says what it belongs to.",
   FRAGMENT_TINY: "The first fragment does not hold the whole transport header, or a later one overlaps it.",
-  EXTENSION_HEADERS: "The IPv6 extension headers are too many or out of order, so the transport header can't be trusted.",
+  EXTENSION_HEADERS:
+    "The IPv6 extension headers are too many or out of order, so the transport header can't be trusted.",
   FLOW_TABLE_FULL: "The port has no entry left in the flow table: its share is used up and nothing can be borrowed.",
   ICMP_ERROR_UNRELATED: "An ICMP error about a flow that this endpoint does not have.",
   ICMP_ERROR_ABOUT_ERROR: "An ICMP error about an ICMP error, which nobody may send (RFC 1122, RFC 4443).",
@@ -40,7 +42,8 @@ export const REASON_SENTENCES: Readonly<Record<ReasonName, string>> = {
   RECEIVER_DOWN: "The receiver's admin state is down, or its description could not be understood.",
   ARP_ABSORBED: "ARP that needs no answer; not a fault.",
   ND_ABSORBED: "Neighbour discovery that needs no answer; not a fault.",
-  UNSPECIFIED_SOURCE: "The guest sent from the unspecified address, which is for DHCP and duplicate address detection only.",
+  UNSPECIFIED_SOURCE:
+    "The guest sent from the unspecified address, which is for DHCP and duplicate address detection only.",
   SELF: "Source and destination are the same address.",
   FLOW_RACE: "Two processors wanted the same flow entry at once; the retransmission passes.",
   HOST_TO_GUEST_OFF: "The host itself sent it to the guest, which is switched off.",
@@ -51,5 +54,8 @@ export const REASON_SENTENCES: Readonly<Record<ReasonName, string>> = {
 export function explainReason(number: number): { readonly name: string; readonly sentence: string } {
   const name = ReasonNames[number];
   const sentence = name === undefined ? undefined : (REASON_SENTENCES as Readonly<Record<string, string>>)[name];
-  return { name: name ?? `REASON_${number}`, sentence: sentence ?? `Dropped for reason ${number}, which this version does not know.` };
+  return {
+    name: name ?? `REASON_${number}`,
+    sentence: sentence ?? `Dropped for reason ${number}, which this version does not know.`,
+  };
 }

@@ -70,7 +70,10 @@ class Numbers {
     const hole = this.#holes.shift();
     const number = hole !== undefined && hole < this.#next ? hole : this.#next;
     if (number >= this.range.end) {
-      throw new DataplaneError("NUMBERS_EXHAUSTED", `more than ${this.range.end - this.range.first} ${this.range.what}: no number is left; nothing was changed`);
+      throw new DataplaneError(
+        "NUMBERS_EXHAUSTED",
+        `more than ${this.range.end - this.range.first} ${this.range.what}: no number is left; nothing was changed`,
+      );
     }
     this.used.set(number, digest);
     this.byDigest.set(digest, number);
@@ -143,7 +146,10 @@ export class Registry {
 
   #enter(kind: Kind, text: string, digest: Buffer, number: number): number {
     const bytes = cutUtf8(text, Limits.NAME_TEXT);
-    this.#additions.push({ key: record("name_key", { kind, number }), value: record("name", { digest, length: bytes.length, text: bytes }) });
+    this.#additions.push({
+      key: record("name_key", { kind, number }),
+      value: record("name", { digest, length: bytes.length, text: bytes }),
+    });
     return number;
   }
 

@@ -3,7 +3,8 @@ import type { CompiledPolicy, DesiredRule } from "../../compile/desired.js";
 import type { PortRange } from "../../model/types.js";
 import type { Side } from "./images-policy.js";
 
-const ranges = (list: readonly PortRange[]): string => list.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
+const ranges = (list: readonly PortRange[]): string =>
+  list.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(",");
 
 /**
  * By content, not by position: inserting a rule must not rename those behind it, whose entries would all be written again and whose counters

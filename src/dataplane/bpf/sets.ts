@@ -1,8 +1,27 @@
 /** Policy sets as they are in the kernel, and the plan from one state of them to the next. Pure. */
 import { NameKind, PlaneFlag } from "../../abi/layout.gen.js";
 import { parse, placePolicyKey, record, type Bytes } from "../../abi/records.js";
-import type { ClassKey, CompiledPolicy, DesiredRule, DesiredState, PolicyKey, PolicySetKey, PolicySetShape } from "../../compile/desired.js";
-import { isOpenPlane, openEntry, openPlaneValue, planeImage, policyImage, SIDES, directionOf, type Numbering, type PolicyImage, type Side } from "./images-policy.js";
+import type {
+  ClassKey,
+  CompiledPolicy,
+  DesiredRule,
+  DesiredState,
+  PolicyKey,
+  PolicySetKey,
+  PolicySetShape,
+} from "../../compile/desired.js";
+import {
+  isOpenPlane,
+  openEntry,
+  openPlaneValue,
+  planeImage,
+  policyImage,
+  SIDES,
+  directionOf,
+  type Numbering,
+  type PolicyImage,
+  type Side,
+} from "./images-policy.js";
 import { unitePlanes } from "./masks.js";
 import type { ClassTable } from "./images-classes.js";
 import type { Plan } from "./plan.js";
@@ -26,12 +45,14 @@ export interface SetState {
 
 export type Images = ReadonlyMap<PolicyKey, PolicyImage>;
 
-export const planeKey = (set: number, side: Side, number: number): Bytes => record("plane_key", { policy_set: set, direction: directionOf(side), number });
+export const planeKey = (set: number, side: Side, number: number): Bytes =>
+  record("plane_key", { policy_set: set, direction: directionOf(side), number });
 
 /** The numbers that expanding asks for. Rules that say the same twice within a policy share a number. */
 export function numberingOf(registry: Registry, classes: ClassTable): Numbering {
   return {
-    rule: (rule: DesiredRule, policy: CompiledPolicy, side: Side) => registry.number(NameKind.NAME_RULE, ruleText(rule, policy, side)),
+    rule: (rule: DesiredRule, policy: CompiledPolicy, side: Side) =>
+      registry.number(NameKind.NAME_RULE, ruleText(rule, policy, side)),
     classes: (key: ClassKey) => classes.numbers(key),
   };
 }
@@ -41,7 +62,12 @@ export function expandPolicies(policies: Iterable<CompiledPolicy>, numbering: Nu
 }
 
 /** A whole set, and every entry of it under its number. */
-export function buildSet(shape: PolicySetShape, number: number, images: Images, numbering: Numbering): { state: SetState; entries: Map<Bytes, Bytes>; planes: Map<Bytes, Bytes> } {
+export function buildSet(
+  shape: PolicySetShape,
+  number: number,
+  images: Images,
+  numbering: Numbering,
+): { state: SetState; entries: Map<Bytes, Bytes>; planes: Map<Bytes, Bytes> } {
   const entries = new Map<Bytes, Bytes>();
   const planes = new Map<Bytes, Bytes>();
   const build = (side: Side): PlaneState[] =>
@@ -49,7 +75,12 @@ export function buildSet(shape: PolicySetShape, number: number, images: Images, 
       const image = planeImage(plane, side, images, numbering);
       planes.set(planeKey(number, side, i), image.value);
       for (const [key, value] of image.entries) entries.set(placePolicyKey(key, number, i), value);
-      return { open: image.open, value: image.value, policies: plane.policies, ...(image.open ? {} : { closed: image.entries }) };
+      return {
+        open: image.open,
+        value: image.value,
+        policies: plane.policies,
+        ...(image.open ? {} : { closed: image.entries }),
+      };
     });
   return { state: { number, shape, ingress: build("ingress"), egress: build("egress") }, entries, planes };
 }
@@ -59,7 +90,9 @@ export function discardSet(plan: Plan, state: SetState, images: Images): void {
   for (const side of SIDES) {
     state[side].forEach((plane, i) => {
       plan.delete("planesGarbage", "plane", planeKey(state.number, side, i));
-      const keys = new Set(plane.closed?.keys() ?? plane.policies.flatMap((key) => [...(images.get(key)?.[side].entries.keys() ?? [])]));
+      const keys = new Set(
+        plane.closed?.keys() ?? plane.policies.flatMap((key) => [...(images.get(key)?.[side].entries.keys() ?? [])]),
+      );
       for (const key of keys) plan.delete("policyGarbage", "policy", placePolicyKey(key, state.number, i));
     });
   }
@@ -131,14 +164,16 @@ export function planSet(
       const halves = plane.policies.flatMap((key) => after.get(key)?.[side] ?? []);
       if (!was.open || !isOpenPlane(halves) || wasShape.end !== plane.end) {
         const image = planeImage(plane, side, after, numbering);
-        if (was.open || image.open || image.value !== was.value || !sameClosed(was.closed, image.entries)) return flip();
+        if (was.open || image.open || image.value !== was.value || !sameClosed(was.closed, image.entries))
+          return flip();
         states[side].push({ ...was, policies: plane.policies });
         continue;
       }
       const formerHalves = was.policies.flatMap((key) => before.get(key)?.[side] ?? []);
       const keys = new Set<Bytes>();
       for (const policy of new Set([...was.policies, ...plane.policies])) {
-        for (const key of differences.of(policy, side, was.policies.includes(policy), plane.policies.includes(policy))) keys.add(key);
+        for (const key of differences.of(policy, side, was.policies.includes(policy), plane.policies.includes(policy)))
+          keys.add(key);
       }
       for (const key of keys) {
         const [from, to] = [openEntry(formerHalves, key), openEntry(halves, key)];
@@ -174,7 +209,9 @@ export function planPlane(plan: Plan, key: Bytes, from: Bytes, to: Bytes): void 
 /** Whether a plane in the kernel is one whose entries may be changed one by one. */
 export function isOpenValue(value: Bytes): boolean {
   const { flags } = parse("plane", value);
-  return (flags & PlaneFlag.PLANE_ALLOW_ONLY) !== 0 && (flags & (PlaneFlag.PLANE_SOURCE_PORTS | PlaneFlag.PLANE_LOG)) === 0;
+  return (
+    (flags & PlaneFlag.PLANE_ALLOW_ONLY) !== 0 && (flags & (PlaneFlag.PLANE_SOURCE_PORTS | PlaneFlag.PLANE_LOG)) === 0
+  );
 }
 
 /** Policies of a set, both directions. */
@@ -185,6 +222,7 @@ export function policiesOf(shape: PolicySetShape): Set<PolicyKey> {
 /** Sets that hold each policy. */
 export function holders(sets: DesiredState["sets"]): Map<PolicyKey, Set<PolicySetKey>> {
   const index = new Map<PolicyKey, Set<PolicySetKey>>();
-  for (const [key, shape] of sets) for (const policy of policiesOf(shape)) index.set(policy, (index.get(policy) ?? new Set()).add(key));
+  for (const [key, shape] of sets)
+    for (const policy of policiesOf(shape)) index.set(policy, (index.get(policy) ?? new Set()).add(key));
   return index;
 }

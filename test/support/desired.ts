@@ -1,0 +1,117 @@
+/** Small desired states, written by hand: what the compiler would hand to a backend. */
+import type {
+  ClassKey,
+  ClassList,
+  CompiledPolicy,
+  DesiredEndpoint,
+  DesiredRule,
+  DesiredState,
+  PlaneShape,
+  PolicyKey,
+  PolicySetKey,
+  PolicySetShape,
+  RuleKey,
+} from "../../src/compile/desired.js";
+import { ANY_CLASS } from "../../src/compile/desired.js";
+import type { Interfaces, Tap } from "../../src/dataplane/backend.js";
+import type { Address, EndpointId, LabelSet, LocalWorkload, Mac, Prefix } from "../../src/model/types.js";
+
+export function rule(says: Partial<Omit<DesiredRule, "remote">> & { remote?: string } = {}): DesiredRule {
+  return {
+    key: "" as RuleKey,
+    action: "allow",
+    stateless: false,
+    families: [4, 6],
+    origin: { policy: "test", where: "test" },
+    ...says,
+    remote: (says.remote ?? ANY_CLASS) as ClassKey,
+  };
+}
+
+export function policy(key: string, rules: { ingress?: readonly DesiredRule[]; egress?: readonly DesiredRule[] }): CompiledPolicy {
+  const keyed = (side: "ingress" | "egress"): DesiredRule[] =>
+    (rules[side] ?? []).map((one, i) => ({ ...one, key: `${key}/${side}/${i}` as RuleKey }));
+  return { key: key as PolicyKey, name: key, ingress: keyed("ingress"), egress: keyed("egress") };
+}
+
+let macs = 0;
+
+export function endpoint(id: string, says: { owned: readonly string[]; set: string; interfaceName?: string } & Partial<Pick<DesiredEndpoint, "adminUp" | "portSecurity" | "blocked" | "mac">>): DesiredEndpoint {
+  const number = [...id].reduce((sum, character) => sum + character.charCodeAt(0) - 96, 0);
+  const mac = says.mac ?? (`fa:16:3e:00:00:${(number & 0xff).toString(16).padStart(2, "0")}` as Mac);
+  macs++;
+  const labels: LabelSet = { id: macs, labels: new Map() };
+  const workload: LocalWorkload = {
+    id: id as EndpointId,
+    key: id,
+    node: "host",
+    prefixes: says.owned as Prefix[],
+    labels,
+    namespace: "openstack",
+    orchestrator: "openstack",
+    workload: id,
+    endpoint: id,
+    interfaceName: says.interfaceName ?? `tap${id}`,
+    mac,
+    fixed: says.owned as Prefix[],
+    pairs: [],
+    gateways: {},
+    nats: [],
+    profiles: [],
+    portSecurity: says.portSecurity ?? true,
+    adminUp: says.adminUp ?? true,
+    notEnforced: [],
+    origin: "test",
+  };
+  return {
+    id: id as EndpointId,
+    workload,
+    interfaceName: workload.interfaceName,
+    mac,
+    owned: says.owned.map((prefix) => ({ prefix: prefix as Prefix, kind: "fixed" as const })),
+    set: says.set as PolicySetKey,
+    portSecurity: workload.portSecurity,
+    adminUp: workload.adminUp,
+    ...(says.blocked === undefined ? {} : { blocked: says.blocked }),
+  };
+}
+
+/** Planes as lists of policy names; one that ends in pass is written { pass: [...] }. */
+type Planes = readonly (readonly string[] | { readonly pass: readonly string[] })[];
+
+function planes(list: Planes): PlaneShape[] {
+  return list.map((plane, i) => ({
+    tier: `tier${i}`,
+    policies: ("pass" in plane ? plane.pass : plane) as readonly PolicyKey[],
+    end: "pass" in plane ? "pass" : "deny",
+  }));
+}
+
+export function stateOf(says: {
+  endpoints?: readonly DesiredEndpoint[];
+  policies?: readonly CompiledPolicy[];
+  sets?: Readonly<Record<string, { ingress: Planes; egress: Planes }>>;
+  addresses?: Readonly<Record<string, readonly string[]>>;
+  prefixes?: Readonly<Record<string, readonly string[]>>;
+  alsoRemote?: readonly string[];
+}): DesiredState {
+  const lists = (record: Readonly<Record<string, readonly string[]>>): [string, ClassList][] =>
+    Object.entries(record).map(([key, classes]) => [key, { classes: classes as readonly ClassKey[], complete: false }]);
+  return {
+    endpoints: new Map((says.endpoints ?? []).map((one) => [one.id, one])),
+    sets: new Map(
+      Object.entries(says.sets ?? {}).map(([key, { ingress, egress }]) => {
+        const shape: PolicySetShape = { key: key as PolicySetKey, ingress: planes(ingress), egress: planes(egress) };
+        return [shape.key, shape];
+      }),
+    ),
+    policies: new Map((says.policies ?? []).map((one) => [one.key, one])),
+    addresses: new Map(lists(says.addresses ?? {}) as [Address, ClassList][]),
+    prefixes: new Map(lists(says.prefixes ?? {}) as [Prefix, ClassList][]),
+    alsoRemote: new Set((says.alsoRemote ?? []) as Prefix[]),
+  };
+}
+
+export function interfacesOf(taps: readonly Tap[] = []): Interfaces {
+  return { taps: new Map(taps.map((tap) => [tap.name, tap])), uplinks: [] };
+}
