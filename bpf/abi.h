@@ -322,8 +322,8 @@ enum reason {
     FLOW_TABLE_FULL = 27,       /* no entry to be had for this port */
     ICMP_ERROR_UNRELATED = 28,
     ICMP_ERROR_ABOUT_ERROR = 29,
-    HOST_UNREACHABLE_TO_GUEST = 30, /* the host itself is not to be reached (S7) */
-    NO_ROUTE = 31,
+    HOST_UNREACHABLE_TO_GUEST = 30, /* the host itself is not to be reached (S7); where the kernel tells it from the next */
+    NO_ROUTE = 31,              /* the host has no route, or the destination is the host's own (the FIB does not say which) */
     UPLINK_SPOOFED = 32,        /* from an uplink with the address of a local guest */
     RECEIVER_GONE = 33,         /* the receiver has no tap */
     RECEIVER_DOWN = 34,         /* its admin state, or it is blocked */

@@ -15,10 +15,10 @@
 
 struct inject_plan {
     __u32 flows;                /* source ports 1024.. that are used in turn, at most 60000 */
-    __u32 destinations;         /* destination addresses, counted up from `first`; drawn at random when `random` */
-    __u32 first;                /* IPv4, host order */
-    __u32 random;
-    __u32 ports;                /* destination ports from `first_port`, drawn at random when `random` */
+    __u32 sources;              /* source addresses, drawn at random from first_source on */
+    __u32 first_source;         /* IPv4, host order */
+    __u32 destination;          /* IPv4, host order */
+    __u32 ports;                /* destination ports, drawn at random from first_port on */
     __u32 first_port;
     __u64 sent;
     __u8 mac[12];               /* destination and source: frames are used again as the last run left them */
@@ -66,7 +66,7 @@ SEC("xdp") int inject(struct xdp_md *ctx)
 {
     struct frame *f = (void *)(long)ctx->data;
     struct inject_plan *now;
-    __u32 zero = 0, destination, port, sum;
+    __u32 zero = 0, source, port, sum;
     __be32 header[5];
     __u64 n;
 
@@ -74,20 +74,14 @@ SEC("xdp") int inject(struct xdp_md *ctx)
     if (!now || (void *)(f + 1) > (void *)(long)ctx->data_end)
         return XDP_DROP;
     n = now->sent++;
-    destination = now->first;
+    source = now->first_source;
     port = now->first_port;
-    if (now->random) {
-        if (now->destinations > 1)
-            destination += bpf_get_prandom_u32() % now->destinations;
-        if (now->ports > 1)
-            port += bpf_get_prandom_u32() % now->ports;
-    } else if (now->flows) {
-        __u64 round = n / now->flows;
-
-        if (now->destinations > 1)
-            destination += round % now->destinations;
-    }
-    f->ip.destination = bpf_htonl(destination);
+    if (now->sources > 1)
+        source += bpf_get_prandom_u32() % now->sources;
+    if (now->ports > 1)
+        port += bpf_get_prandom_u32() % now->ports;
+    f->ip.source = bpf_htonl(source);
+    f->ip.destination = bpf_htonl(now->destination);
     f->source_port = bpf_htons(1024 + (now->flows ? n % now->flows : 0));
     f->destination_port = bpf_htons(port);
     __builtin_memcpy(&f->eth, now->mac, 12);

@@ -16,8 +16,11 @@ ALWAYS_INLINE int drop_at(__u32 endpoint_number, __u32 why)
 /* At whose side: the receiver's when its rules or its state refused, else the sender's. */
 ALWAYS_INLINE int drop_packet(struct packet *p, __u32 why)
 {
-    int receivers = why == POLICY_INGRESS || why == DENIED_INGRESS || why == RECEIVER_GONE || why == RECEIVER_DOWN ||
-                    why == UPLINK_SPOOFED;
+    return drop_at(p->blame_receiver || !p->endpoint ? p->receiver : p->endpoint, why);
+}
 
-    return drop_at(p->receiver && (receivers || !p->endpoint) ? p->receiver : p->endpoint, why);
+ALWAYS_INLINE int drop_at_receiver(struct packet *p, __u32 why)
+{
+    p->blame_receiver = 1;
+    return drop_packet(p, why);
 }

@@ -89,7 +89,9 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         if (peer_number)
             peer = bpf_map_lookup_elem(&endpoint, &peer_number);
         p->receiver = peer_number;
-        if (!generations_hold(f, c, side, own, peer) && rejudge(skb, p, f))
+        /* Something moved. A peer that was elsewhere may be here by now: then this is another way. */
+        if (!generations_hold(f, c, side, own, peer) &&
+            ((!peer_number && find_receiver(&p->destination)) || rejudge(skb, p, f)))
             goto anew;
         flags = f->flags;
         if (flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI)) {
@@ -111,11 +113,12 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         p->host = !!(flags & FLOW_HOST);
         return 0;
     }
-    if (p->kind == KIND_ERROR)
-        return ICMP_ERROR_UNRELATED;
 anew:
     if (p->kind == KIND_ERROR)
         return ICMP_ERROR_UNRELATED;
+    /* What the host opened is not for the guest to open anew. */
+    if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now))
+        return HOST_UNREACHABLE_TO_GUEST;
     p->receiver = find_receiver(&p->destination);
     reason = judge_sides(skb, SENDER | RECEIVER);
     if (reason)

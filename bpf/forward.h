@@ -82,9 +82,9 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
     number = p->receiver;
     e = bpf_map_lookup_elem(&endpoint, &number);
     if (!e || !(e->flags & ENDPOINT_PRESENT) || e->flags & (ENDPOINT_ADMIN_DOWN | ENDPOINT_BLOCKED))
-        return drop_packet(p, RECEIVER_DOWN);
+        return drop_at_receiver(p, RECEIVER_DOWN);
     if (!e->ifindex)
-        return drop_packet(p, RECEIVER_GONE);
+        return drop_at_receiver(p, RECEIVER_GONE);
     if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || (e->mtu && segment_length(skb, p) > e->mtu))
         return to_stack(skb, e->mark);
     __builtin_memcpy(mac, e->mac, 6);

@@ -61,6 +61,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
     p = &w->packet;
     p->host_generation = *(volatile __u32 *)&c->generation;
     p->stateless = 0;
+    p->blame_receiver = 0;
     for (__u32 side = 0; side < 2; side++) {
         __u32 number = side ? p->receiver : p->endpoint;
         struct source own = {};
@@ -78,6 +79,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
             p->generation[0] = *(volatile __u32 *)&e->generation;
         if (!(sides & (1 << side)))
             continue;
+        p->blame_receiver = side;
         if (!(e->flags & ENDPOINT_PRESENT) || e->flags & (ENDPOINT_ADMIN_DOWN | ENDPOINT_BLOCKED))
             return side ? RECEIVER_DOWN : e->flags & ENDPOINT_ADMIN_DOWN ? ADMIN_DOWN : ENDPOINT_IS_BLOCKED;
         if (side && !e->ifindex)
@@ -102,6 +104,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
         if (w->question.entry_flags & ENTRY_STATELESS)
             p->stateless |= 1 << side;
     }
+    p->blame_receiver = 0;
     return 0;
 }
 

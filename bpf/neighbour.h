@@ -36,8 +36,9 @@ ALWAYS_INLINE int reply(struct __sk_buff *skb)
 NOINLINE void announce(__u32 number, const struct address *address)
 {
     struct local *l = bpf_map_lookup_elem(&local, address);
+    struct source own;
 
-    if (l && l->flags & LOCAL_SHARED)
+    if (l && l->flags & LOCAL_SHARED && find_owner(number, address, &own))
         l->endpoint = number;
 }
 
@@ -118,10 +119,10 @@ GLOBAL int arp(struct __sk_buff *skb, __u32 number)
     return reply(skb);
 }
 
-/* Walks the options of a neighbour message for one link-layer address; 0 none, 1 found, -1 malformed. */
-NOINLINE int find_option(struct __sk_buff *skb, struct packet *p, __u8 wanted, __u8 *mac)
+/* Walks the options behind the fixed part of a message for one link-layer address; 0 none, 1 found, -1 malformed. */
+NOINLINE int find_option(struct __sk_buff *skb, struct packet *p, __u32 fixed, __u8 wanted, __u8 *mac)
 {
-    __u32 offset = p->l4 + 24, end = ETH_LENGTH + p->length;
+    __u32 offset = p->l4 + fixed, end = ETH_LENGTH + p->length;
 
     for (int i = 0; i < 8; i++) {
         __u8 option[8];
@@ -179,7 +180,7 @@ NOINLINE int solicitation(struct __sk_buff *skb, struct packet *p, struct endpoi
 {
     struct address host;
     __u8 option[6];
-    int found = find_option(skb, p, OPTION_SOURCE_MAC, option);
+    int found = find_option(skb, p, 24, OPTION_SOURCE_MAC, option);
 
     if (found < 0)
         return drop_packet(p, MALFORMED);
@@ -200,10 +201,11 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
     struct scratch *w = work();
     struct packet *p;
     const __u8 *mac;
+    __u8 option[6];
     __u8 type;
     int secure;
     struct source own = {};
-    struct address target;
+    struct address target, host;
     struct ethernet eth;
 
     KEEP(skb);
@@ -217,7 +219,10 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
         return drop_packet(p, MALFORMED);
     if (type != ND_SOLICITATION && type != ND_ADVERTISEMENT && type != ND_ROUTER_SOLICITATION)
         return drop_packet(p, ROUTER_ADVERTISEMENT);
+    link_local_of(e->host_mac, &host);
     if (secure) {
+        if (address_equal(&p->source, &host))
+            return drop_packet(p, SPOOFED_ND);
         if (!address_is_zero(&p->source) && !address_is_link_local(&p->source)) {
             if (!find_owner(p->endpoint, &p->source, &own))
                 return drop_packet(p, SPOOFED_ND);
@@ -230,20 +235,29 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
     } else {
         mac = eth.source;
     }
-    if (type == ND_ROUTER_SOLICITATION)
-        return to_host(skb);
+    if (type == ND_ROUTER_SOLICITATION) {
+        if (address_is_zero(&p->source))
+            return drop_packet(p, UNSPECIFIED_SOURCE);
+        if (!is_multicast(&p->destination, 6) && !address_equal(&p->destination, &host))
+            return drop_packet(p, ND_ABSORBED);
+        int found = find_option(skb, p, 8, OPTION_SOURCE_MAC, option);
+
+        if (found < 0)
+            return drop_packet(p, MALFORMED);
+        return found && secure && !mac_equal(option, mac) ? drop_packet(p, SPOOFED_ND) : to_host(skb);
+    }
     if (p->length < 40 + 24 || bpf_skb_load_bytes(skb, p->l4 + 8, &target, sizeof(target)))
         return drop_packet(p, MALFORMED);
     if (type == ND_SOLICITATION)
         return solicitation(skb, p, e, &target, mac);
     if (secure) {
-        __u8 option[6];
-        int found = find_option(skb, p, OPTION_TARGET_MAC, option);
+        int found = find_option(skb, p, 24, OPTION_TARGET_MAC, option);
 
         __builtin_memset(&own, 0, sizeof(own));
         if (found < 0)
             return drop_packet(p, MALFORMED);
-        if (!address_is_link_local(&target) && !find_owner(p->endpoint, &target, &own))
+        if (address_equal(&target, &host) ||
+            (!address_is_link_local(&target) && !find_owner(p->endpoint, &target, &own)))
             return drop_packet(p, SPOOFED_ND);
         if (found && !mac_equal(option, mac_is_zero(own.mac) ? e->mac : own.mac))
             return drop_packet(p, SPOOFED_ND);

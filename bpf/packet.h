@@ -63,6 +63,8 @@ struct packet {
     __u8 tos;
     __u8 pair_mac;              /* 1: a `local` entry with a MAC of its own was met */
     __u8 host;                  /* 1: the flow is the host's own */
+    __u8 blame_receiver;        /* 1: what refuses it does so at the receiver's side */
+    __u8 pad[3];
 };
 
 struct ethernet {
@@ -262,8 +264,6 @@ ALWAYS_INLINE int packet_l4(struct packet *p, const __u8 *header)
         if (p->protocol == PROTOCOL_TCP) {
             p->tcp_flags = header[13];
             p->l4_length = (header[12] >> 4) * 4;
-            if (p->l4_length < 20)
-                return MALFORMED;
         }
         packet_key(p);
         return 0;

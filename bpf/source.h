@@ -52,6 +52,12 @@ ALWAYS_INLINE int is_link_scope(const struct address *a, __u8 family)
     return (bpf_ntohl(a->word[3]) >> 16) == 0xa9fe;
 }
 
+/* A source that no packet on a wire may have. */
+ALWAYS_INLINE int is_impossible_source(const struct packet *p)
+{
+    return is_multicast(&p->source, p->family) || is_martian(&p->source, p->family);
+}
+
 /* From any guest, however trusted, only unicast is routed. 0 or a reason. */
 ALWAYS_INLINE int check_destination(const struct packet *p)
 {
@@ -82,6 +88,13 @@ ALWAYS_INLINE int is_dhcp_server(const struct packet *p)
                           : p->source_port == 547 && p->destination_port == 546;
 }
 
+/* ff02::1:2 (RFC 8415 §7.1) */
+ALWAYS_INLINE int is_all_dhcp_servers(const struct address *a)
+{
+    return a->word[0] == bpf_htonl(0xff020000) && a->word[1] == 0 && a->word[2] == 0 &&
+           a->word[3] == bpf_htonl(0x00010002);
+}
+
 /* Type of an ICMPv6 message that is judged by itself, 0 for anything else. */
 ALWAYS_INLINE __u8 icmpv6_single(const struct packet *p)
 {
@@ -95,9 +108,10 @@ ALWAYS_INLINE int is_neighbour_discovery(__u8 type)
     return type >= 133 && type <= 137;
 }
 
-ALWAYS_INLINE int is_listener_report(__u8 type)
+/* MLD (RFC 2710, 3810), as it is sent on a link: to a multicast address. */
+ALWAYS_INLINE int is_listener_report(const struct packet *p, __u8 type)
 {
-    return (type >= 130 && type <= 132) || type == 143;
+    return ((type >= 130 && type <= 132) || type == 143) && is_multicast(&p->destination, 6);
 }
 
 /*
@@ -140,7 +154,7 @@ GLOBAL int check_source(struct __sk_buff *skb)
     if (!mac_equal(eth.destination, e->host_mac)) {
         if (!broadcast)
             return eth.destination[0] & 1 ? MULTICAST : WRONG_DESTINATION_MAC;
-        if (!is_dhcp_client(p) && !is_neighbour_discovery(single) && !is_listener_report(single))
+        if (!is_dhcp_client(p) && !is_neighbour_discovery(single) && !is_listener_report(p, single))
             return known && is_multicast(&p->destination, p->family) ? MULTICAST : WRONG_DESTINATION_MAC;
     }
     if (is_neighbour_discovery(single))
@@ -150,24 +164,17 @@ GLOBAL int check_source(struct __sk_buff *skb)
             return SPOOFED_MAC;
         if (p->family == 4 && is_dhcp_client(p) && p->destination.word[3] == 0xffffffff)
             return TO_HOST;
-        /* RFC 4862, RFC 3810 §5.2.13: a listener report may come before the address is settled */
-        if (is_listener_report(single))
-            return TO_HOST;
-        return UNSPECIFIED_SOURCE;
+        /* RFC 3810 §5.2.13: a listener report may come before the address is settled */
+        return is_listener_report(p, single) ? TO_HOST : UNSPECIFIED_SOURCE;
     }
     if (p->family == 6 && address_is_link_local(&p->source)) {
         if (!known)
             return SPOOFED_MAC;
         link_local_of(e->host_mac, &host);
-        if (is_listener_report(single))
+        if (is_listener_report(p, single))
             return TO_HOST;
-        if (is_dhcp_client(p)) {
-            /* ff02::1:2 (RFC 8415 §7.1) */
-            int everyone = p->destination.word[0] == bpf_htonl(0xff020000) && p->destination.word[1] == 0 &&
-                           p->destination.word[2] == 0 && p->destination.word[3] == bpf_htonl(0x00010002);
-            if (everyone || address_equal(&p->destination, &host))
-                return TO_HOST;
-        }
+        if (is_dhcp_client(p) && (is_all_dhcp_servers(&p->destination) || address_equal(&p->destination, &host)))
+            return TO_HOST;
         return LINK_LOCAL;
     }
     known = check_owner(p, e, eth.source);
@@ -175,7 +182,7 @@ GLOBAL int check_source(struct __sk_buff *skb)
         return known;
     if (is_dhcp_server(p))
         return DHCP_SERVER;
-    if (is_listener_report(single))
+    if (is_listener_report(p, single))
         return TO_HOST;
     if (is_dhcp_client(p) && p->family == 4 && p->destination.word[3] == 0xffffffff)
         return TO_HOST;

@@ -135,11 +135,13 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
             return drop_packet(p, MALFORMED);
         if (single == ND_SOLICITATION || single == ND_ADVERTISEMENT || single == ND_ROUTER_SOLICITATION)
             return neighbour_discovery(skb, number);
-        if (is_listener_report(single) || (is_dhcp_client(p) && mac[0] & 1))
+        if (is_listener_report(p, single) || (is_dhcp_client(p) && mac[0] & 1))
             return to_host(skb);
-        reason = check_destination(p);
-        if (!reason && !mac_equal(mac, e->host_mac))
-            reason = WRONG_DESTINATION_MAC;
+        reason = mac_equal(mac, e->host_mac) ? check_destination(p) : WRONG_DESTINATION_MAC;
+        if (address_is_zero(&p->source) || (p->family == 4 && p->source.word[3] == 0))
+            reason = UNSPECIFIED_SOURCE;
+        else if (!reason && is_impossible_source(p))
+            reason = MARTIAN;
     } else {
         reason = check_source(skb);
         if (reason == TO_NEIGHBOUR)
@@ -160,8 +162,8 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
     return to_uplink(skb, p, may_be_host);
 }
 
-/* Who sends here, and whether it may at all. NULL: the verdict is in `verdict`. */
-ALWAYS_INLINE struct endpoint *sender_of(struct __sk_buff *skb, __u32 *number, int *verdict)
+/* Whose tap this is, when anything may pass it at all. NULL: the verdict is in `verdict`. */
+ALWAYS_INLINE struct endpoint *owner_of(struct __sk_buff *skb, __u32 *number, int *verdict)
 {
     __u32 ifindex = skb->ifindex;
     __u32 *found = bpf_map_lookup_elem(&tap, &ifindex);
@@ -206,7 +208,9 @@ NOINLINE int untag(struct __sk_buff *skb)
     }
     if (tci & 0x0fff)
         return VLAN_TAGGED;
-    return bpf_skb_vlan_pop(skb) ? MALFORMED : 0;
+    if (bpf_skb_vlan_pop(skb))
+        return MALFORMED;
+    return skb->vlan_present ? VLAN_TAGGED : 0; /* there was another one below */
 }
 
 SEC("tc") int tap_ingress(struct __sk_buff *skb)
@@ -220,7 +224,7 @@ SEC("tc") int tap_ingress(struct __sk_buff *skb)
     __u32 zero = 0, number = 0, type;
     int verdict = TC_ACT_SHOT, reason;
 
-    e = sender_of(skb, &number, &verdict);
+    e = owner_of(skb, &number, &verdict);
     if (!e || !w)
         return verdict;
     p = &w->packet;
@@ -293,7 +297,7 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
     struct scratch *w = work();
     struct control *c;
     struct packet *p;
-    __u32 zero = 0, spoofed;
+    __u32 zero = 0;
     int reason;
 
     KEEP(skb);
@@ -301,14 +305,18 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
     if (!w || !c)
         return TC_ACT_SHOT;
     p = &w->packet;
-    spoofed = is_local_only(&p->source, c);
-    if (spoofed) {
-        p->receiver = spoofed;
-        return drop_packet(p, UPLINK_SPOOFED);
-    }
+    p->receiver = is_local_only(&p->source, c);
+    if (p->receiver)
+        return drop_packet(p, UPLINK_SPOOFED); /* counted where the address belongs */
     p->receiver = find_receiver(&p->destination);
+    if (!p->receiver && forwarded)
+        return drop_at(forwarded, is_multicast(&p->destination, p->family) ? MULTICAST : RECEIVER_GONE);
     if (!p->receiver)
-        return forwarded ? drop_at(forwarded, RECEIVER_GONE) : TC_ACT_UNSPEC;
+        return TC_ACT_UNSPEC;
+    if (is_impossible_source(p))
+        return drop_packet(p, MARTIAN);
+    if (address_equal(&p->source, &p->destination))
+        return drop_packet(p, SELF);
     reason = decide(skb, p);
     if (reason)
         return drop_packet(p, reason);
@@ -412,7 +420,7 @@ SEC("tc") int tap_egress(struct __sk_buff *skb)
     if ((skb->mark >> mark_shift & MARK_ALL) == (MARK_JUDGED | tap_number(skb->ifindex)))
         return TC_ACT_UNSPEC;
     w = work();
-    if (!w || !sender_of(skb, &number, &verdict))
+    if (!w || !owner_of(skb, &number, &verdict))
         return verdict;
     __builtin_memset(&w->packet, 0, sizeof(w->packet));
     reason = parse_ip(skb, &w->packet);
