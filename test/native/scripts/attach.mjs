@@ -1,12 +1,14 @@
 // Attaches, replaces, looks and takes away on one end of a veth. Runs inside a network namespace of its own (the test
 // sees to it); prints what it saw as JSON.
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createSocket } from "node:dgram";
 import { BpfError, BpfLink, BpfObject, clsact, features, tcx } from "../../../native/dist/index.js";
 
 const [, , elf, bpffs] = process.argv;
 const ip = (...words) => execFileSync("ip", words);
+// Without IPv6 nothing is sent but what this script sends.
+for (const whose of ["all", "default"]) writeFileSync(`/proc/sys/net/ipv6/conf/${whose}/disable_ipv6`, "1");
 ip("link", "set", "lo", "up");
 ip("link", "add", "left", "type", "veth", "peer", "name", "right");
 for (const name of ["left", "right"]) ip("link", "set", name, "up");
