@@ -110,7 +110,7 @@ export const GROUPS: readonly Resource[] = [
   group("free", { ingress: both(port(6, [80])), egress: both(port(17, [53])), stateful: false }),
 ];
 
-function spec(name: GuestName, more: Partial<EndpointSpec>, node = HOST): EndpointSpec {
+export function spec(name: GuestName, more: Partial<EndpointSpec>, node = HOST): EndpointSpec {
   const { mac, v4, v6 } = GUESTS[name];
   return { name, node, mac, addresses: [v4, v6], ...more };
 }

@@ -1,16 +1,15 @@
 /** D3 and S5: what a change of rules, members or endpoints does to flows that were there. */
-import { inGroup, group } from "../../support/resources.js";
+import { endpoint, inGroup, group } from "../../support/resources.js";
 import { ack, arrives, change, deliver, drop, each, forward, incoming, out, sends, syn, tcp, type Case } from "../case.js";
-import { ANYTHING, BASE, both, changed, DB_EGRESS, DB_INGRESS, ELSEWHERE, ELSE_OUTSIDE, ENDPOINTS, OUTSIDE, respec, WEB_INGRESS, ip } from "../world.js";
-import { endpoint } from "../../support/resources.js";
+import { ANYTHING, BASE, both, changed, DB_EGRESS, DB_INGRESS, ELSEWHERE, ELSE_OUTSIDE, OUTSIDE, respec, spec, VIP, WEB_INGRESS, ip } from "../world.js";
 
 const without80 = changed(BASE, [group("web", { ingress: WEB_INGRESS.slice(2), egress: ANYTHING })]);
 const silentWeb = changed(BASE, [group("web", { ingress: WEB_INGRESS, egress: [] })]);
 const noWebMember = changed(BASE, [respec("web1", { groups: ["db"] })]);
 const statelessWeb = changed(BASE, [group("web", { ingress: WEB_INGRESS, egress: ANYTHING, stateful: false })]);
-const specOf = (name: string): (typeof ENDPOINTS)[number] => ENDPOINTS.find((one) => one.name === name) ?? ENDPOINTS[0]!;
-const web2Gone = changed(BASE, [], [endpoint(specOf("web2")).key]);
-const web2Moved = changed(BASE, [endpoint({ ...specOf("web2"), node: ELSEWHERE })], [endpoint(specOf("web2")).key]);
+const web2Here = endpoint(spec("web2", { groups: ["web"] }));
+const web2Gone = changed(BASE, [], [web2Here.key]);
+const web2Moved = changed(BASE, [endpoint(spec("web2", { groups: ["web"] }, ELSEWHERE))], [web2Here.key]);
 const moreRules = changed(BASE, [group("web", { ingress: [...WEB_INGRESS, ...both({ protocol: 6, destination: { ports: [81] } })], egress: ANYTHING })]);
 const dbFromDb = changed(BASE, [group("db", { ingress: [...DB_INGRESS, ...both({ protocol: 6, source: { selector: inGroup("db") }, destination: { ports: [5432] } })], egress: DB_EGRESS })]);
 
@@ -84,7 +83,7 @@ export const CHANGES: readonly Case[] = [
     arrives(incoming(f, ip("web2", f), ip("web1", f)).tcp(ack(80, 40000)), drop("UPLINK_SPOOFED", "web2")),
   ]),
   ...each("D3", "an allowed pair taken away ends what was sent from it", (f) => {
-    const vip = ENDPOINTS.find(({ name }) => name === "vip1")?.pairs?.[f === 4 ? 0 : 1]?.ip ?? "";
+    const vip = VIP[f];
     return [
       sends("vip1", out("vip1", f, OUTSIDE[f], { src: vip }).tcp(syn(40000, 443)), forward),
       change(changed(BASE, [respec("vip1", { groups: ["web"] })])),
