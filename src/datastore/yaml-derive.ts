@@ -4,7 +4,16 @@
  * (this host), spec.workload and spec.endpoint (the name, or each other, or the interface's name). A `Subnet` is metadata.name
  * and, as spec, the DHCP object that the driver writes. Pure.
  */
-import { endpointName, isNamespaced, keyOf, knownKind, parseKey, splitEndpointName, type EndpointParts, type Kind } from "../model/keys.js";
+import {
+  endpointName,
+  isNamespaced,
+  keyOf,
+  knownKind,
+  parseKey,
+  splitEndpointName,
+  type EndpointParts,
+  type Kind,
+} from "../model/keys.js";
 import { describe, get, isObject, type RawObject } from "../model/raw.js";
 
 const API = "projectcalico.org/v3";
@@ -25,9 +34,11 @@ export interface Refusal {
 
 /** @param hostname the node of an endpoint that names none */
 export function deriveResource(document: unknown, hostname: string): DerivedResource | Refusal {
-  if (!isObject(document)) return refuse("NOT_AN_OBJECT", [], `the document is ${describe(document)}, not a resource with a kind`);
+  if (!isObject(document))
+    return refuse("NOT_AN_OBJECT", [], `the document is ${describe(document)}, not a resource with a kind`);
   const api = get(document, "apiVersion");
-  if (api !== undefined && api !== API) return refuse("BAD_API_VERSION", ["apiVersion"], `apiVersion is ${describe(api)}; it is ${API}, or left out`);
+  if (api !== undefined && api !== API)
+    return refuse("BAD_API_VERSION", ["apiVersion"], `apiVersion is ${describe(api)}; it is ${API}, or left out`);
   const metadata = get(document, "metadata") ?? {};
   if (!isObject(metadata)) return refuse("BAD_METADATA", ["metadata"], `metadata is ${describe(metadata)}, not a map`);
   const saidKind = get(document, "kind");
@@ -74,13 +85,27 @@ function deriveEndpoint(document: RawObject, metadata: RawObject, hostname: stri
   if ("code" in parts) return parts;
   const fullName = endpointName(parts);
   // Contradictions between name and spec stay in, for the model to report.
-  return whole("WorkloadEndpoint", { ...document, spec: { ...parts, ...spec } }, { ...metadata, name: fullName, namespace }, namespace);
+  return whole(
+    "WorkloadEndpoint",
+    { ...document, spec: { ...parts, ...spec } },
+    { ...metadata, name: fullName, namespace },
+    namespace,
+  );
 }
 
-function partsOf(said: Partial<EndpointParts>, name: unknown, interfaceName: unknown, hostname: string): EndpointParts | Refusal {
+function partsOf(
+  said: Partial<EndpointParts>,
+  name: unknown,
+  interfaceName: unknown,
+  hostname: string,
+): EndpointParts | Refusal {
   const plain = name ?? said.endpoint ?? said.workload ?? interfaceName;
   if (typeof plain !== "string" || !nameIsUsable(plain)) {
-    return refuse("NO_NAME", ["metadata", "name"], `the endpoint has no usable name: metadata.name, spec.workload and spec.interfaceName are ${describe(plain)}`);
+    return refuse(
+      "NO_NAME",
+      ["metadata", "name"],
+      `the endpoint has no usable name: metadata.name, spec.workload and spec.interfaceName are ${describe(plain)}`,
+    );
   }
   return {
     node: said.node ?? hostname,
@@ -92,11 +117,16 @@ function partsOf(said: Partial<EndpointParts>, name: unknown, interfaceName: unk
 
 function deriveSubnet(document: RawObject, name: string): DerivedResource | Refusal {
   const spec = get(document, "spec");
-  return isObject(spec) ? { key: keyOf("Subnet", name), object: spec } : refuse("NO_SPEC", ["spec"], `spec is ${describe(spec)}, not a map`);
+  return isObject(spec)
+    ? { key: keyOf("Subnet", name), object: spec }
+    : refuse("NO_SPEC", ["spec"], `spec is ${describe(spec)}, not a map`);
 }
 
 function whole(kind: Kind, document: RawObject, metadata: RawObject, namespace: string | undefined): DerivedResource {
-  return { key: keyOf(kind, String(metadata["name"]), namespace), object: { ...document, apiVersion: API, kind, metadata } };
+  return {
+    key: keyOf(kind, String(metadata["name"]), namespace),
+    object: { ...document, apiVersion: API, kind, metadata },
+  };
 }
 
 function readName(metadata: RawObject): string | Refusal {

@@ -57,7 +57,10 @@ export class YamlDirectory implements Datastore {
   async start(onEvent: (event: DatastoreEvent) => void): Promise<void> {
     const info = await stat(this.options.path).catch(() => undefined);
     if (info !== undefined && !info.isDirectory()) {
-      throw new ConfigError("NOT_A_DIRECTORY", `${quote(this.options.path)} is no directory; policy-dir must name one that holds YAML files`);
+      throw new ConfigError(
+        "NOT_A_DIRECTORY",
+        `${quote(this.options.path)} is no directory; policy-dir must name one that holds YAML files`,
+      );
     }
     this.onEvent = onEvent;
     this.watcher.start();
@@ -69,7 +72,8 @@ export class YamlDirectory implements Datastore {
 
   private async read(): Promise<void> {
     const listed = await listFiles(this.options.path).catch((error: unknown) => messageOf(error));
-    if (typeof listed === "string") return this.nothing("NO_DIRECTORY", `the directory cannot be read: ${escape(listed)}`);
+    if (typeof listed === "string")
+      return this.nothing("NO_DIRECTORY", `the directory cannot be read: ${escape(listed)}`);
     if (listed.length === 0) return this.nothing("EMPTY_DIRECTORY", "the directory holds no *.yaml file");
     const files = new Map<string, KnownFile>();
     for (const file of listed) files.set(file.name, await this.readFile(file));
@@ -89,7 +93,8 @@ export class YamlDirectory implements Datastore {
       "text" in read
         ? parseYamlFile(read.text, path, this.options.hostname)
         : { resources: [], problems: [fileProblem(path, read.code, escape(read.what))], complete: false };
-    if ("text" in read && read.text.trim() === "" && (former?.resources.length ?? 0) > 0) return { ...emptied(path, former), signature };
+    if ("text" in read && read.text.trim() === "" && (former?.resources.length ?? 0) > 0)
+      return { ...emptied(path, former), signature };
     if (content.complete) return { signature, resources: content.resources, problems: [], everComplete: true };
     const everComplete = former?.everComplete ?? false;
     const resources = everComplete ? (former?.resources ?? []) : content.resources;
@@ -98,7 +103,10 @@ export class YamlDirectory implements Datastore {
   }
 
   private publish(): void {
-    const { resources, problems } = mergeFiles([...this.files.values()].map((file) => file.resources), this.options.path);
+    const { resources, problems } = mergeFiles(
+      [...this.files.values()].map((file) => file.resources),
+      this.options.path,
+    );
     const ofFiles = [...this.files.values()].flatMap((file) => file.problems);
     const unread = this.inSync ? [] : [...this.files].filter(([, file]) => !file.everComplete).map(([name]) => name);
     this.sendProblems([...ofFiles, ...problems, ...(unread.length > 0 ? [this.waiting(unread)] : [])]);
@@ -114,13 +122,23 @@ export class YamlDirectory implements Datastore {
 
   /** The directory is gone or empty: a mount that is missing, a half-done copy. Nothing changes. */
   private nothing(code: string, what: string): void {
-    const consequence = this.inSync ? "what it held stays in force" : "nothing changes in the kernel until it holds some";
+    const consequence = this.inSync
+      ? "what it held stays in force"
+      : "nothing changes in the kernel until it holds some";
     this.sendProblems([{ where: escape(this.options.path), code, what, consequence }]);
   }
 
   private waiting(names: readonly string[]): Problem {
-    const what = `${names.map((name) => quote(name)).slice(0, 10).join(", ")} could not be read since the start, and may hold what denies`;
-    return { where: escape(this.options.path), code: "NOT_IN_SYNC", what, consequence: "nothing changes in the kernel until every file has been read once" };
+    const what = `${names
+      .map((name) => quote(name))
+      .slice(0, 10)
+      .join(", ")} could not be read since the start, and may hold what denies`;
+    return {
+      where: escape(this.options.path),
+      code: "NOT_IN_SYNC",
+      what,
+      consequence: "nothing changes in the kernel until every file has been read once",
+    };
   }
 
   private async fingerprint(): Promise<string> {
@@ -138,7 +156,11 @@ export class YamlDirectory implements Datastore {
 }
 
 function emptied(path: string, former: KnownFile | undefined): Omit<KnownFile, "signature"> {
-  const problem = fileProblem(path, "EMPTY_FILE", "it has no content any more; remove it, or leave a comment in it, to take its resources away");
+  const problem = fileProblem(
+    path,
+    "EMPTY_FILE",
+    "it has no content any more; remove it, or leave a comment in it, to take its resources away",
+  );
   return { resources: former?.resources ?? [], problems: [problem], everComplete: true };
 }
 

@@ -23,7 +23,9 @@ export function isYamlName(name: string): boolean {
 }
 
 /** The text of a file, or why there is none. Never blocks on a pipe, never reads more than MAX_FILE_BYTES. */
-export async function readText(path: string): Promise<{ readonly text: string } | { readonly code: string; readonly what: string }> {
+export async function readText(
+  path: string,
+): Promise<{ readonly text: string } | { readonly code: string; readonly what: string }> {
   let file;
   try {
     // O_NONBLOCK: a FIFO without a writer must not hold us up.

@@ -16,7 +16,10 @@ const CLUSTER_KEY = keyOf("ClusterInformation", "default");
  * @param files resources in force of each file, in the order of their names
  * @param path of the directory, for people
  */
-export function mergeFiles(files: readonly (readonly FileResource[])[], path: string): { readonly resources: Resources; readonly problems: readonly Problem[] } {
+export function mergeFiles(
+  files: readonly (readonly FileResource[])[],
+  path: string,
+): { readonly resources: Resources; readonly problems: readonly Problem[] } {
   const resources = new Map<string, FileResource>();
   const problems: Problem[] = [];
   for (const resource of files.flat()) {
@@ -49,6 +52,10 @@ function duplicate(resource: FileResource, first: FileResource): Problem {
 }
 
 function readyCluster(path: string): FileResource {
-  const object = { kind: "ClusterInformation", metadata: { name: "default" }, spec: { clusterType: "openstack", datastoreReady: true } };
+  const object = {
+    kind: "ClusterInformation",
+    metadata: { name: "default" },
+    spec: { clusterType: "openstack", datastoreReady: true },
+  };
   return { key: CLUSTER_KEY, object, origin: `directory ${path}`, text: JSON.stringify(object) };
 }

@@ -1,5 +1,5 @@
 /** The text of one YAML file → resources, each with its line, or problems with line and column. Pure. */
-import { Composer, LineCounter, Parser, type Document } from "yaml";
+import { Composer, LineCounter, Parser, visit, type Document } from "yaml";
 import type { Problem } from "../problems.js";
 import { escape, quote } from "../text.js";
 import { deriveResource, type DerivedResource } from "./yaml-derive.js";
@@ -37,7 +37,12 @@ export function parseYamlFile(text: string, path: string, hostname: string): Fil
 
 /** With the consequence that all problems of a file have. */
 export function fileProblem(where: string, code: string, what: string): Problem {
-  return { where: escape(where), code, what, consequence: "nothing of this file takes effect; what it held when it was last read stays in force" };
+  return {
+    where: escape(where),
+    code,
+    what,
+    consequence: "nothing of this file takes effect; what it held when it was last read stays in force",
+  };
 }
 
 class FileParser {
@@ -53,11 +58,15 @@ class FileParser {
   parse(): FileContent {
     checkText(this.text);
     const tokens = new Parser(this.lines.addNewLine).parse(this.text);
-    const documents = [...new Composer({ prettyErrors: false, logLevel: "silent", uniqueKeys: false }).compose(shallow(tokens))];
+    const documents = [
+      ...new Composer({ prettyErrors: false, logLevel: "silent", uniqueKeys: false }).compose(shallow(tokens)),
+    ];
     const errors = documents.flatMap((document) => [...document.errors, ...document.warnings]);
     for (const error of errors) this.problem(error.pos[0], "BAD_YAML", escape(error.message));
-    for (const offset of documents.flatMap(duplicateKeys)) this.problem(offset, "BAD_YAML", "the map has this key already");
-    if (this.problems.length > 0) return { resources: [], problems: this.problems.slice(0, MAX_PROBLEMS), complete: false };
+    for (const offset of documents.flatMap(duplicateKeys))
+      this.problem(offset, "BAD_YAML", "the map has this key already");
+    if (this.problems.length > 0)
+      return { resources: [], problems: this.problems.slice(0, MAX_PROBLEMS), complete: false };
     const resources = documents.flatMap((document) => this.resource(document));
     return { resources, problems: this.problems.slice(0, MAX_PROBLEMS), complete: this.problems.length === 0 };
   }
@@ -70,7 +79,11 @@ class FileParser {
     try {
       value = document.toJS({ maxAliasCount: MAX_ALIASES });
     } catch (error) {
-      this.problem(start, "BAD_YAML", `the document cannot be expanded: ${quote(error instanceof Error ? error.message : String(error))}`);
+      this.problem(
+        unknownAlias(document) ?? start,
+        "BAD_YAML",
+        `the document cannot be expanded: ${quote(error instanceof Error ? error.message : String(error))}`,
+      );
       return [];
     }
     if (value === null) return [];
@@ -87,7 +100,8 @@ class FileParser {
   private offsetOf(document: Document, field: readonly string[]): number | undefined {
     for (let depth = field.length; depth > 0; depth--) {
       const node: unknown = document.getIn(field.slice(0, depth), true);
-      if (typeof node === "object" && node !== null && "range" in node && Array.isArray(node.range)) return Number(node.range[0]);
+      if (typeof node === "object" && node !== null && "range" in node && Array.isArray(node.range))
+        return Number(node.range[0]);
     }
     return undefined;
   }
@@ -96,6 +110,21 @@ class FileParser {
     const { line, col } = this.lines.linePos(offset);
     this.problems.push(fileProblem(`${this.path}:${Math.max(1, line)}:${Math.max(1, col)}`, code, what));
   }
+}
+
+/** Where an alias is that no anchor stands for. */
+function unknownAlias(document: Document): number | undefined {
+  const anchors = new Set<string>();
+  let found: number | undefined;
+  visit(document, { Value: (_, { anchor }) => void (anchor !== undefined && anchors.add(anchor)) });
+  visit(document, {
+    Alias(_, { source, range }) {
+      if (anchors.has(source)) return undefined;
+      found = range?.[0];
+      return visit.BREAK;
+    },
+  });
+  return found;
 }
 
 /** JSON has no infinities; an order may be one. */

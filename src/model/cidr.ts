@@ -1,7 +1,15 @@
 /**
  * Prefixes and MACs as canonical text (see types.ts), and the arithmetic on them. Addresses: address.ts, exported here too.
  */
-import { addressBytes, addressFromBytes, family, formatV6, parseAddress, parseV4Value, parseV6Groups } from "./address.js";
+import {
+  addressBytes,
+  addressFromBytes,
+  family,
+  formatV6,
+  parseAddress,
+  parseV4Value,
+  parseV6Groups,
+} from "./address.js";
 import type { Address, Mac, Prefix } from "./types.js";
 
 export { addressBytes, addressFromBytes, family, parseAddress } from "./address.js";

@@ -12,10 +12,14 @@ import type { Policy, Rule } from "./types.js";
 const SECURITY_GROUP = /^ossg\.default\.([A-Za-z0-9_.-]{1,200})$/;
 
 /** @param spec of the resource, as far as it could be read */
-export function closedPolicy(place: PolicyPlace, spec: RawObject | undefined): { readonly closed: Policy; readonly closedMeans: string } {
+export function closedPolicy(
+  place: PolicyPlace,
+  spec: RawObject | undefined,
+): { readonly closed: Policy; readonly closedMeans: string } {
   const quiet = new Report(place.key, place.origin);
   const group = place.namespace === undefined ? undefined : SECURITY_GROUP.exec(place.name)?.[1];
-  const denies = spec === undefined ? group === undefined : mayDeny(get(spec, "ingress")) || mayDeny(get(spec, "egress"));
+  const denies =
+    spec === undefined ? group === undefined : mayDeny(get(spec, "ingress")) || mayDeny(get(spec, "egress"));
   const selector = (spec && policySelector(place, spec, quiet)) ?? widestSelector(place, group);
   const types = (spec && policyTypes(get(spec, "types"), quiet)) ?? { ingressApplies: true, egressApplies: true };
   const tier = spec && get(spec, "tier");
@@ -26,7 +30,12 @@ export function closedPolicy(place: PolicyPlace, spec: RawObject | undefined): {
     origin: place.origin,
     name: displayName(place.name),
     tier: typeof tier === "string" && tier !== "" ? tier : tierOfName(place.name),
-    order: typeof order === "number" && !Number.isNaN(order) ? order : denies ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY,
+    order:
+      typeof order === "number" && !Number.isNaN(order)
+        ? order
+        : denies
+          ? Number.NEGATIVE_INFINITY
+          : Number.POSITIVE_INFINITY,
     selector: selector.text,
     ...types,
     ingress: denies ? [denyAll("ingress/0")] : [],
@@ -34,7 +43,12 @@ export function closedPolicy(place: PolicyPlace, spec: RawObject | undefined): {
     stateful: true,
   };
   const whom = selector.text.length > 200 ? "what it selects" : escape(selector.text);
-  return { closed, closedMeans: denies ? `it denies everything to and from ${whom}, as it may hold a Deny` : `it allows nothing to ${whom}` };
+  return {
+    closed,
+    closedMeans: denies
+      ? `it denies everything to and from ${whom}, as it may hold a Deny`
+      : `it allows nothing to ${whom}`,
+  };
 }
 
 function widestSelector(place: PolicyPlace, group: string | undefined): Selector {
@@ -44,5 +58,11 @@ function widestSelector(place: PolicyPlace, group: string | undefined): Selector
 }
 
 function denyAll(index: string): Rule {
-  return { index, action: "deny", source: EMPTY_SIDE, destination: EMPTY_SIDE, inexpressible: "the policy could not be read" };
+  return {
+    index,
+    action: "deny",
+    source: EMPTY_SIDE,
+    destination: EMPTY_SIDE,
+    inexpressible: "the policy could not be read",
+  };
 }

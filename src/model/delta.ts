@@ -12,7 +12,15 @@ export class DeltaBuilder implements ModelDelta {
   settings = false;
 
   add(other: ModelDelta): void {
-    for (const field of ["endpoints", "policies", "profiles", "tiers", "networkSets", "subnets", "migrations"] as const) {
+    for (const field of [
+      "endpoints",
+      "policies",
+      "profiles",
+      "tiers",
+      "networkSets",
+      "subnets",
+      "migrations",
+    ] as const) {
       const mine = this[field] as Set<string>;
       for (const id of other[field]) mine.add(id);
     }
@@ -23,5 +31,8 @@ export class DeltaBuilder implements ModelDelta {
 /** Whether a delta says nothing. */
 export function isEmptyDelta(delta: ModelDelta): boolean {
   const { endpoints, policies, profiles, tiers, networkSets, subnets, migrations } = delta;
-  return !delta.settings && [endpoints, policies, profiles, tiers, networkSets, subnets, migrations].every((set) => set.size === 0);
+  return (
+    !delta.settings &&
+    [endpoints, policies, profiles, tiers, networkSets, subnets, migrations].every((set) => set.size === 0)
+  );
 }

@@ -30,7 +30,9 @@ function closeRule(rule: Rule, doubts: Doubts): Rule {
   const inDoubt = (selector: string | undefined): boolean => selector !== undefined && mayMatch(selector, doubts);
   const reason = "a network set that it may name could not be read";
   if (rule.action === "allow") {
-    return inDoubt(rule.source.notSelector) || inDoubt(rule.destination.notSelector) ? { ...rule, inexpressible: reason } : rule;
+    return inDoubt(rule.source.notSelector) || inDoubt(rule.destination.notSelector)
+      ? { ...rule, inexpressible: reason }
+      : rule;
   }
   if (rule.action === "log" || (!inDoubt(rule.source.selector) && !inDoubt(rule.destination.selector))) return rule;
   const widened = (side: RuleSide): RuleSide => {
@@ -38,7 +40,13 @@ function closeRule(rule: Rule, doubts: Doubts): Rule {
     const { selector: _left, ...rest } = side;
     return rest;
   };
-  return { ...rule, action: "deny", source: widened(rule.source), destination: widened(rule.destination), inexpressible: reason };
+  return {
+    ...rule,
+    action: "deny",
+    source: widened(rule.source),
+    destination: widened(rule.destination),
+    inexpressible: reason,
+  };
 }
 
 function mayMatch(selector: string, doubts: Doubts): boolean {

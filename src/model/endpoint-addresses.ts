@@ -16,7 +16,11 @@ export interface EndpointAddresses {
  * What could be read, with a fault for each entry that could not.
  * @param annotated the pairs of the annotation, which then are the truth; allowedIps only tells which ipNetworks are pairs
  */
-export function parseAddresses(spec: RawObject, annotated: readonly AllowedPair[] | undefined, report: Report): EndpointAddresses {
+export function parseAddresses(
+  spec: RawObject,
+  annotated: readonly AllowedPair[] | undefined,
+  report: Report,
+): EndpointAddresses {
   const networks = readTexts(spec, "ipNetworks", true, report);
   const allowed = readTexts(spec, "allowedIps", false, report);
   const fixedTexts = withoutPairs(networks, allowed);
@@ -40,7 +44,11 @@ function parseAllowed(allowed: readonly string[], report: Report): readonly Allo
   return allowed.flatMap((text) => {
     const prefix = parsePrefix(text);
     if (prefix !== undefined) return [{ prefix }];
-    report.fault("spec.allowedIps", "BAD_CIDR", `${describe(text)} is neither an address nor a prefix; Torbie reads such pairs from torbie/allowed-address-pairs`);
+    report.fault(
+      "spec.allowedIps",
+      "BAD_CIDR",
+      `${describe(text)} is neither an address nor a prefix; Torbie reads such pairs from torbie/allowed-address-pairs`,
+    );
     return [];
   });
 }
@@ -67,7 +75,9 @@ function readTexts(spec: RawObject, field: string, required: boolean, report: Re
   const value = get(spec, field);
   if (value === undefined && !required) return [];
   if (Array.isArray(value) && value.every((entry) => typeof entry === "string")) return value;
-  const found = Array.isArray(value) ? `a list with ${describe(value.find((entry) => typeof entry !== "string"))} in it` : describe(value);
+  const found = Array.isArray(value)
+    ? `a list with ${describe(value.find((entry) => typeof entry !== "string"))} in it`
+    : describe(value);
   report.fault(`spec.${field}`, "BAD_LIST", `${field} is ${found}, not a list of addresses`);
   return [];
 }

@@ -25,9 +25,22 @@ const GLOBAL = {
 } as const;
 /** Calico kinds that enforce nothing on a host, or nothing that Torbie has to do. */
 const SILENT = new Set([
-  "stagednetworkpolicies", "stagedglobalnetworkpolicies", "stagedkubernetesnetworkpolicies", "nodes", "ippools", "ipreservations",
-  "ipamconfigs", "ipamconfigurations", "ipamblocks", "ipamhandles", "blockaffinities", "bgpconfigurations", "bgppeers", "bgpfilters",
-  "caliconodestatuses", "kubecontrollersconfigurations",
+  "stagednetworkpolicies",
+  "stagedglobalnetworkpolicies",
+  "stagedkubernetesnetworkpolicies",
+  "nodes",
+  "ippools",
+  "ipreservations",
+  "ipamconfigs",
+  "ipamconfigurations",
+  "ipamblocks",
+  "ipamhandles",
+  "blockaffinities",
+  "bgpconfigurations",
+  "bgppeers",
+  "bgpfilters",
+  "caliconodestatuses",
+  "kubecontrollersconfigurations",
 ]);
 
 export type NamespacedKind = (typeof NAMESPACED)[keyof typeof NAMESPACED];
@@ -59,7 +72,8 @@ export function parseKey(key: string): ParsedKey {
     const [namespace = "", name = ""] = names;
     if (names.length !== 2 || name === "") return malformed(`a ${kind} key ends in <namespace>/<name>`);
     // The namespace becomes a label value in selectors, whose grammar has no escape for quotes.
-    if (!/^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$/.test(namespace)) return malformed(`${quote(namespace)} is no namespace`);
+    if (!/^[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?$/.test(namespace))
+      return malformed(`${quote(namespace)} is no namespace`);
     return { kind, namespace, name };
   }
   if (Object.hasOwn(GLOBAL, plural)) {
@@ -67,14 +81,19 @@ export function parseKey(key: string): ParsedKey {
     const [name = ""] = names;
     return names.length === 1 && name !== "" ? { kind, name } : malformed(`a ${kind} key ends in <name>`);
   }
-  if (plural === "hostendpoints") return notEnforced("Torbie enforces nothing on the host's own interfaces: this HostEndpoint has no effect");
-  return SILENT.has(plural) ? { kind: "ignored" } : notEnforced(`Torbie does not know resources of the kind ${quote(plural)}`);
+  if (plural === "hostendpoints")
+    return notEnforced("Torbie enforces nothing on the host's own interfaces: this HostEndpoint has no effect");
+  return SILENT.has(plural)
+    ? { kind: "ignored" }
+    : notEnforced(`Torbie does not know resources of the kind ${quote(plural)}`);
 }
 
 function parseOtherKey(key: string): ParsedKey {
   const subnet = SUBNET.exec(key);
   if (subnet?.[2] !== undefined) return { kind: "Subnet", name: subnet[2] };
-  return key.startsWith("/calico/resources/") ? notEnforced("Torbie reads projectcalico.org/v3 resources only") : { kind: "ignored" };
+  return key.startsWith("/calico/resources/")
+    ? notEnforced("Torbie reads projectcalico.org/v3 resources only")
+    : { kind: "ignored" };
 }
 
 /** The key of a resource; `namespace` only for the kinds that have one. */
@@ -96,17 +115,23 @@ export function isNamespaced(kind: Kind): kind is NamespacedKind {
 
 /** "host--1-openstack-<device>-<port>" of its parts. */
 export function endpointName(parts: EndpointParts): string {
-  return [parts.node, parts.orchestrator, parts.workload, parts.endpoint].map((part) => part.replaceAll("-", "--")).join("-");
+  return [parts.node, parts.orchestrator, parts.workload, parts.endpoint]
+    .map((part) => part.replaceAll("-", "--"))
+    .join("-");
 }
 
 /** Inverse of endpointName, or undefined: not four parts. */
 export function splitEndpointName(name: string): EndpointParts | undefined {
-  const parts = name.replaceAll("--", "\0").split("-").map((part) => part.replaceAll("\0", "-"));
+  const parts = name
+    .replaceAll("--", "\0")
+    .split("-")
+    .map((part) => part.replaceAll("\0", "-"));
   const [node, orchestrator, workload, endpoint] = parts;
   if (parts.length !== 4 || node === undefined || !orchestrator || !workload || !endpoint) return undefined;
-  const result = { node, orchestrator, workload, endpoint };
   // A part that begins or ends with a hyphen, or holds a NUL, can be read in two ways: such a name is nobody's.
-  return endpointName(result) === name && !name.includes("\0") ? result : undefined;
+  return parts.some((part) => /^-|-$/.test(part)) || name.includes("\0")
+    ? undefined
+    : { node, orchestrator, workload, endpoint };
 }
 
 /** "<namespace>/<name as in the key>". */

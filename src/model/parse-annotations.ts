@@ -44,7 +44,10 @@ export interface PolicyAnnotations {
 
 export function parsePolicyAnnotations(metadata: RawObject, report: Report): PolicyAnnotations {
   const annotations = readAnnotations(metadata, [STATEFUL, RULE_IDS], report);
-  return { stateful: readSwitch(annotations, STATEFUL, "true", "false", report), ruleIds: parseRuleIds(get(annotations, RULE_IDS), report) };
+  return {
+    stateful: readSwitch(annotations, STATEFUL, "true", "false", report),
+    ruleIds: parseRuleIds(get(annotations, RULE_IDS), report),
+  };
 }
 
 function readAnnotations(metadata: RawObject, known: readonly string[], report: Report): RawObject {
@@ -55,7 +58,11 @@ function readAnnotations(metadata: RawObject, known: readonly string[], report: 
   }
   for (const name of Object.keys(annotations)) {
     if (!name.startsWith(OURS) || known.includes(name)) continue;
-    report.fault(path(name), "BAD_ANNOTATION", `${quote(name)} is no annotation that this version of Torbie knows here: ${known.join(", ")}`);
+    report.fault(
+      path(name),
+      "BAD_ANNOTATION",
+      `${quote(name)} is no annotation that this version of Torbie knows here: ${known.join(", ")}`,
+    );
   }
   return annotations;
 }
@@ -65,7 +72,8 @@ function readSwitch(annotations: RawObject, name: string, yes: string, no: strin
   const value = get(annotations, name);
   if (value === undefined) return true;
   const text = typeof value === "boolean" ? String(value) : value;
-  if (text !== yes && text !== no) report.fault(path(name), "BAD_ANNOTATION", `${name} is ${describe(value)}, not ${yes} or ${no}`);
+  if (text !== yes && text !== no)
+    report.fault(path(name), "BAD_ANNOTATION", `${name} is ${describe(value)}, not ${yes} or ${no}`);
   return text === yes;
 }
 
@@ -98,7 +106,12 @@ function parseRuleIds(value: unknown, report: Report): PolicyAnnotations["ruleId
   const ingress = isObject(ids) ? (get(ids, "ingress") ?? []) : undefined;
   const egress = isObject(ids) ? (get(ids, "egress") ?? []) : undefined;
   if (Array.isArray(ingress) && Array.isArray(egress)) return { ingress, egress };
-  report.problem(path(RULE_IDS), "BAD_ANNOTATION", `${RULE_IDS} is ${describe(value)}, not {"ingress": […], "egress": […]}`, "rules are shown without Neutron's ids");
+  report.problem(
+    path(RULE_IDS),
+    "BAD_ANNOTATION",
+    `${RULE_IDS} is ${describe(value)}, not {"ingress": […], "egress": […]}`,
+    "rules are shown without Neutron's ids",
+  );
   return none;
 }
 

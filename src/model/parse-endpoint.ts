@@ -34,8 +34,20 @@ export interface EndpointDraft {
 
 /** Spec fields that are read, or that say nothing to a host; any other is named as not enforced. */
 const READ = new Set([
-  "orchestrator", "workload", "node", "endpoint", "interfaceName", "mac", "ipv4Gateway", "ipv6Gateway", "ipNetworks", "allowedIps", "profiles",
-  "containerID", "pod", "serviceAccountName",
+  "orchestrator",
+  "workload",
+  "node",
+  "endpoint",
+  "interfaceName",
+  "mac",
+  "ipv4Gateway",
+  "ipv6Gateway",
+  "ipNetworks",
+  "allowedIps",
+  "profiles",
+  "containerID",
+  "pod",
+  "serviceAccountName",
 ]);
 /** What Linux takes as an interface name (dev_valid_name in net/core/dev.c). */
 // eslint-disable-next-line no-control-regex -- NUL is one of the characters that may not be there
@@ -63,10 +75,13 @@ export function parseEndpoint(place: EndpointPlace, raw: RawValue, local: boolea
     profiles: profiles ?? [],
   };
   // Of a value that could not be read at all it is not worth saying that its parts are missing.
-  const workload = local ? localPart(place, spec, annotations, addresses, resource ? report : new Report(place.key, place.origin)) : undefined;
+  const workload = local
+    ? localPart(place, spec, annotations, addresses, resource ? report : new Report(place.key, place.origin))
+    : undefined;
   const outcome = { faults: report.faults, problems: report.problems };
   const [fault] = report.faults;
-  if (fault === undefined) return { ...outcome, closedMeans: "", value: workload === undefined ? draft : { ...draft, local: workload } };
+  if (fault === undefined)
+    return { ...outcome, closedMeans: "", value: workload === undefined ? draft : { ...draft, local: workload } };
   if (workload === undefined) {
     const closedMeans = "rules that name its groups do not cover it, except for the addresses that could be read";
     return { ...outcome, closedMeans, ...(addresses && labels && { closed: draft }) };
@@ -76,7 +91,11 @@ export function parseEndpoint(place: EndpointPlace, raw: RawValue, local: boolea
 }
 
 function localPart(
-  place: EndpointPlace, spec: RawObject, annotations: ReturnType<typeof parseEndpointAnnotations>, addresses: EndpointAddresses | undefined, report: Report,
+  place: EndpointPlace,
+  spec: RawObject,
+  annotations: ReturnType<typeof parseEndpointAnnotations>,
+  addresses: EndpointAddresses | undefined,
+  report: Report,
 ): EndpointDraft["local"] {
   const { portSecurity, adminUp, networkId } = annotations;
   const { orchestrator, workload, endpoint } = place.parts;
@@ -94,7 +113,9 @@ function localPart(
     portSecurity,
     adminUp,
     ...(networkId !== undefined && { networkId }),
-    notEnforced: Object.keys(spec).filter((field) => !READ.has(field)).map((field) => escape(field.slice(0, 100))),
+    notEnforced: Object.keys(spec)
+      .filter((field) => !READ.has(field))
+      .map((field) => escape(field.slice(0, 100))),
     origin: place.origin,
   };
 }
@@ -104,14 +125,22 @@ function checkParts(spec: RawObject, parts: EndpointParts, report: Report): void
   for (const field of ["node", "orchestrator", "workload", "endpoint"] as const) {
     const value = get(spec, field);
     if (value === undefined || value === parts[field]) continue;
-    report.fault(`spec.${field}`, "KEY_MISMATCH", `spec.${field} is ${describe(value)}, the key says ${describe(parts[field])}`);
+    report.fault(
+      `spec.${field}`,
+      "KEY_MISMATCH",
+      `spec.${field} is ${describe(value)}, the key says ${describe(parts[field])}`,
+    );
   }
 }
 
 function readInterface(spec: RawObject, endpoint: string, report: Report): string {
   const value = get(spec, "interfaceName");
   if (typeof value === "string" && INTERFACE.test(value)) return value;
-  report.fault("spec.interfaceName", "BAD_INTERFACE", `interfaceName is ${describe(value)}, not the name of a network interface`);
+  report.fault(
+    "spec.interfaceName",
+    "BAD_INTERFACE",
+    `interfaceName is ${describe(value)}, not the name of a network interface`,
+  );
   // Whatever tap it is, it stays blocked: this is the driver's name for it, for people who look.
   return `tap${endpoint.slice(0, 11)}`;
 }

@@ -11,7 +11,12 @@ export type Parsed<T> = { readonly value: T } | { readonly error: string };
  * without the rule being marked inexpressible.
  */
 export function readList<T>(
-  side: RawObject, path: string, field: string, code: string, parse: (value: unknown) => Parsed<T>, context: RuleContext,
+  side: RawObject,
+  path: string,
+  field: string,
+  code: string,
+  parse: (value: unknown) => Parsed<T>,
+  context: RuleContext,
 ): readonly T[] {
   const list = get(side, field);
   if (list === undefined) return [];
@@ -39,7 +44,11 @@ export function parsePort(value: unknown): Parsed<PortRange> {
   if (typeof value !== "string") return { error: "is no port" };
   const [, first, last] = /^([0-9]{1,5})(?::([0-9]{1,5}))?$/.exec(value) ?? [];
   if (first !== undefined) return range(Number(first), Number(last ?? first));
-  return { error: /^[a-z0-9-]*[a-z][a-z0-9-]*$/i.test(value) ? "is a named port, which Torbie does not support" : "is no port, nor a range like 80:90" };
+  return {
+    error: /^[a-z0-9-]*[a-z][a-z0-9-]*$/i.test(value)
+      ? "is a named port, which Torbie does not support"
+      : "is no port, nor a range like 80:90",
+  };
 }
 
 function range(first: number, last: number): Parsed<PortRange> {

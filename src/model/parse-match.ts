@@ -11,16 +11,26 @@ export function parseIpVersion(rule: RawObject, context: RuleContext): Family | 
   return undefined;
 }
 
-export function parseRuleProtocol(rule: RawObject, field: "protocol" | "notProtocol", context: RuleContext): number | undefined {
+export function parseRuleProtocol(
+  rule: RawObject,
+  field: "protocol" | "notProtocol",
+  context: RuleContext,
+): number | undefined {
   const value = get(rule, field);
   if (value === undefined) return undefined;
   const protocol = parseProtocol(value);
-  if (protocol === undefined) context.lost(field, "UNKNOWN_PROTOCOL", `${field} is ${describe(value)}, no IP protocol that Torbie knows`);
+  if (protocol === undefined)
+    context.lost(field, "UNKNOWN_PROTOCOL", `${field} is ${describe(value)}, no IP protocol that Torbie knows`);
   return protocol;
 }
 
 /** `protocol` is what the rule's own protocol was understood as: ICMP fields need ICMP or ICMPv6 there, as with Calico. */
-export function parseIcmp(rule: RawObject, field: "icmp" | "notICMP", protocol: number | undefined, context: RuleContext): Rule["icmp"] {
+export function parseIcmp(
+  rule: RawObject,
+  field: "icmp" | "notICMP",
+  protocol: number | undefined,
+  context: RuleContext,
+): Rule["icmp"] {
   const value = get(rule, field);
   if (value === undefined) return undefined;
   if (protocol !== ICMP && protocol !== ICMPV6) {

@@ -12,8 +12,18 @@ import type { Policy, Rule } from "./types.js";
 /** Fields that only host endpoints have a use for: the incumbent then applies nothing of the policy to guests. */
 const HOST_ONLY = ["doNotTrack", "preDNAT"];
 const FIELDS = new Set([
-  "tier", "order", "ingress", "egress", "selector", "types", "serviceAccountSelector", "namespaceSelector", "applyOnForward",
-  "performanceHints", "stagedAction", ...HOST_ONLY,
+  "tier",
+  "order",
+  "ingress",
+  "egress",
+  "selector",
+  "types",
+  "serviceAccountSelector",
+  "namespaceSelector",
+  "applyOnForward",
+  "performanceHints",
+  "stagedAction",
+  ...HOST_ONLY,
 ]);
 
 /** `value` is absent without faults when the policy concerns no guest (doNotTrack, preDNAT). */
@@ -43,8 +53,10 @@ function parseSpec(place: PolicyPlace, metadata: RawObject, spec: RawObject, rep
   const egress = parseRules(get(spec, "egress"), "egress", place.namespace, report);
   const order = get(spec, "order") ?? Number.POSITIVE_INFINITY;
   const tier = get(spec, "tier") ?? "default";
-  if (typeof order !== "number" || Number.isNaN(order)) report.fault("spec.order", "BAD_ORDER", `order is ${describe(order)}, not a number`);
-  if (typeof tier !== "string" || tier === "") report.fault("spec.tier", "BAD_TIER", `tier is ${describe(tier)}, not the name of one`);
+  if (typeof order !== "number" || Number.isNaN(order))
+    report.fault("spec.order", "BAD_ORDER", `order is ${describe(order)}, not a number`);
+  if (typeof tier !== "string" || tier === "")
+    report.fault("spec.tier", "BAD_TIER", `tier is ${describe(tier)}, not the name of one`);
   if (selector === undefined || types === undefined || ingress === undefined || egress === undefined) return undefined;
   return {
     id: policyId(place.name, place.namespace),
@@ -65,17 +77,32 @@ function checkFields(spec: RawObject, report: Report): void {
   for (const field of HOST_ONLY) {
     if (get(spec, field) !== true) continue;
     const what = `${field} policies are for host endpoints, which Torbie does not enforce`;
-    report.problem(`spec.${field}`, "NOT_SUPPORTED", what, "nothing of this policy is enforced; guests are judged by the other policies, as with Felix");
+    report.problem(
+      `spec.${field}`,
+      "NOT_SUPPORTED",
+      what,
+      "nothing of this policy is enforced; guests are judged by the other policies, as with Felix",
+    );
   }
   if (get(spec, "applyOnForward") === true) {
     const what = "applyOnForward is for host endpoints, which Torbie does not enforce";
-    report.problem("spec.applyOnForward", "NOT_SUPPORTED", what, "the policy is enforced for guests, and for nothing else");
+    report.problem(
+      "spec.applyOnForward",
+      "NOT_SUPPORTED",
+      what,
+      "the policy is enforced for guests, and for nothing else",
+    );
   }
   if ((get(spec, "serviceAccountSelector") ?? "") !== "") {
     report.fault("spec.serviceAccountSelector", "NOT_SUPPORTED", "Torbie does not know Kubernetes service accounts");
   }
   for (const field of Object.keys(spec)) {
-    if (!FIELDS.has(field)) report.fault(`spec.${field}`.slice(0, 100), "UNKNOWN_FIELD", `${describe(field)} is no field of a policy that Torbie knows`);
+    if (!FIELDS.has(field))
+      report.fault(
+        `spec.${field}`.slice(0, 100),
+        "UNKNOWN_FIELD",
+        `${describe(field)} is no field of a policy that Torbie knows`,
+      );
   }
 }
 

@@ -14,8 +14,13 @@ export function parseProfile(key: string, origin: string, name: string, raw: Raw
   const ingress = resource && parseRules(get(resource.spec, "ingress"), "ingress", undefined, report);
   const egress = resource && parseRules(get(resource.spec, "egress"), "egress", undefined, report);
   const outcome = { faults: report.faults, problems: report.problems };
-  if (labels && ingress && egress && report.faults.length === 0) return { ...outcome, closedMeans: "", value: { name, labels, ingress, egress } };
-  return { ...outcome, closedMeans: "it allows nothing and gives no labels", closed: { name, labels: new Map(), ingress: [], egress: [] } };
+  if (labels && ingress && egress && report.faults.length === 0)
+    return { ...outcome, closedMeans: "", value: { name, labels, ingress, egress } };
+  return {
+    ...outcome,
+    closedMeans: "it allows nothing and gives no labels",
+    closed: { name, labels: new Map(), ingress: [], egress: [] },
+  };
 }
 
 /**
@@ -28,12 +33,18 @@ export function parseTier(key: string, origin: string, name: string, raw: RawVal
   const resource = object && readResource(object, "Tier", name, undefined, report);
   const order = (resource && get(resource.spec, "order")) ?? Number.POSITIVE_INFINITY;
   const end = (resource && get(resource.spec, "defaultAction")) ?? "Deny";
-  if (typeof order !== "number" || Number.isNaN(order)) report.fault("spec.order", "BAD_ORDER", `order is ${describe(order)}, not a number`);
-  if (end !== "Deny" && end !== "Pass") report.fault("spec.defaultAction", "BAD_ACTION", `defaultAction is ${describe(end)}, not Deny or Pass`);
+  if (typeof order !== "number" || Number.isNaN(order))
+    report.fault("spec.order", "BAD_ORDER", `order is ${describe(order)}, not a number`);
+  if (end !== "Deny" && end !== "Pass")
+    report.fault("spec.defaultAction", "BAD_ACTION", `defaultAction is ${describe(end)}, not Deny or Pass`);
   const outcome = { faults: report.faults, problems: report.problems };
   if (report.faults.length > 0) {
     const closedMeans = "it comes first, its policies allow nothing, and what they do not pass is denied";
     return { ...outcome, closedMeans, closed: { name, order: Number.NEGATIVE_INFINITY, end: "deny" } };
   }
-  return { ...outcome, closedMeans: "", value: { name, order: order as number, end: end === "Pass" ? "pass" : "deny" } };
+  return {
+    ...outcome,
+    closedMeans: "",
+    value: { name, order: order as number, end: end === "Pass" ? "pass" : "deny" },
+  };
 }

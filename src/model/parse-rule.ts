@@ -10,8 +10,24 @@ import type { Report } from "./report.js";
 import { escape } from "../text.js";
 import type { Rule } from "./types.js";
 
-const ACTIONS: ReadonlyMap<string, Rule["action"]> = new Map([["allow", "allow"], ["deny", "deny"], ["pass", "pass"], ["log", "log"]]);
-const FIELDS = new Set(["action", "ipVersion", "protocol", "notProtocol", "icmp", "notICMP", "source", "destination", "http", "metadata"]);
+const ACTIONS: ReadonlyMap<string, Rule["action"]> = new Map([
+  ["allow", "allow"],
+  ["deny", "deny"],
+  ["pass", "pass"],
+  ["log", "log"],
+]);
+const FIELDS = new Set([
+  "action",
+  "ipVersion",
+  "protocol",
+  "notProtocol",
+  "icmp",
+  "notICMP",
+  "source",
+  "destination",
+  "http",
+  "metadata",
+]);
 const LOST: Readonly<Record<Rule["action"], string>> = {
   allow: "this rule allows nothing",
   deny: "this match is left out, so the rule denies more than it says",
@@ -39,7 +55,8 @@ export class RuleContext {
 
   /** An entry of a list that can be left out without widening anything. */
   entryLost(path: string, code: string, what: string): void {
-    const consequence = this.action === "allow" ? "this entry is left out, so the rule allows less than it says" : LOST[this.action];
+    const consequence =
+      this.action === "allow" ? "this entry is left out, so the rule allows less than it says" : LOST[this.action];
     this.report.problem(`${this.path}.${path}`, code, what, consequence);
   }
 }
@@ -48,7 +65,12 @@ export class RuleContext {
  * @param direction "ingress" or "egress", for the rule's index and the paths in problems
  * @param namespace of the policy; absent for global policies and profiles
  */
-export function parseRules(value: unknown, direction: "ingress" | "egress", namespace: string | undefined, report: Report): readonly Rule[] | undefined {
+export function parseRules(
+  value: unknown,
+  direction: "ingress" | "egress",
+  namespace: string | undefined,
+  report: Report,
+): readonly Rule[] | undefined {
   if (value === undefined || value === null) return [];
   if (!Array.isArray(value)) {
     report.fault(`spec.${direction}`, "BAD_LIST", `spec.${direction} is ${describe(value)}, not a list of rules`);
@@ -57,7 +79,13 @@ export function parseRules(value: unknown, direction: "ingress" | "egress", name
   return value.map((rule: unknown, i) => parseRule(rule, direction, i, namespace, report));
 }
 
-function parseRule(value: unknown, direction: string, position: number, namespace: string | undefined, report: Report): Rule {
+function parseRule(
+  value: unknown,
+  direction: string,
+  position: number,
+  namespace: string | undefined,
+  report: Report,
+): Rule {
   const path = `spec.${direction}[${position}]`;
   const index = `${direction}/${position}`;
   if (!isObject(value)) {
@@ -80,7 +108,8 @@ type Matches = Omit<Rule, "index" | "action">;
 
 function parseMatches(rule: RawObject, context: RuleContext): Matches {
   for (const field of Object.keys(rule)) {
-    if (!FIELDS.has(field)) context.lost(field, "UNKNOWN_MATCH", `${describe(field)} is no field of a rule that Torbie knows`);
+    if (!FIELDS.has(field))
+      context.lost(field, "UNKNOWN_MATCH", `${describe(field)} is no field of a rule that Torbie knows`);
   }
   if (get(rule, "http") !== undefined) context.lost("http", "NOT_SUPPORTED", "Torbie does not look into HTTP");
   const family = parseIpVersion(rule, context);

@@ -15,7 +15,13 @@ export interface NetworkSetDraft {
 }
 
 /** What stands in for an unreadable set is what could be read of it; without readable labels nothing. */
-export function parseNetworkSet(key: string, origin: string, name: string, namespace: string | undefined, raw: RawValue): Outcome<NetworkSetDraft> {
+export function parseNetworkSet(
+  key: string,
+  origin: string,
+  name: string,
+  namespace: string | undefined,
+  raw: RawValue,
+): Outcome<NetworkSetDraft> {
   const report = new Report(key, origin);
   const object = readObject(raw, report);
   const kind = namespace === undefined ? "GlobalNetworkSet" : "NetworkSet";
@@ -26,7 +32,11 @@ export function parseNetworkSet(key: string, origin: string, name: string, names
   const draft = labels && { id: networkSetId(name, namespace), key, prefixes: prefixes ?? [], labels };
   const outcome = { faults: report.faults, problems: report.problems };
   if (draft !== undefined && report.faults.length === 0) return { ...outcome, closedMeans: "", value: draft };
-  return { ...outcome, closedMeans: "only those of its prefixes that could be read are in it", ...(draft && { closed: draft }) };
+  return {
+    ...outcome,
+    closedMeans: "only those of its prefixes that could be read are in it",
+    ...(draft && { closed: draft }),
+  };
 }
 
 function readNets(value: unknown, report: Report): readonly Prefix[] {

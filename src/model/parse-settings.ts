@@ -13,13 +13,24 @@ export function parseCluster(key: string, origin: string, name: string, raw: Raw
   const guid = resource && get(resource.spec, "clusterGUID");
   const type = resource && get(resource.spec, "clusterType");
   const ready = resource && get(resource.spec, "datastoreReady");
-  if (ready !== undefined && typeof ready !== "boolean") report.fault("spec.datastoreReady", "BAD_READY", `datastoreReady is ${describe(ready)}, not true or false`);
+  if (ready !== undefined && typeof ready !== "boolean")
+    report.fault("spec.datastoreReady", "BAD_READY", `datastoreReady is ${describe(ready)}, not true or false`);
   for (const [field, value] of Object.entries({ clusterGUID: guid, clusterType: type })) {
-    if (value !== undefined && typeof value !== "string") report.fault(`spec.${field}`, "NOT_TEXT", `${field} is ${describe(value)}, not text`);
+    if (value !== undefined && typeof value !== "string")
+      report.fault(`spec.${field}`, "NOT_TEXT", `${field} is ${describe(value)}, not text`);
   }
   const outcome = { faults: report.faults, problems: report.problems };
-  if (report.faults.length > 0) return { ...outcome, closed: { ready: false }, closedMeans: "the datastore counts as not ready: nothing changes in the kernel" };
-  const value = { ...(typeof guid === "string" && { guid }), ...(typeof type === "string" && { type }), ready: ready === true };
+  if (report.faults.length > 0)
+    return {
+      ...outcome,
+      closed: { ready: false },
+      closedMeans: "the datastore counts as not ready: nothing changes in the kernel",
+    };
+  const value = {
+    ...(typeof guid === "string" && { guid }),
+    ...(typeof type === "string" && { type }),
+    ready: ready === true,
+  };
   return { ...outcome, closedMeans: "", value };
 }
 
@@ -29,13 +40,22 @@ export function parseFelix(key: string, origin: string, name: string, raw: RawVa
   const object = readObject(raw, report);
   const resource = object && readResource(object, "FelixConfiguration", name, undefined, report);
   const outcome = { closedMeans: "Torbie's own configuration decides", closed: {} };
-  if (resource === undefined || report.faults.length > 0) return { ...outcome, faults: report.faults, problems: report.problems };
+  if (resource === undefined || report.faults.length > 0)
+    return { ...outcome, faults: report.faults, problems: report.problems };
   const interfacePrefixes = parsePrefixList(get(resource.spec, "interfacePrefix"), report);
   const endpointReporting = get(resource.spec, "endpointReportingEnabled");
   if (endpointReporting !== undefined && typeof endpointReporting !== "boolean") {
-    report.problem("spec.endpointReportingEnabled", "BAD_SWITCH", `endpointReportingEnabled is ${describe(endpointReporting)}, not true or false`, outcome.closedMeans);
+    report.problem(
+      "spec.endpointReportingEnabled",
+      "BAD_SWITCH",
+      `endpointReportingEnabled is ${describe(endpointReporting)}, not true or false`,
+      outcome.closedMeans,
+    );
   }
-  const value = { ...(interfacePrefixes && { interfacePrefixes }), ...(typeof endpointReporting === "boolean" && { endpointReporting }) };
+  const value = {
+    ...(interfacePrefixes && { interfacePrefixes }),
+    ...(typeof endpointReporting === "boolean" && { endpointReporting }),
+  };
   return { ...outcome, faults: report.faults, problems: report.problems, value };
 }
 
@@ -45,19 +65,34 @@ function parsePrefixList(value: unknown, report: Report): readonly string[] | un
   const good = list.filter((prefix) => /^[A-Za-z0-9_.-]{1,15}$/.test(prefix));
   if (good.length < list.length || good.length === 0) {
     const what = `interfacePrefix is ${describe(value)}, not a list of interface prefixes like "tap,cali"`;
-    report.problem("spec.interfacePrefix", "BAD_INTERFACE", what, good.length === 0 ? "Torbie's own configuration decides" : "the readable prefixes are used");
+    report.problem(
+      "spec.interfacePrefix",
+      "BAD_INTERFACE",
+      what,
+      good.length === 0 ? "Torbie's own configuration decides" : "the readable prefixes are used",
+    );
   }
   return good.length === 0 ? undefined : good;
 }
 
 /** @param name of the resource, which is that of the target's WorkloadEndpoint */
-export function parseMigration(key: string, origin: string, namespace: string, name: string, raw: RawValue): Outcome<LiveMigration> {
+export function parseMigration(
+  key: string,
+  origin: string,
+  namespace: string,
+  name: string,
+  raw: RawValue,
+): Outcome<LiveMigration> {
   const report = new Report(key, origin);
   const object = readObject(raw, report);
   const resource = object && readResource(object, "LiveMigration", name, namespace, report);
   const source = resource && readEnd(resource.spec, "source", report);
   const target = resource && readEnd(resource.spec, "target", report);
-  const outcome = { faults: report.faults, problems: report.problems, closedMeans: "the migration is not known: its endpoints are judged as any other" };
+  const outcome = {
+    faults: report.faults,
+    problems: report.problems,
+    closedMeans: "the migration is not known: its endpoints are judged as any other",
+  };
   if (source === undefined || target === undefined || report.faults.length > 0) return outcome;
   return { ...outcome, value: { name: `${namespace}/${name}`, source, target } };
 }
@@ -73,9 +108,19 @@ function readEnd(spec: RawObject, end: "source" | "target", report: Report): End
   const orchestrator = field("orchestratorID");
   const [, namespace, workload] = /^([^/]+)\/(.+)$/s.exec(field("workloadID") ?? "") ?? [];
   const port = field("endpointID");
-  if (node !== undefined && orchestrator !== undefined && namespace !== undefined && workload !== undefined && port !== undefined) {
+  if (
+    node !== undefined &&
+    orchestrator !== undefined &&
+    namespace !== undefined &&
+    workload !== undefined &&
+    port !== undefined
+  ) {
     return endpointId(namespace, endpointName({ node, orchestrator, workload, endpoint: port }));
   }
-  report.fault(`spec.${end}`, "BAD_MIGRATION", `spec.${end} is ${describe(endpoint)}, not an endpoint with hostname, orchestratorID, workloadID (<namespace>/<id>) and endpointID`);
+  report.fault(
+    `spec.${end}`,
+    "BAD_MIGRATION",
+    `spec.${end} is ${describe(endpoint)}, not an endpoint with hostname, orchestratorID, workloadID (<namespace>/<id>) and endpointID`,
+  );
   return undefined;
 }

@@ -7,11 +7,26 @@ import { describe, get, isObject, type RawObject } from "./raw.js";
 import { allOf, inNamespace, parseNamespaceSelector, parseSelector, SelectorError, type Selector } from "./selector.js";
 import type { PortRange, Prefix, RuleSide } from "./types.js";
 
-const FIELDS = new Set(["nets", "notNets", "selector", "notSelector", "namespaceSelector", "ports", "notPorts", "serviceAccounts", "services"]);
+const FIELDS = new Set([
+  "nets",
+  "notNets",
+  "selector",
+  "notSelector",
+  "namespaceSelector",
+  "ports",
+  "notPorts",
+  "serviceAccounts",
+  "services",
+]);
 
 export const EMPTY_SIDE: RuleSide = { nets: [], notNets: [], ports: [], notPorts: [] };
 
-export function parseSide(rule: RawObject, side: "source" | "destination", protocol: number | undefined, context: RuleContext): RuleSide {
+export function parseSide(
+  rule: RawObject,
+  side: "source" | "destination",
+  protocol: number | undefined,
+  context: RuleContext,
+): RuleSide {
   const value = get(rule, side);
   if (value === undefined) return EMPTY_SIDE;
   if (!isObject(value)) {
@@ -19,10 +34,12 @@ export function parseSide(rule: RawObject, side: "source" | "destination", proto
     return EMPTY_SIDE;
   }
   for (const field of Object.keys(value)) {
-    if (!FIELDS.has(field)) context.lost(`${side}.${field}`, "UNKNOWN_MATCH", `${describe(field)} is no match that Torbie knows`);
+    if (!FIELDS.has(field))
+      context.lost(`${side}.${field}`, "UNKNOWN_MATCH", `${describe(field)} is no match that Torbie knows`);
   }
   for (const field of ["serviceAccounts", "services"]) {
-    if (get(value, field) !== undefined) context.lost(`${side}.${field}`, "NOT_SUPPORTED", `Torbie does not know Kubernetes ${field}`);
+    if (get(value, field) !== undefined)
+      context.lost(`${side}.${field}`, "NOT_SUPPORTED", `Torbie does not know Kubernetes ${field}`);
   }
   const notSelector = readSelector(value, side, "notSelector", parseSelector, context);
   const selector = positiveSelector(value, side, context);
@@ -45,12 +62,20 @@ function positiveSelector(side: RawObject, path: string, context: RuleContext): 
   const named = readSelector(side, path, "namespaceSelector", parseNamespaceSelector, context);
   const said = (field: string): boolean => get(side, field) !== undefined;
   const ofPolicy =
-    context.namespace !== undefined && !said("namespaceSelector") && (said("selector") || said("notSelector")) ? inNamespace(context.namespace) : undefined;
+    context.namespace !== undefined && !said("namespaceSelector") && (said("selector") || said("notSelector"))
+      ? inNamespace(context.namespace)
+      : undefined;
   const parts = [named, ofPolicy, own].filter((part) => part !== undefined);
   return parts.length === 0 ? undefined : allOf(...parts);
 }
 
-function readSelector(side: RawObject, path: string, field: string, parse: (text: string) => Selector, context: RuleContext): Selector | undefined {
+function readSelector(
+  side: RawObject,
+  path: string,
+  field: string,
+  parse: (text: string) => Selector,
+  context: RuleContext,
+): Selector | undefined {
   const value = get(side, field);
   if (value === undefined) return undefined;
   if (typeof value !== "string" || value.trim() === "") {
@@ -71,9 +96,16 @@ function netOf(value: unknown): Parsed<Prefix> {
   return net === undefined ? { error: "is neither an address nor a prefix" } : { value: net };
 }
 
-function readPorts(side: RawObject, path: string, field: string, protocol: number | undefined, context: RuleContext): readonly PortRange[] {
+function readPorts(
+  side: RawObject,
+  path: string,
+  field: string,
+  protocol: number | undefined,
+  context: RuleContext,
+): readonly PortRange[] {
   if (get(side, field) !== undefined && (protocol === undefined || !PORT_PROTOCOLS.has(protocol))) {
-    const what = protocol === undefined ? "a rule without one protocol has no ports" : `protocol ${protocol} has no ports`;
+    const what =
+      protocol === undefined ? "a rule without one protocol has no ports" : `protocol ${protocol} has no ports`;
     context.lost(`${path}.${field}`, "PORTS_WITHOUT_PROTOCOL", `${what}: TCP, UDP, SCTP, UDP-Lite and DCCP have`);
     return [];
   }

@@ -9,7 +9,11 @@ export function parseSubnet(key: string, origin: string, id: string, raw: RawVal
   const report = new Report(key, origin);
   const object = readObject(raw, report);
   const value = object && parseFields(id, object, report);
-  const outcome = { faults: report.faults, problems: report.problems, closedMeans: "its guests get no address from DHCP" };
+  const outcome = {
+    faults: report.faults,
+    problems: report.problems,
+    closedMeans: "its guests get no address from DHCP",
+  };
   return value !== undefined && report.faults.length === 0 ? { ...outcome, value } : outcome;
 }
 
@@ -17,7 +21,8 @@ function parseFields(id: string, object: RawObject, report: Report): Subnet | un
   const networkId = get(object, "network_id");
   const rawCidr = get(object, "cidr");
   const cidr = typeof rawCidr === "string" && rawCidr.includes("/") ? parsePrefix(rawCidr) : undefined;
-  if (typeof networkId !== "string" || networkId === "") report.fault("network_id", "BAD_NETWORK_ID", `network_id is ${describe(networkId)}, not text`);
+  if (typeof networkId !== "string" || networkId === "")
+    report.fault("network_id", "BAD_NETWORK_ID", `network_id is ${describe(networkId)}, not text`);
   if (cidr === undefined) report.fault("cidr", "BAD_CIDR", `cidr is ${describe(rawCidr)}, not a prefix`);
   if (typeof networkId !== "string" || cidr === undefined) return undefined;
   const gateway = parseGateway(object, family(cidr), report);
@@ -47,7 +52,12 @@ function parseDns(object: RawObject, report: Report): readonly Address[] {
   return listOf(object, "dns_servers", report).flatMap((entry, i) => {
     const address = addressOf(entry);
     if (address !== undefined) return [address];
-    report.problem(`dns_servers[${i}]`, "BAD_ADDRESS", `${describe(entry)} is no address`, "guests are not told of this server");
+    report.problem(
+      `dns_servers[${i}]`,
+      "BAD_ADDRESS",
+      `${describe(entry)} is no address`,
+      "guests are not told of this server",
+    );
     return [];
   });
 }
@@ -57,8 +67,14 @@ function parseRoutes(object: RawObject, report: Report): Subnet["hostRoutes"] {
     const to = isObject(entry) ? get(entry, "destination") : undefined;
     const destination = typeof to === "string" ? parsePrefix(to) : undefined;
     const nexthop = isObject(entry) ? addressOf(get(entry, "nexthop")) : undefined;
-    if (destination !== undefined && nexthop !== undefined && family(destination) === family(nexthop)) return [{ destination, nexthop }];
-    report.problem(`host_routes[${i}]`, "BAD_ROUTE", `${describe(entry)} is no destination with a nexthop`, "guests are not told of this route");
+    if (destination !== undefined && nexthop !== undefined && family(destination) === family(nexthop))
+      return [{ destination, nexthop }];
+    report.problem(
+      `host_routes[${i}]`,
+      "BAD_ROUTE",
+      `${describe(entry)} is no destination with a nexthop`,
+      "guests are not told of this route",
+    );
     return [];
   });
 }

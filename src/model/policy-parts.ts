@@ -27,11 +27,19 @@ export function displayName(name: string): string {
 export function policySelector(place: PolicyPlace, spec: RawObject, report: Report): Selector | undefined {
   const own = selectorField(spec, "selector", parseSelector, report);
   if (place.namespace !== undefined) return own && allOf(own, inNamespace(place.namespace));
-  const named = (get(spec, "namespaceSelector") ?? "") === "" ? allOf() : selectorField(spec, "namespaceSelector", parseNamespaceSelector, report);
+  const named =
+    (get(spec, "namespaceSelector") ?? "") === ""
+      ? allOf()
+      : selectorField(spec, "namespaceSelector", parseNamespaceSelector, report);
   return own && named && allOf(own, named);
 }
 
-function selectorField(spec: RawObject, field: string, parse: (text: string) => Selector, report: Report): Selector | undefined {
+function selectorField(
+  spec: RawObject,
+  field: string,
+  parse: (text: string) => Selector,
+  report: Report,
+): Selector | undefined {
   const value = get(spec, field);
   if (value === undefined) return allOf();
   if (typeof value !== "string") {
@@ -48,15 +56,23 @@ function selectorField(spec: RawObject, field: string, parse: (text: string) => 
 }
 
 /** No types: both directions, as Felix has it (networking-calico.md §1.6). */
-export function policyTypes(value: unknown, report: Report): { readonly ingressApplies: boolean; readonly egressApplies: boolean } | undefined {
+export function policyTypes(
+  value: unknown,
+  report: Report,
+): { readonly ingressApplies: boolean; readonly egressApplies: boolean } | undefined {
   const list = value ?? [];
   const isType = (type: unknown): boolean => type === "Ingress" || type === "Egress";
   if (!Array.isArray(list) || !list.every(isType)) {
-    const found = Array.isArray(list) ? `a list with ${describe(list.find((type) => !isType(type)))} in it` : describe(list);
+    const found = Array.isArray(list)
+      ? `a list with ${describe(list.find((type) => !isType(type)))} in it`
+      : describe(list);
     report.fault("spec.types", "BAD_TYPES", `types are ${found}, not a list of Ingress and Egress`);
     return undefined;
   }
-  return { ingressApplies: list.length === 0 || list.includes("Ingress"), egressApplies: list.length === 0 || list.includes("Egress") };
+  return {
+    ingressApplies: list.length === 0 || list.includes("Ingress"),
+    egressApplies: list.length === 0 || list.includes("Egress"),
+  };
 }
 
 /** Whether any rule of a list may be a Deny or a Pass that would have kept a packet from an Allow. */

@@ -3,7 +3,10 @@ import type { Problem } from "../problems.js";
 import { problemAt, type Outcome } from "./report.js";
 
 /** What the store shall do with a key after a put. */
-export type Verdict<T> = { readonly do: "set"; readonly value: T; readonly standsIn: boolean } | { readonly do: "keep" } | { readonly do: "remove" };
+export type Verdict<T> =
+  | { readonly do: "set"; readonly value: T; readonly standsIn: boolean }
+  | { readonly do: "keep" }
+  | { readonly do: "remove" };
 
 interface Entry {
   /** Of the version in force. */
@@ -27,9 +30,14 @@ export class ProblemBook {
       this.write(key, { standing: outcome.problems, rejected: [], standIn: false });
       return outcome.value === undefined ? { do: "remove" } : { do: "set", value: outcome.value, standsIn: false };
     }
-    const faults = (consequence: string): readonly Problem[] => outcome.faults.map((fault) => problemAt(key, origin, fault, consequence));
+    const faults = (consequence: string): readonly Problem[] =>
+      outcome.faults.map((fault) => problemAt(key, origin, fault, consequence));
     if (hasValue && former?.standIn !== true) {
-      this.write(key, { standing: former?.standing ?? [], rejected: faults("the last good version stays in force"), standIn: false });
+      this.write(key, {
+        standing: former?.standing ?? [],
+        rejected: faults("the last good version stays in force"),
+        standIn: false,
+      });
       return { do: "keep" };
     }
     this.write(key, { standing: [], rejected: faults(outcome.closedMeans), standIn: true });

@@ -12,11 +12,21 @@ const KEYWORDS =
 
 /** Neutron's and common other names. "ipip" is 4 for Neutron and the kernel's tunnels (94 for IANA). */
 const ALIASES: readonly (readonly [string, number])[] = [
-  ["ip", 0], ["ipip", 4], ["ipencap", 4], ["ipv6-encap", 41], ["icmpv6", 58], ["icmp6", 58], ["ospf", 89], ["isis", 124], ["udp-lite", 136],
+  ["ip", 0],
+  ["ipip", 4],
+  ["ipencap", 4],
+  ["ipv6-encap", 41],
+  ["icmpv6", 58],
+  ["icmp6", 58],
+  ["ospf", 89],
+  ["isis", 124],
+  ["udp-lite", 136],
 ];
 
 const NUMBERS: ReadonlyMap<string, number> = new Map([
-  ...KEYWORDS.split(" ").map((name, number) => [name, number] as const).filter(([name]) => name !== ""),
+  ...KEYWORDS.split(" ")
+    .map((name, number) => [name, number] as const)
+    .filter(([name]) => name !== ""),
   ...ALIASES,
 ]);
 

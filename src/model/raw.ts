@@ -20,8 +20,8 @@ export function get(object: RawObject, name: string): unknown {
 /** The value as an object, or undefined with a fault reported. */
 export function readObject(raw: RawValue, report: Report): RawObject | undefined {
   const value = "object" in raw ? raw.object : parseJson(raw.text, report);
-  if (value === undefined) return undefined;
   if (isObject(value)) return value;
+  if (report.faults.length > 0) return undefined;
   report.fault("", "NOT_AN_OBJECT", `the value is ${describe(value)}, not an object`);
   return undefined;
 }
@@ -57,7 +57,13 @@ export interface Resource {
  * The parts of a v3 resource. Undefined with a fault when there is no usable spec; a kind, name or namespace that contradicts
  * the key is a fault as well, for nobody can tell which of the two was meant.
  */
-export function readResource(value: RawObject, kind: string, name: string, namespace: string | undefined, report: Report): Resource | undefined {
+export function readResource(
+  value: RawObject,
+  kind: string,
+  name: string,
+  namespace: string | undefined,
+  report: Report,
+): Resource | undefined {
   const metadata = get(value, "metadata") ?? {};
   if (!isObject(metadata)) {
     report.fault("metadata", "BAD_METADATA", `metadata is ${describe(metadata)}, not an object`);
@@ -69,7 +75,8 @@ export function readResource(value: RawObject, kind: string, name: string, names
     ["metadata.namespace", get(metadata, "namespace"), namespace],
   ];
   for (const [path, found, expected] of said) {
-    if (found === undefined || found === expected || (path === "metadata.namespace" && expected === undefined)) continue;
+    if (found === undefined || found === expected || (path === "metadata.namespace" && expected === undefined))
+      continue;
     report.fault(path, "KEY_MISMATCH", `${path} is ${describe(found)}, the key says ${describe(expected)}`);
   }
   const spec = get(value, "spec");

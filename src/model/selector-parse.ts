@@ -9,7 +9,11 @@ import { quote } from "../text.js";
 export type Node =
   | { readonly op: "all" | "global" }
   | { readonly op: "has"; readonly key: string }
-  | { readonly op: "==" | "!=" | "contains" | "starts with" | "ends with"; readonly key: string; readonly value: string }
+  | {
+      readonly op: "==" | "!=" | "contains" | "starts with" | "ends with";
+      readonly key: string;
+      readonly value: string;
+    }
   | { readonly op: "in" | "not in"; readonly key: string; readonly values: readonly string[] }
   | { readonly op: "!"; readonly term: Node }
   | { readonly op: "&&" | "||"; readonly terms: readonly Node[] };
@@ -30,7 +34,8 @@ const OPERATOR = /==|!=|contains|starts[ \t]*with|ends[ \t]*with|not[ \t]*in|in/
 
 /** Throws SelectorError. Empty text selects everything, as with Calico. */
 export function parseTree(text: string): Node {
-  if (text.length > MAX_LENGTH) throw new SelectorError(`a selector of ${text.length} characters; ${MAX_LENGTH} are the most`);
+  if (text.length > MAX_LENGTH)
+    throw new SelectorError(`a selector of ${text.length} characters; ${MAX_LENGTH} are the most`);
   return new Parser(text).whole();
 }
 
@@ -94,7 +99,8 @@ class Parser {
   private comparison(key: string): Node {
     const op = this.match(OPERATOR, "==, !=, in, not in, contains, starts with or ends with")[0];
     if (op === "==" || op === "!=" || op === "contains") return { op, key, value: this.string() };
-    if (op.endsWith("with")) return { op: op.startsWith("starts") ? "starts with" : "ends with", key, value: this.string() };
+    if (op.endsWith("with"))
+      return { op: op.startsWith("starts") ? "starts with" : "ends with", key, value: this.string() };
     this.expect("{");
     const values: string[] = [];
     while (!this.take("}")) {

@@ -151,11 +151,13 @@ function narrowestPerKey(all: readonly Requirement[]): Requirement[] {
 /** What holds whichever of two alternatives does. */
 function common(a: Requirement[], b: Requirement[]): Requirement[] {
   return a.flatMap((one) =>
-    b.filter((other) => other.key === one.key).map((other) =>
-      one.values === undefined || other.values === undefined
-        ? { key: one.key }
-        : { key: one.key, values: [...new Set([...one.values, ...other.values])].sort() },
-    ),
+    b
+      .filter((other) => other.key === one.key)
+      .map((other) =>
+        one.values === undefined || other.values === undefined
+          ? { key: one.key }
+          : { key: one.key, values: [...new Set([...one.values, ...other.values])].sort() },
+      ),
   );
 }
 

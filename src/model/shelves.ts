@@ -102,9 +102,14 @@ function endpointShelf(tables: Tables, hostname: string): ShelfOf<Parameters<Tab
     has: (place) => tables.endpoints.endpoints.has(idOf(place)),
     parse({ key, origin, namespace = "", name }, raw) {
       const parts = splitEndpointName(name);
-      if (parts !== undefined) return parseEndpoint({ key, origin, namespace, name, parts }, raw, parts.node === hostname);
+      if (parts !== undefined)
+        return parseEndpoint({ key, origin, namespace, name, parts }, raw, parts.node === hostname);
       const what = "the name is not <node>-<orchestrator>-<workload>-<endpoint> with hyphens doubled";
-      return { faults: [{ path: "", code: "BAD_KEY", what }], problems: [], closedMeans: "there is no such endpoint: its tap stays blocked" };
+      return {
+        faults: [{ path: "", code: "BAD_KEY", what }],
+        problems: [],
+        closedMeans: "there is no such endpoint: its tap stays blocked",
+      };
     },
     set(_, draft) {
       if (tables.endpoints.put(draft)) tables.delta.endpoints.add(draft.id);

@@ -4,7 +4,19 @@ import { EndpointTable } from "./endpoint-table.js";
 import { LabelInterner } from "./labels.js";
 import { RuleTable } from "./rule-table.js";
 import { same } from "./same.js";
-import type { ClusterInfo, FelixSettings, LabelSet, LiveMigration, Model, NetworkSet, Policy, PolicyId, Profile, Subnet, Tier } from "./types.js";
+import type {
+  ClusterInfo,
+  FelixSettings,
+  LabelSet,
+  LiveMigration,
+  Model,
+  NetworkSet,
+  Policy,
+  PolicyId,
+  Profile,
+  Subnet,
+  Tier,
+} from "./types.js";
 
 /** Kinds that are kept as they were parsed. */
 interface PlainMaps {
@@ -16,7 +28,10 @@ interface PlainMaps {
 
 export class Tables {
   readonly labels = new LabelInterner();
-  private readonly doubts = { tiers: new Set<string>(), sets: new Map<string, ReadonlyMap<string, string> | undefined>() };
+  private readonly doubts = {
+    tiers: new Set<string>(),
+    sets: new Map<string, ReadonlyMap<string, string> | undefined>(),
+  };
   readonly policies = new RuleTable<PolicyId, Policy>(this.doubts);
   readonly profiles = new RuleTable<string, Profile>(this.doubts);
   readonly endpoints = new EndpointTable(this.labels, this.profiles.values);
@@ -27,7 +42,11 @@ export class Tables {
   delta = new DeltaBuilder();
   private doubtsChanged = false;
 
-  put<F extends keyof PlainMaps>(field: F, id: string, value: PlainMaps[F] extends Map<string, infer V extends object> ? V : never): void {
+  put<F extends keyof PlainMaps>(
+    field: F,
+    id: string,
+    value: PlainMaps[F] extends Map<string, infer V extends object> ? V : never,
+  ): void {
     const map = this.plain[field] as Map<string, typeof value>;
     if (!same(map.get(id), value)) this.delta[field].add(id);
     map.set(id, value);

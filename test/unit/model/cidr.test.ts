@@ -2,14 +2,32 @@ import { isIPv4, isIPv6 } from "node:net";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
-  addressBytes, addressFromBytes, addressToPrefix, comparePrefixes, contains, family, isSingle, macBytes, overlaps,
-  parseAddress, parseMac, parsePrefix, prefixBytes, prefixFromBytes, prefixLength, prefixOf, prefixToAddress,
+  addressBytes,
+  addressFromBytes,
+  addressToPrefix,
+  comparePrefixes,
+  contains,
+  family,
+  isSingle,
+  macBytes,
+  overlaps,
+  parseAddress,
+  parseMac,
+  parsePrefix,
+  prefixBytes,
+  prefixFromBytes,
+  prefixLength,
+  prefixOf,
+  prefixToAddress,
 } from "../../../src/model/cidr.js";
 import type { Address, Prefix } from "../../../src/model/types.js";
 
 const v4 = fc.ipV4();
 const v6 = fc.ipV6().filter((text) => !/^(0*:)*:?:?ffff:[^:]+(:[^:]+)?$/i.test(text));
-const address = fc.oneof(v4, v6).map(parseAddress).filter((a): a is Address => a !== undefined);
+const address = fc
+  .oneof(v4, v6)
+  .map(parseAddress)
+  .filter((a): a is Address => a !== undefined);
 const prefix = fc.tuple(address, fc.nat(128)).map(([a, n]) => prefixOf(a, family(a) === 4 ? n % 33 : n));
 
 describe("addresses", () => {
@@ -30,32 +48,71 @@ describe("addresses", () => {
   });
 
   test.each([
-    "", "1", "1.2.3", "1.2.3.4.5", "1.2.3.4 ", " 1.2.3.4", "01.2.3.4", "1.2.3.256", "1..2.3", "1.2.3.", ".1.2.3", "0x1.2.3.4", "1.2.3.4\n",
-    "1.2.3.4\0", "fe80::1%eth0", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", ":::", ":1::", "1:2:3:4:5:6:7::8", "12345::", "g::", "::1.2.3",
-    "1.2.3.4::", "::ffff:10.0.0.1", "::ffff:a00:1", "1:2:3:4:5:6:7:1.2.3.4", ":", "1:", "::1:", "٣.1.1.1", "$(id)",
+    "",
+    "1",
+    "1.2.3",
+    "1.2.3.4.5",
+    "1.2.3.4 ",
+    " 1.2.3.4",
+    "01.2.3.4",
+    "1.2.3.256",
+    "1..2.3",
+    "1.2.3.",
+    ".1.2.3",
+    "0x1.2.3.4",
+    "1.2.3.4\n",
+    "1.2.3.4\0",
+    "fe80::1%eth0",
+    "1:2:3:4:5:6:7",
+    "1:2:3:4:5:6:7:8:9",
+    "1::2::3",
+    ":::",
+    ":1::",
+    "1:2:3:4:5:6:7::8",
+    "12345::",
+    "g::",
+    "::1.2.3",
+    "1.2.3.4::",
+    "::ffff:10.0.0.1",
+    "::ffff:a00:1",
+    "1:2:3:4:5:6:7:1.2.3.4",
+    ":",
+    "1:",
+    "::1:",
+    "٣.1.1.1",
+    "$(id)",
   ])("%j is none", (text) => {
     expect(parseAddress(text)).toBeUndefined();
   });
 
   test("agrees with node:net on what an address is, mapped IPv6 and zones aside", () => {
-    fc.assert(fc.property(fc.oneof(v4, v6, fc.stringMatching(/^[0-9a-f:.%/]{0,20}$/)), (text) => {
-      const valid = isIPv4(text) || (isIPv6(text) && !text.includes("%") && !new URL(`http://[${text}]`).hostname.startsWith("[::ffff:"));
-      expect(parseAddress(text) !== undefined).toBe(valid);
-    }), { numRuns: 2000 });
+    fc.assert(
+      fc.property(fc.oneof(v4, v6, fc.stringMatching(/^[0-9a-f:.%/]{0,20}$/)), (text) => {
+        const valid =
+          isIPv4(text) ||
+          (isIPv6(text) && !text.includes("%") && !new URL(`http://[${text}]`).hostname.startsWith("[::ffff:"));
+        expect(parseAddress(text) !== undefined).toBe(valid);
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   test("IPv6 text is what the URL standard makes of it (also RFC 5952)", () => {
-    fc.assert(fc.property(v6, (text) => {
-      expect(parseAddress(text)).toBe(new URL(`http://[${text}]`).hostname.slice(1, -1));
-    }));
+    fc.assert(
+      fc.property(v6, (text) => {
+        expect(parseAddress(text)).toBe(new URL(`http://[${text}]`).hostname.slice(1, -1));
+      }),
+    );
   });
 
   test("bytes and text are two forms of one thing", () => {
-    fc.assert(fc.property(address, (a) => {
-      expect(parseAddress(a)).toBe(a);
-      expect(addressBytes(a)).toHaveLength(16);
-      expect(addressFromBytes(addressBytes(a))).toBe(a);
-    }));
+    fc.assert(
+      fc.property(address, (a) => {
+        expect(parseAddress(a)).toBe(a);
+        expect(addressBytes(a)).toHaveLength(16);
+        expect(addressFromBytes(addressBytes(a))).toBe(a);
+      }),
+    );
     expect([...addressBytes("10.65.0.2" as Address)]).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 10, 65, 0, 2]);
     expect(() => addressFromBytes(new Uint8Array(4))).toThrow(RangeError);
   });
@@ -76,36 +133,58 @@ describe("prefixes", () => {
     expect(parsePrefix(text)).toBe(canonical);
   });
 
-  test.each(["10.0.0.0/24/32", "fd00:77::/64/128", "10.0.0.0/33", "::/129", "10.0.0.0/08", "10.0.0.0/", "/8", "10.0.0.0/-1", "10.0.0.0/8 ",
-    "10.0/16", "10.0.0.0/255.0.0.0", "::ffff:10.0.0.0/104", "10.0.0.0/1e1", "x/8", ""])("%j is none", (text) => {
+  test.each([
+    "10.0.0.0/24/32",
+    "fd00:77::/64/128",
+    "10.0.0.0/33",
+    "::/129",
+    "10.0.0.0/08",
+    "10.0.0.0/",
+    "/8",
+    "10.0.0.0/-1",
+    "10.0.0.0/8 ",
+    "10.0/16",
+    "10.0.0.0/255.0.0.0",
+    "::ffff:10.0.0.0/104",
+    "10.0.0.0/1e1",
+    "x/8",
+    "",
+  ])("%j is none", (text) => {
     expect(parsePrefix(text)).toBeUndefined();
   });
 
   test("round trips, and holds its own first address", () => {
-    fc.assert(fc.property(prefix, (p) => {
-      expect(parsePrefix(p)).toBe(p);
-      expect(prefixFromBytes(prefixBytes(p), prefixLength(p))).toBe(p);
-      expect(contains(p, prefixToAddress(p))).toBe(true);
-      expect(isSingle(p)).toBe(p === addressToPrefix(prefixToAddress(p)));
-    }));
+    fc.assert(
+      fc.property(prefix, (p) => {
+        expect(parsePrefix(p)).toBe(p);
+        expect(prefixFromBytes(prefixBytes(p), prefixLength(p))).toBe(p);
+        expect(contains(p, prefixToAddress(p))).toBe(true);
+        expect(isSingle(p)).toBe(p === addressToPrefix(prefixToAddress(p)));
+      }),
+    );
   });
 
   test("contains means: cut to its length, the other is the same", () => {
-    fc.assert(fc.property(prefix, prefix, address, (a, b, host) => {
-      const same = (outer: Prefix, inner: Address): boolean => family(outer) === family(inner) && prefixOf(inner, prefixLength(outer)) === outer;
-      expect(contains(a, host)).toBe(same(a, host));
-      expect(contains(a, b)).toBe(same(a, prefixToAddress(b)) && prefixLength(a) <= prefixLength(b));
-      expect(overlaps(a, b)).toBe(contains(a, b) || contains(b, a));
-      expect(contains(prefixOf(host, 7), host)).toBe(true);
-    }));
+    fc.assert(
+      fc.property(prefix, prefix, address, (a, b, host) => {
+        const same = (outer: Prefix, inner: Address): boolean =>
+          family(outer) === family(inner) && prefixOf(inner, prefixLength(outer)) === outer;
+        expect(contains(a, host)).toBe(same(a, host));
+        expect(contains(a, b)).toBe(same(a, prefixToAddress(b)) && prefixLength(a) <= prefixLength(b));
+        expect(overlaps(a, b)).toBe(contains(a, b) || contains(b, a));
+        expect(contains(prefixOf(host, 7), host)).toBe(true);
+      }),
+    );
     expect(contains("::/0" as Prefix, "10.0.0.1" as Address)).toBe(false);
   });
 
   test("the order is total", () => {
-    fc.assert(fc.property(prefix, prefix, (a, b) => {
-      expect(Math.sign(comparePrefixes(a, b))).toBe(-Math.sign(comparePrefixes(b, a)) + 0);
-      expect(comparePrefixes(a, b) === 0).toBe(a === b);
-    }));
+    fc.assert(
+      fc.property(prefix, prefix, (a, b) => {
+        expect(Math.sign(comparePrefixes(a, b))).toBe(-Math.sign(comparePrefixes(b, a)) + 0);
+        expect(comparePrefixes(a, b) === 0).toBe(a === b);
+      }),
+    );
   });
 
   test("a length that the family does not have is refused", () => {
@@ -126,7 +205,15 @@ describe("prefixes", () => {
 test("MACs", () => {
   expect(parseMac("FA:16:3e:AA:bb:CC")).toBe("fa:16:3e:aa:bb:cc");
   expect([...macBytes("fa:16:3e:aa:bb:0c" as never)]).toEqual([0xfa, 0x16, 0x3e, 0xaa, 0xbb, 0x0c]);
-  for (const text of ["", "fa:16:3e:aa:bb", "fa-16-3e-aa-bb-cc", "fa:16:3e:aa:bb:cc:dd", "fa163eaabbcc", "ga:16:3e:aa:bb:cc", "fa:16:3e:aa:bb:cc\n"]) {
+  for (const text of [
+    "",
+    "fa:16:3e:aa:bb",
+    "fa-16-3e-aa-bb-cc",
+    "fa:16:3e:aa:bb:cc:dd",
+    "fa163eaabbcc",
+    "ga:16:3e:aa:bb:cc",
+    "fa:16:3e:aa:bb:cc\n",
+  ]) {
     expect(parseMac(text)).toBeUndefined();
   }
 });

@@ -29,15 +29,26 @@ export function resource(kind: Kind, name: string, spec: unknown, metadata: obje
   return { kind, apiVersion: "projectcalico.org/v3", metadata: { name, ...metadata }, spec };
 }
 
-export const wepName = (name: string, node = HOST): string => endpointName({ node, orchestrator: "openstack", workload: `vm-${name}`, endpoint: name });
-export const wepKey = (name: string, node = HOST): string => keyOf("WorkloadEndpoint", wepName(name, node), "openstack");
+export const wepName = (name: string, node = HOST): string =>
+  endpointName({ node, orchestrator: "openstack", workload: `vm-${name}`, endpoint: name });
+export const wepKey = (name: string, node = HOST): string =>
+  keyOf("WorkloadEndpoint", wepName(name, node), "openstack");
 
 /** A good endpoint, with parts of spec and metadata replaced. */
 export function wep(name: string, spec: object = {}, metadata: object = {}, node = HOST): object {
   return resource(
     "WorkloadEndpoint",
     wepName(name, node),
-    { node, orchestrator: "openstack", workload: `vm-${name}`, endpoint: name, interfaceName: `tap${name}`, mac: "fa:16:3e:00:00:01", ipNetworks: ["10.65.0.1/32"], ...spec },
+    {
+      node,
+      orchestrator: "openstack",
+      workload: `vm-${name}`,
+      endpoint: name,
+      interfaceName: `tap${name}`,
+      mac: "fa:16:3e:00:00:01",
+      ipNetworks: ["10.65.0.1/32"],
+      ...spec,
+    },
     { namespace: "openstack", labels: { group: "web" }, ...metadata },
   );
 }
@@ -51,9 +62,15 @@ export const NP = keyOf("NetworkPolicy", "p", "openstack");
 export const GNP = keyOf("GlobalNetworkPolicy", "g");
 
 /** The policy that a spec gives in a fresh store, with the problems. */
-export function policy(spec: object, key = NP, metadata: object = {}): { policy: Policy | undefined; store: ModelStore; codes: string[] } {
+export function policy(
+  spec: object,
+  key = NP,
+  metadata: object = {},
+): { policy: Policy | undefined; store: ModelStore; codes: string[] } {
   const global = key === GNP;
-  const value = global ? resource("GlobalNetworkPolicy", "g", spec, metadata) : resource("NetworkPolicy", "p", spec, { namespace: "openstack", ...metadata });
+  const value = global
+    ? resource("GlobalNetworkPolicy", "g", spec, metadata)
+    : resource("NetworkPolicy", "p", spec, { namespace: "openstack", ...metadata });
   const store = load(HOST, { [key]: value });
   const id = (global ? "gnp:g" : "np:openstack/p") as PolicyId;
   return { policy: store.model.policies.get(id), store, codes: store.problems().map(({ code }) => code) };

@@ -9,22 +9,84 @@ const IN_NS = "projectcalico.org/namespace == 'openstack'";
 describe("what a rule says", () => {
   test("all of it at once", () => {
     const { rule: parsed, codes } = rule({
-      action: "Allow", ipVersion: 4, protocol: "TCP", notProtocol: 17,
-      source: { nets: ["10.1.2.3/8", "10.0.0.1"], notNets: ["10.9.0.0/16"], selector: "has(a)", notSelector: "has(b)", ports: ["1:2"] },
+      action: "Allow",
+      ipVersion: 4,
+      protocol: "TCP",
+      notProtocol: 17,
+      source: {
+        nets: ["10.1.2.3/8", "10.0.0.1"],
+        notNets: ["10.9.0.0/16"],
+        selector: "has(a)",
+        notSelector: "has(b)",
+        ports: ["1:2"],
+      },
       destination: { ports: [22, "80", "8000:8080"], notPorts: [8001] },
     });
     expect(codes).toEqual([]);
     expect(parsed).toEqual({
-      index: "ingress/0", action: "allow", family: 4, protocol: 6, notProtocol: 17,
-      source: { nets: ["10.0.0.0/8", "10.0.0.1/32"], notNets: ["10.9.0.0/16"], selector: `has(a) && ${IN_NS}`, notSelector: "has(b)", ports: [{ first: 1, last: 2 }], notPorts: [] },
-      destination: { nets: [], notNets: [], ports: [{ first: 22, last: 22 }, { first: 80, last: 80 }, { first: 8000, last: 8080 }], notPorts: [{ first: 8001, last: 8001 }] },
+      index: "ingress/0",
+      action: "allow",
+      family: 4,
+      protocol: 6,
+      notProtocol: 17,
+      source: {
+        nets: ["10.0.0.0/8", "10.0.0.1/32"],
+        notNets: ["10.9.0.0/16"],
+        selector: `has(a) && ${IN_NS}`,
+        notSelector: "has(b)",
+        ports: [{ first: 1, last: 2 }],
+        notPorts: [],
+      },
+      destination: {
+        nets: [],
+        notNets: [],
+        ports: [
+          { first: 22, last: 22 },
+          { first: 80, last: 80 },
+          { first: 8000, last: 8080 },
+        ],
+        notPorts: [{ first: 8001, last: 8001 }],
+      },
     });
   });
 
-  test.each<[unknown, number]>([["tcp", 6], ["TCP", 6], ["Udp", 17], ["ICMP", 1], ["ICMPv6", 58], ["ipv6-icmp", 58], ["SCTP", 132], ["UDPLite", 136], ["DCCP", 33],
-    ["vrrp", 112], ["ah", 51], ["esp", 50], ["gre", 47], ["egp", 8], ["igmp", 2], ["ipip", 4], ["ipv6-encap", 41], ["ipv6-frag", 44], ["ipv6-nonxt", 59], ["ipv6-opts", 60],
-    ["ipv6-route", 43], ["ospf", 89], ["pgm", 113], ["rsvp", 46], ["hopopt", 0], ["ip", 0], ["l2tp", 115], ["pim", 103], ["eigrp", 88], ["mobility-header", 135], ["nsh", 144],
-    ["6", 6], ["250", 250], [0, 0], [254, 254]])("protocol %j is %d", (protocol, number) => {
+  test.each<[unknown, number]>([
+    ["tcp", 6],
+    ["TCP", 6],
+    ["Udp", 17],
+    ["ICMP", 1],
+    ["ICMPv6", 58],
+    ["ipv6-icmp", 58],
+    ["SCTP", 132],
+    ["UDPLite", 136],
+    ["DCCP", 33],
+    ["vrrp", 112],
+    ["ah", 51],
+    ["esp", 50],
+    ["gre", 47],
+    ["egp", 8],
+    ["igmp", 2],
+    ["ipip", 4],
+    ["ipv6-encap", 41],
+    ["ipv6-frag", 44],
+    ["ipv6-nonxt", 59],
+    ["ipv6-opts", 60],
+    ["ipv6-route", 43],
+    ["ospf", 89],
+    ["pgm", 113],
+    ["rsvp", 46],
+    ["hopopt", 0],
+    ["ip", 0],
+    ["l2tp", 115],
+    ["pim", 103],
+    ["eigrp", 88],
+    ["mobility-header", 135],
+    ["nsh", 144],
+    ["6", 6],
+    ["250", 250],
+    [0, 0],
+    [254, 254],
+  ])("protocol %j is %d", (protocol, number) => {
     expect(rule({ action: "Allow", protocol }).rule.protocol).toBe(number);
   });
 
@@ -33,7 +95,9 @@ describe("what a rule says", () => {
     expect(side({ selector: "has(a)" }).selector).toBe(`has(a) && ${IN_NS}`);
     expect(side({ notSelector: "has(a)" })).toMatchObject({ selector: IN_NS, notSelector: "has(a)" });
     expect(side({ namespaceSelector: "all()" }).selector).toBe("has(projectcalico.org/namespace)");
-    expect(side({ namespaceSelector: "global()", selector: "has(a)" }).selector).toBe("!has(projectcalico.org/namespace) && has(a)");
+    expect(side({ namespaceSelector: "global()", selector: "has(a)" }).selector).toBe(
+      "!has(projectcalico.org/namespace) && has(a)",
+    );
     expect(side({ namespaceSelector: "tier == 'x'", selector: "has(a)" }).selector).toBe("has(a) && pcns.tier == 'x'");
     expect(side({ nets: ["10.0.0.0/8"] }).selector).toBeUndefined();
     expect(side({ selector: "has(a)" }, GNP).selector).toBe("has(a)");
@@ -41,7 +105,10 @@ describe("what a rule says", () => {
   });
 
   test("ICMP, its absence, and notICMP", () => {
-    expect(rule({ action: "Allow", protocol: "ICMP", icmp: { type: 8, code: 0 } }).rule.icmp).toEqual({ type: 8, code: 0 });
+    expect(rule({ action: "Allow", protocol: "ICMP", icmp: { type: 8, code: 0 } }).rule.icmp).toEqual({
+      type: 8,
+      code: 0,
+    });
     expect(rule({ action: "Allow", protocol: 58, notICMP: { type: 128 } }).rule.notIcmp).toEqual({ type: 128 });
   });
 });
@@ -58,7 +125,11 @@ const BAD: readonly (readonly [string, object, string])[] = [
   ["IP version 5", { ipVersion: 5 }, "BAD_IP_VERSION"],
   ["an IP version in quotes", { ipVersion: "4" }, "BAD_IP_VERSION"],
   ["ICMP type as ports (protocol 1)", { protocol: "1", destination: { ports: ["8:0"] } }, "PORTS_WITHOUT_PROTOCOL"],
-  ["ICMP type as ports (protocol 58)", { protocol: "58", destination: { ports: ["128:None"] } }, "PORTS_WITHOUT_PROTOCOL"],
+  [
+    "ICMP type as ports (protocol 58)",
+    { protocol: "58", destination: { ports: ["128:None"] } },
+    "PORTS_WITHOUT_PROTOCOL",
+  ],
   ["ports of any protocol", { destination: { ports: [22] } }, "PORTS_WITHOUT_PROTOCOL"],
   ["ports of all but UDP", { notProtocol: "UDP", destination: { notPorts: [22] } }, "PORTS_WITHOUT_PROTOCOL"],
   ["a range upside down", { protocol: 6, destination: { ports: ["90:80"] } }, "BAD_PORT"],
@@ -113,13 +184,21 @@ describe.each(BAD)("%s", (_, matches, code) => {
   });
 
   test("a log of it logs nothing", () => {
-    expect(rule({ action: "Log", ...matches }).rule).toMatchObject({ action: "log", inexpressible: expect.any(String) as string });
+    expect(rule({ action: "Log", ...matches }).rule).toMatchObject({
+      action: "log",
+      inexpressible: expect.any(String) as string,
+    });
   });
 });
 
 describe("lists with one bad entry", () => {
   test("an allow goes on with the good ones", () => {
-    const found = rule({ action: "Allow", protocol: 6, source: { nets: ["10.0.0.0/8", "x"] }, destination: { ports: [22, "http"] } });
+    const found = rule({
+      action: "Allow",
+      protocol: 6,
+      source: { nets: ["10.0.0.0/8", "x"] },
+      destination: { ports: [22, "http"] },
+    });
     expect(found.rule.inexpressible).toBeUndefined();
     expect(found.rule.source.nets).toEqual(["10.0.0.0/8"]);
     expect(found.rule.destination.ports).toEqual([{ first: 22, last: 22 }]);
@@ -127,12 +206,25 @@ describe("lists with one bad entry", () => {
   });
 
   test("a deny loses the match", () => {
-    const found = rule({ action: "Deny", protocol: 6, source: { nets: ["10.0.0.0/8", "x"] }, destination: { ports: [22, "http"] } });
-    expect(found.rule).toMatchObject({ action: "deny", protocol: 6, source: { nets: [] }, destination: { ports: [] }, inexpressible: expect.any(String) as string });
+    const found = rule({
+      action: "Deny",
+      protocol: 6,
+      source: { nets: ["10.0.0.0/8", "x"] },
+      destination: { ports: [22, "http"] },
+    });
+    expect(found.rule).toMatchObject({
+      action: "deny",
+      protocol: 6,
+      source: { nets: [] },
+      destination: { ports: [] },
+      inexpressible: expect.any(String) as string,
+    });
   });
 
   test("a deny that spares goes on sparing the good ones only", () => {
-    expect(rule({ action: "Deny", source: { notNets: ["10.0.0.0/8", "x"] } }).rule.source.notNets).toEqual(["10.0.0.0/8"]);
+    expect(rule({ action: "Deny", source: { notNets: ["10.0.0.0/8", "x"] } }).rule.source.notNets).toEqual([
+      "10.0.0.0/8",
+    ]);
   });
 
   test("a deny keeps its namespace when its selector is unreadable", () => {
@@ -153,57 +245,107 @@ test.each([null, "Allow", 5, []])("a rule that is %j denies everything", (raw) =
 test("a thousand bad rules do not fill the log", () => {
   const { store } = policy({ selector: "all()", ingress: Array(1000).fill({ action: "Allow", protocol: "x" }) });
   expect(store.problems()).toHaveLength(21);
-  expect(store.problems().at(-1)).toMatchObject({ code: "MORE_PROBLEMS", what: expect.stringContaining("980") as string });
+  expect(store.problems().at(-1)).toMatchObject({
+    code: "MORE_PROBLEMS",
+    what: expect.stringContaining("980") as string,
+  });
 });
 
 /** How much a rule asks of a packet: what it says, match by match. */
 function constraints(parsed: Rule): readonly string[] {
   const side = (name: string, { selector, notSelector, nets, notNets, ports, notPorts }: RuleSide): string[] =>
-    Object.entries({ selector, notSelector, nets, notNets, ports, notPorts }).filter(([, value]) => value !== undefined && value.length > 0).map(([field]) => `${name}.${field}`);
-  const own = (["family", "protocol", "notProtocol", "icmp", "notIcmp"] as const).filter((field) => parsed[field] !== undefined);
+    Object.entries({ selector, notSelector, nets, notNets, ports, notPorts })
+      .filter(([, value]) => value !== undefined && value.length > 0)
+      .map(([field]) => `${name}.${field}`);
+  const own = (["family", "protocol", "notProtocol", "icmp", "notIcmp"] as const).filter(
+    (field) => parsed[field] !== undefined,
+  );
   return [...own, ...side("source", parsed.source), ...side("destination", parsed.destination)];
 }
 
 describe("never wider", () => {
   const full = {
-    action: "Allow", ipVersion: 4, protocol: 6, notProtocol: 17,
-    source: { nets: ["10.0.0.0/8", "192.0.2.0/24"], notNets: ["10.9.0.0/16"], selector: "has(a)", notSelector: "has(b)", ports: ["1:1024"], notPorts: [7] },
-    destination: { nets: ["10.0.0.0/8"], notNets: ["10.8.0.0/16"], selector: "has(c)", notSelector: "has(d)", ports: [22, "80:90"], notPorts: [81] },
+    action: "Allow",
+    ipVersion: 4,
+    protocol: 6,
+    notProtocol: 17,
+    source: {
+      nets: ["10.0.0.0/8", "192.0.2.0/24"],
+      notNets: ["10.9.0.0/16"],
+      selector: "has(a)",
+      notSelector: "has(b)",
+      ports: ["1:1024"],
+      notPorts: [7],
+    },
+    destination: {
+      nets: ["10.0.0.0/8"],
+      notNets: ["10.8.0.0/16"],
+      selector: "has(c)",
+      notSelector: "has(d)",
+      ports: [22, "80:90"],
+      notPorts: [81],
+    },
   };
   const paths = [
     ...["ipVersion", "protocol", "notProtocol", "source", "destination"].map((field) => [field]),
-    ...["source", "destination"].flatMap((side) => ["nets", "notNets", "selector", "notSelector", "ports", "notPorts"].map((field) => [side, field])),
-    ["source", "nets", "0"], ["source", "nets", "1"], ["destination", "ports", "0"], ["destination", "ports", "1"], ["destination", "notPorts", "0"], ["source", "notNets", "0"],
+    ...["source", "destination"].flatMap((side) =>
+      ["nets", "notNets", "selector", "notSelector", "ports", "notPorts"].map((field) => [side, field]),
+    ),
+    ["source", "nets", "0"],
+    ["source", "nets", "1"],
+    ["destination", "ports", "0"],
+    ["destination", "ports", "1"],
+    ["destination", "notPorts", "0"],
+    ["source", "notNets", "0"],
   ];
   const original = rule(full).rule;
 
   test("mangling any part of an allow leaves every constraint, or an allow of nothing, or a deny", () => {
-    fc.assert(fc.property(fc.constantFrom(...paths), fc.oneof(fc.anything(), fc.constantFrom(null, [], {}, "", 0, [null], ["x"])), (path, garbage) => {
-      const mangled = structuredClone(full) as Record<string, unknown>;
-      const parent = path.slice(0, -1).reduce<Record<string, unknown>>((object, field) => object[field] as Record<string, unknown>, mangled);
-      parent[path.at(-1) ?? ""] = garbage;
-      // A side that is a good object but says less was written so, not mangled.
-      fc.pre(!(path.length === 1 && typeof garbage === "object" && garbage !== null && !Array.isArray(garbage)));
-      fc.pre(garbage !== undefined);
-      const { rule: parsed } = rule(mangled);
-      if (parsed.action !== "allow" || parsed.inexpressible !== undefined) return;
-      expect(constraints(parsed)).toEqual(constraints(original));
-      for (const net of parsed.source.nets) {
-        const written = [...original.source.nets, ...[garbage, ...(Array.isArray(garbage) ? garbage : [])].map((one) => (typeof one === "string" ? parsePrefix(one) : undefined))];
-        expect(written).toContain(net);
-      }
-    }), { numRuns: 2000 });
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...paths),
+        fc.oneof(fc.anything(), fc.constantFrom(null, [], {}, "", 0, [null], ["x"])),
+        (path, garbage) => {
+          const mangled = structuredClone(full) as Record<string, unknown>;
+          const parent = path
+            .slice(0, -1)
+            .reduce<Record<string, unknown>>((object, field) => object[field] as Record<string, unknown>, mangled);
+          parent[path.at(-1) ?? ""] = garbage;
+          // A side that is a good object but says less was written so, not mangled.
+          fc.pre(!(path.length === 1 && typeof garbage === "object" && garbage !== null && !Array.isArray(garbage)));
+          fc.pre(garbage !== undefined);
+          const { rule: parsed } = rule(mangled);
+          if (parsed.action !== "allow" || parsed.inexpressible !== undefined) return;
+          expect(constraints(parsed)).toEqual(constraints(original));
+          for (const net of parsed.source.nets) {
+            const written = [
+              ...original.source.nets,
+              ...[garbage, ...(Array.isArray(garbage) ? garbage : [])].map((one) =>
+                typeof one === "string" ? parsePrefix(one) : undefined,
+              ),
+            ];
+            expect(written).toContain(net);
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 
   test("mangling any part of a deny never adds a constraint", () => {
     const denied = constraints(rule({ ...full, action: "Deny" }).rule);
-    fc.assert(fc.property(fc.constantFrom(...paths), fc.anything(), (path, garbage) => {
-      const mangled = { ...structuredClone(full), action: "Deny" } as Record<string, unknown>;
-      const parent = path.slice(0, -1).reduce<Record<string, unknown>>((object, field) => object[field] as Record<string, unknown>, mangled);
-      parent[path.at(-1) ?? ""] = garbage;
-      const { rule: parsed } = rule(mangled);
-      expect(parsed.action).toBe("deny");
-      expect(denied).toEqual(expect.arrayContaining([...constraints(parsed)]));
-    }), { numRuns: 1000 });
+    fc.assert(
+      fc.property(fc.constantFrom(...paths), fc.anything(), (path, garbage) => {
+        const mangled = { ...structuredClone(full), action: "Deny" } as Record<string, unknown>;
+        const parent = path
+          .slice(0, -1)
+          .reduce<Record<string, unknown>>((object, field) => object[field] as Record<string, unknown>, mangled);
+        parent[path.at(-1) ?? ""] = garbage;
+        const { rule: parsed } = rule(mangled);
+        expect(parsed.action).toBe("deny");
+        expect(denied).toEqual(expect.arrayContaining([...constraints(parsed)]));
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
