@@ -130,7 +130,11 @@ export class Agent {
       pinDir: this.#options.pinDir,
       dataplane: this.#options.dataplane,
       guard: this.#guard,
-      datastore: { description: datastore.description, state: this.#gate.state, ...(typeof held === "object" ? { held: held.what } : {}) },
+      datastore: {
+        description: datastore.description,
+        state: this.#gate.state,
+        ...(typeof held === "object" ? { held: held.what } : {}),
+      },
       ...(guid === undefined ? {} : { cluster: guid }),
       applies: this.#applies,
       totalWrites: this.#totalWrites,

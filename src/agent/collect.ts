@@ -21,6 +21,11 @@ export function* collectProblems(
   if (typeof held === "object") yield held;
   for (const { where, error } of failures) {
     const { code } = error as { code?: unknown };
-    yield { where, code: typeof code === "string" ? code : "FAILED", what: printable(error.message), consequence: RETRY };
+    yield {
+      where,
+      code: typeof code === "string" ? code : "FAILED",
+      what: printable(error.message),
+      consequence: RETRY,
+    };
   }
 }

@@ -3,7 +3,15 @@ import type { DesiredDelta } from "../compile/desired.js";
 import type { Model, ModelDelta } from "../model/types.js";
 
 type SetKey = Exclude<keyof ModelDelta, "settings">;
-const SET_KEYS: readonly SetKey[] = ["endpoints", "policies", "profiles", "tiers", "networkSets", "subnets", "migrations"];
+const SET_KEYS: readonly SetKey[] = [
+  "endpoints",
+  "policies",
+  "profiles",
+  "tiers",
+  "networkSets",
+  "subnets",
+  "migrations",
+];
 
 export const NO_CHANGE: ModelDelta = Object.freeze({
   endpoints: new Set<never>(),
@@ -25,12 +33,14 @@ export const NO_DESIRED_CHANGE: DesiredDelta = Object.freeze({
   narrowed: new Set<never>(),
 });
 
-export const isEmpty = (delta: ModelDelta): boolean => !delta.settings && SET_KEYS.every((key) => delta[key].size === 0);
+export const isEmpty = (delta: ModelDelta): boolean =>
+  !delta.settings && SET_KEYS.every((key) => delta[key].size === 0);
 
 export function mergeDeltas(a: ModelDelta, b: ModelDelta): ModelDelta {
   if (isEmpty(a)) return b;
   if (isEmpty(b)) return a;
-  const union = <T>(x: ReadonlySet<T>, y: ReadonlySet<T>): ReadonlySet<T> => (y.size === 0 ? x : x.size === 0 ? y : new Set([...x, ...y]));
+  const union = <T>(x: ReadonlySet<T>, y: ReadonlySet<T>): ReadonlySet<T> =>
+    y.size === 0 ? x : x.size === 0 ? y : new Set([...x, ...y]);
   return {
     endpoints: union(a.endpoints, b.endpoints),
     policies: union(a.policies, b.policies),
@@ -45,7 +55,8 @@ export function mergeDeltas(a: ModelDelta, b: ModelDelta): ModelDelta {
 
 /** One thing that is different now, for logs, events and the demo. */
 export interface Change {
-  readonly kind: "endpoint" | "policy" | "profile" | "tier" | "network set" | "subnet" | "migration" | "settings" | "interface";
+  readonly kind:
+    "endpoint" | "policy" | "profile" | "tier" | "network set" | "subnet" | "migration" | "settings" | "interface";
   readonly id: string;
   readonly change: "set" | "gone";
   /** Where a person finds it, when the model knows. */
@@ -65,11 +76,18 @@ const KINDS: readonly [SetKey, Change["kind"]][] = [
 ];
 
 /** At most `limit` changes in a stable order, and how many there were. */
-export function describeDelta(delta: ModelDelta, model: Model, limit = 50): { readonly changes: readonly Change[]; readonly total: number } {
+export function describeDelta(
+  delta: ModelDelta,
+  model: Model,
+  limit = 50,
+): { readonly changes: readonly Change[]; readonly total: number } {
   const changes: Change[] = [];
   let total = 0;
   for (const [key, kind] of KINDS) {
-    const objects = model[key] as ReadonlyMap<string, { readonly origin?: string; readonly name?: string; readonly workload?: string }>;
+    const objects = model[key] as ReadonlyMap<
+      string,
+      { readonly origin?: string; readonly name?: string; readonly workload?: string }
+    >;
     for (const id of delta[key]) {
       total++;
       if (changes.length >= limit) continue;

@@ -46,12 +46,19 @@ export class Gate {
 
   /** Undefined: the model may be compiled and applied. Else why not; a half-read snapshot is no problem, only too early. */
   closed(cluster: ClusterInfo | undefined): Problem | "too early" | undefined {
-    if (this.#state === "lost") return { where: "datastore", code: "DATASTORE_LOST", what: this.#reason ?? "connection lost", consequence: KEPT };
+    if (this.#state === "lost")
+      return { where: "datastore", code: "DATASTORE_LOST", what: this.#reason ?? "connection lost", consequence: KEPT };
     if (this.#state !== "in-sync" || this.#inSnapshot) return "too early";
     const where = "ClusterInformation default";
     if (cluster === undefined && this.#sawCluster)
-      return { where, code: "CLUSTER_UNKNOWN", what: "the datastore no longer says which cluster it is", consequence: KEPT };
-    if (cluster !== undefined && !cluster.ready) return { where, code: "DATASTORE_NOT_READY", what: "datastoreReady is not true", consequence: KEPT };
+      return {
+        where,
+        code: "CLUSTER_UNKNOWN",
+        what: "the datastore no longer says which cluster it is",
+        consequence: KEPT,
+      };
+    if (cluster !== undefined && !cluster.ready)
+      return { where, code: "DATASTORE_NOT_READY", what: "datastoreReady is not true", consequence: KEPT };
     if (cluster?.guid !== undefined && this.#guid !== undefined && cluster.guid !== this.#guid)
       return {
         where,

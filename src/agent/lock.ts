@@ -14,9 +14,13 @@ const LOCK = "agent.lock";
 const HELD = 1;
 
 function flock(descriptor: number, how: "--exclusive" | "--shared", seconds: number): boolean {
-  const result = spawnSync("flock", [how, "--timeout", String(seconds), "3"], { stdio: ["ignore", "ignore", "pipe", descriptor] });
+  const result = spawnSync("flock", [how, "--timeout", String(seconds), "3"], {
+    stdio: ["ignore", "ignore", "pipe", descriptor],
+  });
   if (result.error)
-    throw new UnsupportedError("NO_FLOCK", `cannot run flock (package util-linux): ${result.error.message}`, { cause: result.error });
+    throw new UnsupportedError("NO_FLOCK", `cannot run flock (package util-linux): ${result.error.message}`, {
+      cause: result.error,
+    });
   if (result.status === 0) return true;
   if (result.status === HELD) return false;
   throw new DataplaneError("LOCK_FAILED", `flock: ${result.stderr.toString().trim() || `status ${result.status}`}`);

@@ -20,7 +20,10 @@ export interface CompilerPart {
    * `delta` absent: everything may have changed. The result's delta is absent when there is nothing to compare with. `desired` may be
    * the same object as before, changed in place; what is in its maps is replaced, never changed.
    */
-  compile(model: Model, delta: ModelDelta | undefined): { readonly desired: DesiredState; readonly delta?: DesiredDelta };
+  compile(
+    model: Model,
+    delta: ModelDelta | undefined,
+  ): { readonly desired: DesiredState; readonly delta?: DesiredDelta };
   problems(): readonly Problem[];
 }
 

@@ -29,7 +29,10 @@ export interface RoundResult {
 export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
 /** @throws whatever the backend or the links throw: the pass is to be repeated in full */
-export async function runRound(parts: Omit<AgentParts, "clock" | "log" | "datastore">, wish: RoundWish): Promise<RoundResult> {
+export async function runRound(
+  parts: Omit<AgentParts, "clock" | "log" | "datastore">,
+  wish: RoundWish,
+): Promise<RoundResult> {
   const { backend, links, guard } = parts;
   const failures: { where: string; error: Error }[] = [];
   const writes: Record<string, number> = {};
@@ -63,12 +66,17 @@ export async function runRound(parts: Omit<AgentParts, "clock" | "log" | "datast
   const report = await backend.apply(wish.desired, interfaces, wish.delta);
   for (const [map, count] of Object.entries(report.writes)) if (count > 0) writes[map] = (writes[map] ?? 0) + count;
   failures.push(...report.failures);
-  if (guard.wanted) await guarding(() => guard.claim(enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced)));
+  if (guard.wanted)
+    await guarding(() => guard.claim(enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced)));
   add("links", await links.program(wish.desired, report.enforced));
   return { writes, failures, enforced: report.enforced, ...state() };
 }
 
-function enforcedTaps(desired: DesiredState, taps: ReadonlyMap<string, Tap>, enforced: ReadonlySet<EndpointId>): ReadonlyMap<number, string> {
+function enforcedTaps(
+  desired: DesiredState,
+  taps: ReadonlyMap<string, Tap>,
+  enforced: ReadonlySet<EndpointId>,
+): ReadonlyMap<number, string> {
   const claimed = new Map<number, string>();
   for (const id of enforced) {
     const tap = taps.get(desired.endpoints.get(id)?.interfaceName ?? "");

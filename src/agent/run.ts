@@ -34,7 +34,10 @@ export async function runAgent({ config, sources }: LoadedConfig, version: strin
 
   const lock = new AgentLock(config.runDir, config.pinDir);
   try {
-    const said = SETTING_KEYS.filter((key) => sources[key].from !== "default").map((key) => [fileKey(key), config[key]]);
+    const said = SETTING_KEYS.filter((key) => sources[key].from !== "default").map((key) => [
+      fileKey(key),
+      config[key],
+    ]);
     const { backend, why } = await openBackend(config, log);
     lock.holdPins();
     const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
@@ -61,7 +64,10 @@ export async function runAgent({ config, sources }: LoadedConfig, version: strin
       },
     );
     const notifier = createNotifier(process.env, () => true);
-    log.info({ version, pid: process.pid, dataplane: backend.name, why, settings: Object.fromEntries(said) as object }, "starting");
+    log.info(
+      { version, pid: process.pid, dataplane: backend.name, why, settings: Object.fromEntries(said) as object },
+      "starting",
+    );
     await agent.start();
     notifier.ready(`enforcing with ${backend.name}`);
     const name = await signal;

@@ -11,7 +11,11 @@ export function interfacesStatus({ taps, uplinks }: Interfaces): AgentStatus["in
   };
 }
 
-export function endpointsStatus(desired: DesiredState | undefined, { taps }: Interfaces, enforced: ReadonlySet<EndpointId>): readonly EndpointStatus[] {
+export function endpointsStatus(
+  desired: DesiredState | undefined,
+  { taps }: Interfaces,
+  enforced: ReadonlySet<EndpointId>,
+): readonly EndpointStatus[] {
   return [...(desired?.endpoints.values() ?? [])].map(({ id, interfaceName, workload, blocked, adminUp }) => {
     const why =
       blocked ??

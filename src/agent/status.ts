@@ -64,7 +64,13 @@ export interface AgentStatus {
   readonly lastApply?: ApplyEvent;
   readonly problems: readonly Problem[];
   readonly interfaces: {
-    readonly taps: readonly { readonly name: string; readonly ifindex: number; readonly mac: string; readonly mtu: number; readonly up: boolean }[];
+    readonly taps: readonly {
+      readonly name: string;
+      readonly ifindex: number;
+      readonly mac: string;
+      readonly mtu: number;
+      readonly up: boolean;
+    }[];
     readonly uplinks: readonly { readonly name: string; readonly ifindex: number }[];
   };
   readonly endpoints: readonly EndpointStatus[];
@@ -94,5 +100,11 @@ export function readStatus(runDir: string): AgentStatus | undefined {
 function isStatus(value: unknown): value is AgentStatus {
   if (typeof value !== "object" || value === null) return false;
   const status = value as Record<string, unknown>;
-  return status["format"] === 1 && typeof status["pid"] === "number" && Array.isArray(status["endpoints"]) && Array.isArray(status["problems"]) && Array.isArray(status["policies"]);
+  return (
+    status["format"] === 1 &&
+    typeof status["pid"] === "number" &&
+    Array.isArray(status["endpoints"]) &&
+    Array.isArray(status["problems"]) &&
+    Array.isArray(status["policies"])
+  );
 }

@@ -13,7 +13,11 @@ export const agent: Command = {
   arguments: [],
   flags: [],
   settings: "all",
-  examples: ["torbie agent", "torbie agent --policy-dir ./examples --log-format text", "torbie agent --interface-prefix tap,vnet --uplinks bond0"],
+  examples: [
+    "torbie agent",
+    "torbie agent --policy-dir ./examples --log-format text",
+    "torbie agent --interface-prefix tap,vnet --uplinks bond0",
+  ],
   run: ({ context, config }) => {
     const loaded = config();
     requireRoot(context, "the agent attaches programs and sets routes");
@@ -43,7 +47,11 @@ export const version: Command = {
   settings: [],
   examples: ["torbie version"],
   run: ({ context, json: asJson }) => {
-    context.out(asJson ? json({ version: context.version, node: process.version }) : `torbie ${context.version} (Node ${process.version})\n`);
+    context.out(
+      asJson
+        ? json({ version: context.version, node: process.version })
+        : `torbie ${context.version} (Node ${process.version})\n`,
+    );
     return Promise.resolve(EXIT.ok);
   },
 };

@@ -40,7 +40,10 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
   // A filter on clsact is found by its program's name, a link by its pin, which is below the version.
   const directories = versions.length > 0 ? versions.map((name) => join(config.pinDir, name)) : [pinsIn(config.pinDir)];
   const off = (directory: string): number =>
-    (["ingress", "egress"] as const).reduce((sum, direction) => sum + links.filter(({ ifindex }) => takeOff(directory, ifindex, direction)).length, 0);
+    (["ingress", "egress"] as const).reduce(
+      (sum, direction) => sum + links.filter(({ ifindex }) => takeOff(directory, ifindex, direction)).length,
+      0,
+    );
   const hooks = directories.reduce((sum, directory) => sum + off(directory), 0);
   const pins = directories.reduce((sum, directory) => sum + removePins(directory), 0);
   const guard = await removeGuard(guardOptions(config));
@@ -59,7 +62,11 @@ function takeOff(pins: string, ifindex: number, direction: "ingress" | "egress")
   const byPin = detach(pins, ifindex, direction);
   // The kernel tells a filter's name as "tap_ingress:[21354]".
   const ours = queryHook(ifindex, direction).filter(
-    ({ kind, name, priority, handle }) => kind === "clsact" && priority === PRIORITY && handle === HANDLE && PROGRAMS.some((program) => name.startsWith(`${program}:`)),
+    ({ kind, name, priority, handle }) =>
+      kind === "clsact" &&
+      priority === PRIORITY &&
+      handle === HANDLE &&
+      PROGRAMS.some((program) => name.startsWith(`${program}:`)),
   );
   for (const { priority = PRIORITY, handle = HANDLE } of ours) clsact.detach({ ifindex, direction, priority, handle });
   if (ours.length > 0) clsact.removeQdisc(ifindex);
@@ -72,7 +79,8 @@ async function cleanRoutes(config: Config): Promise<{ readonly routes: number; r
     await links.start(() => undefined);
     const report = await links.removeRoutes();
     const [failure] = report.failures;
-    if (failure) throw new DataplaneError("ROUTES_LEFT", `${failure.where}: ${failure.error.message}`, { cause: failure.error });
+    if (failure)
+      throw new DataplaneError("ROUTES_LEFT", `${failure.where}: ${failure.error.message}`, { cause: failure.error });
     return { routes: report.removed, neighbours: report.neighboursRemoved };
   } finally {
     links.close();

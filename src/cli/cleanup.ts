@@ -12,17 +12,28 @@ export const cleanup: Command = {
     "host forwards passes. Removes only what is pinned in pin-dir, carries our route protocol, or is our table in the firewall.",
   ],
   arguments: [],
-  flags: [
-    { name: "open", doc: "Also while guests' interfaces are up: they are open afterwards." },
+  flags: [{ name: "open", doc: "Also while guests' interfaces are up: they are open afterwards." }],
+  settings: [
+    "pin-dir",
+    "run-dir",
+    "interface-prefix",
+    "interface-exclude",
+    "uplinks",
+    "route-protocol",
+    "mark-shift",
+    "attach",
   ],
-  settings: ["pin-dir", "run-dir", "interface-prefix", "interface-exclude", "uplinks", "route-protocol", "mark-shift", "attach"],
   examples: ["torbie cleanup", "torbie cleanup --open"],
   run: async ({ context, flags, json: asJson, config }) => {
     requireRoot(context, "cleanup removes programs, routes and firewall rules");
     const settings = config().config;
     if (context.agentRuns(settings.runDir)) {
       const pid = context.lockHolder(settings.runDir);
-      throw new CommandError(EXIT.refused, "AGENT_RUNNING", `the agent is running${pid === undefined ? "" : ` (pid ${pid})`} and would put everything back: stop it first`);
+      throw new CommandError(
+        EXIT.refused,
+        "AGENT_RUNNING",
+        `the agent is running${pid === undefined ? "" : ` (pid ${pid})`} and would put everything back: stop it first`,
+      );
     }
     const up = await context.openTaps(settings);
     if (up.length > 0 && !flags.has("open")) {
@@ -36,7 +47,13 @@ export const cleanup: Command = {
     const removed = (await context.cleanup(settings)).filter(({ count }) => count > 0);
     if (asJson) context.out(json({ removed }));
     else if (removed.length === 0) context.out("There was nothing to remove.\n");
-    else context.out(columns(["REMOVED", "WHAT"], removed.map(({ what, count }) => [String(count), what])));
+    else
+      context.out(
+        columns(
+          ["REMOVED", "WHAT"],
+          removed.map(({ what, count }) => [String(count), what]),
+        ),
+      );
     return EXIT.ok;
   },
 };

@@ -82,4 +82,8 @@ export const COMMON_FLAGS: readonly FlagRow[] = [
   { name: "json", doc: "Print JSON; the shape is stable." },
   { name: "help", doc: "Print this help." },
 ];
-export const CONFIG_FLAG: FlagRow = { name: "config", value: "FILE", doc: "Configuration file (default /etc/torbie/torbie.yaml, or TORBIE_CONFIG)." };
+export const CONFIG_FLAG: FlagRow = {
+  name: "config",
+  value: "FILE",
+  doc: "Configuration file (default /etc/torbie/torbie.yaml, or TORBIE_CONFIG).",
+};

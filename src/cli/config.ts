@@ -13,12 +13,22 @@ export const configShow: Command = {
   examples: ["torbie config show", "torbie config show --config ./torbie.yaml --json"],
   run: ({ context, json: asJson, config }) => {
     const { config: values, sources, file } = config();
-    const rows = SETTING_KEYS.map((key) => ({ key, value: values[key], text: row(key).kind.format(values[key]), source: sources[key] }));
+    const rows = SETTING_KEYS.map((key) => ({
+      key,
+      value: values[key],
+      text: row(key).kind.format(values[key]),
+      source: sources[key],
+    }));
     if (asJson)
       context.out(
         json({
           file: file ?? null,
-          settings: Object.fromEntries(rows.map(({ key, value, source }) => [fileKey(key), { value, from: source.from, where: source.where || null }])),
+          settings: Object.fromEntries(
+            rows.map(({ key, value, source }) => [
+              fileKey(key),
+              { value, from: source.from, where: source.where || null },
+            ]),
+          ),
         }),
       );
     else

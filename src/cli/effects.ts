@@ -8,7 +8,9 @@ import { guardStatus, ensureGuard, removeGuard } from "../dataplane/guard.js";
 import { printable } from "../text.js";
 import type { Context, GuardState } from "./context.js";
 
-const VERSION = (JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }).version;
+const VERSION = (
+  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }
+).version;
 
 export function realContext(): Context {
   const { NO_COLOR, TERM } = process.env;

@@ -12,7 +12,10 @@ import { findPort, portsOf, type Port } from "./ports.js";
 export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;
 
 /** Opens the pinned state for the time of `read`. */
-export async function withState<T>({ context, config }: Pick<Invocation, "context" | "config">, read: (state: PinnedState, interfaces: ReadonlyMap<number, string>, settings: Config) => T): Promise<T> {
+export async function withState<T>(
+  { context, config }: Pick<Invocation, "context" | "config">,
+  read: (state: PinnedState, interfaces: ReadonlyMap<number, string>, settings: Config) => T,
+): Promise<T> {
   const settings = config().config;
   const state = await context.openState(settings.pinDir);
   try {
@@ -40,8 +43,10 @@ function whys(context: Context, config: Config): ReadonlyMap<string, string> {
 
 /** ARP and ND that needs no answer is dropped all the same, and no fault. */
 export const isHarmless = (reason: string): boolean => reason === "ARP_ABSORBED" || reason === "ND_ABSORBED";
-const dropTotal = (drops: readonly PinnedDrop[]): bigint => drops.reduce((sum, { packets, reason }) => (isHarmless(reason) ? sum : sum + packets), 0n);
-const dropsOf = (port: Port, drops: readonly PinnedDrop[]): readonly PinnedDrop[] => drops.filter(({ endpoint }) => endpoint === port.number);
+const dropTotal = (drops: readonly PinnedDrop[]): bigint =>
+  drops.reduce((sum, { packets, reason }) => (isHarmless(reason) ? sum : sum + packets), 0n);
+const dropsOf = (port: Port, drops: readonly PinnedDrop[]): readonly PinnedDrop[] =>
+  drops.filter(({ endpoint }) => endpoint === port.number);
 
 function summary(port: Port, drops: readonly PinnedDrop[], agentWhy: ReadonlyMap<string, string>) {
   return {
@@ -80,7 +85,15 @@ export const endpointList: Command = {
       context.out(
         columns(
           ["INTERFACE", "WORKLOAD", "PORT", "ADDRESSES", "FLOWS", "DROPS", "STATE"],
-          rows.map((row) => [row.interface ?? "-", row.workload || row.id, row.port, row.addresses.join(" ") || "-", String(row.flows), String(row.drops), row.state]),
+          rows.map((row) => [
+            row.interface ?? "-",
+            row.workload || row.id,
+            row.port,
+            row.addresses.join(" ") || "-",
+            String(row.flows),
+            String(row.drops),
+            row.state,
+          ]),
           (cell, column) => (column === 6 ? (cell === "enforced" ? good(cell) : bad(cell)) : cell),
         ),
       );
@@ -98,9 +111,20 @@ function details(port: Port, state: PinnedState, config: Config, context: Contex
     portSecurity: port.portSecurity,
     adminUp: port.adminUp,
     sources: port.sources.map(({ prefix, mac }) => ({ prefix, mac: mac ?? port.mac ?? null })),
-    policySet: port.policySet === 0 ? null : { number: port.policySet, policies: policyNames(state.name(NameKind.NAME_POLICY_SET, port.policySet), state.policy(port.number)) },
+    policySet:
+      port.policySet === 0
+        ? null
+        : {
+            number: port.policySet,
+            policies: policyNames(state.name(NameKind.NAME_POLICY_SET, port.policySet), state.policy(port.number)),
+          },
     flowTable: port.flows,
-    dropsByReason: dropsOf(port, drops).map(({ reason, sentence, packets }) => ({ reason, count: packets, harmless: isHarmless(reason), sentence })),
+    dropsByReason: dropsOf(port, drops).map(({ reason, sentence, packets }) => ({
+      reason,
+      count: packets,
+      harmless: isHarmless(reason),
+      sentence,
+    })),
     notEnforced: context.readStatus(config.runDir)?.endpoints.find(({ id }) => id === port.id)?.notEnforced ?? [],
   };
 }
@@ -113,12 +137,28 @@ function render(of: ReturnType<typeof details>, colours: boolean): string {
     ["workload", escape(of.workload)],
     ["port", escape(of.port)],
     ["id", escape(of.id)],
-    ["interface", of.interface === null ? "not there" : `${escape(of.interface)} (ifindex ${of.ifindex}, MTU ${of.mtu || "unknown"})`],
+    [
+      "interface",
+      of.interface === null
+        ? "not there"
+        : `${escape(of.interface)} (ifindex ${of.ifindex}, MTU ${of.mtu || "unknown"})`,
+    ],
     ["MAC", of.mac ?? "none"],
-    ...of.sources.map(({ prefix, mac }, i): [string, string] => [i === 0 ? "may send from" : "", `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`]),
+    ...of.sources.map(({ prefix, mac }, i): [string, string] => [
+      i === 0 ? "may send from" : "",
+      `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`,
+    ]),
     ["port security", of.portSecurity ? "on" : bad("off")],
-    ["policies", of.policySet === null ? bad("none: nothing is allowed") : `${of.policySet.policies.map(escape).join(", ") || "none"} ${dim(`(set ${of.policySet.number})`)}`],
-    ["flows", `${of.flowTable.count} (${of.flowTable.halfOpen} half open), ${of.flowTable.opened} ever, ${of.flowTable.refused} refused for lack of room`],
+    [
+      "policies",
+      of.policySet === null
+        ? bad("none: nothing is allowed")
+        : `${of.policySet.policies.map(escape).join(", ") || "none"} ${dim(`(set ${of.policySet.number})`)}`,
+    ],
+    [
+      "flows",
+      `${of.flowTable.count} (${of.flowTable.halfOpen} half open), ${of.flowTable.opened} ever, ${of.flowTable.refused} refused for lack of room`,
+    ],
     ...of.notEnforced.map((what): [string, string] => ["not enforced", bad(escape(what))]),
   ];
   const drops = of.dropsByReason.map(({ reason, count, sentence }) => [String(count), reason, sentence]);
@@ -150,4 +190,8 @@ export const endpointShow: Command = {
 };
 
 export const nothingPinned = (pinDir: string): CommandError =>
-  new CommandError(EXIT.absent, "NO_PINNED_STATE", `nothing is pinned at ${pinDir}: no agent has run on this host since it booted, or it was cleaned up (torbie agent; --pin-dir names another place)`);
+  new CommandError(
+    EXIT.absent,
+    "NO_PINNED_STATE",
+    `nothing is pinned at ${pinDir}: no agent has run on this host since it booted, or it was cleaned up (torbie agent; --pin-dir names another place)`,
+  );

@@ -15,7 +15,11 @@ export const guardShow: Command = {
   run: async ({ context, json: asJson, config }) => {
     requireRoot(context, "reading the host's firewall needs root");
     const { state, detail } = await context.guard(config().config).show();
-    context.out(asJson ? json({ guard: state, detail }) : [`guard: ${state}`, ...detail.map((line) => `  ${line}`), ""].join("\n"));
+    context.out(
+      asJson
+        ? json({ guard: state, detail })
+        : [`guard: ${state}`, ...detail.map((line) => `  ${line}`), ""].join("\n"),
+    );
     return state === "on" ? EXIT.ok : EXIT.absent;
   },
 };
@@ -24,7 +28,11 @@ async function change({ context, json: asJson, config }: Invocation, what: "inst
   requireRoot(context, "the guard is a rule of the host's firewall");
   const { config: settings } = config();
   if (what === "remove" && context.agentRuns(settings.runDir))
-    throw new CommandError(EXIT.refused, "AGENT_RUNNING", "the agent is running and would put the guard back: stop it first, or set guard: false");
+    throw new CommandError(
+      EXIT.refused,
+      "AGENT_RUNNING",
+      "the agent is running and would put the guard back: stop it first, or set guard: false",
+    );
   const wrote = await context.guard(settings)[what]();
   const state = what === "install" ? "on" : "off";
   context.out(asJson ? json({ guard: state, changed: wrote }) : `guard: ${state}${wrote ? "" : " (it already was)"}\n`);

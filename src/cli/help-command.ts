@@ -13,7 +13,9 @@ export const help: Command = {
   examples: ["torbie help", "torbie endpoint show --help"],
   run: ({ context, json: asJson }) => {
     const commands = COMMANDS.map(({ name, summary, arguments: words }) => ({ name, arguments: words, summary }));
-    context.out(asJson ? json({ commands, exit: Object.fromEntries(EXIT_MEANINGS) }) : overview(COMMANDS, context.version));
+    context.out(
+      asJson ? json({ commands, exit: Object.fromEntries(EXIT_MEANINGS) }) : overview(COMMANDS, context.version),
+    );
     return Promise.resolve(EXIT.ok);
   },
 };

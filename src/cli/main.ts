@@ -24,7 +24,8 @@ export async function runCli(words: readonly string[], context: Context): Promis
       return EXIT.ok;
     }
     if (first === "--version" || first === "-V") return await runCli(["version", ...words.slice(1)], context);
-    if (first === "demo" && !words.includes("--help") && !words.includes("-h")) return await context.runDemo(words.slice(1));
+    if (first === "demo" && !words.includes("--help") && !words.includes("-h"))
+      return await context.runDemo(words.slice(1));
     const line = parseLine(words, COMMANDS);
     if (line.help) {
       context.out(commandHelp(line.command));
@@ -50,11 +51,22 @@ function readConfig(line: ParsedLine, context: Context): LoadedConfig {
     text = context.readText(path);
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
-    if (code === "EACCES" || code === "EPERM") throw new CommandError(EXIT.notPermitted, "NOT_PERMITTED", `cannot read ${quote(path)}: run as root`, error);
-    throw new ConfigError("BAD_CONFIG_FILE", `cannot read ${quote(path)}: ${(error as Error).message}`, { cause: error });
+    if (code === "EACCES" || code === "EPERM")
+      throw new CommandError(EXIT.notPermitted, "NOT_PERMITTED", `cannot read ${quote(path)}: run as root`, error);
+    throw new ConfigError("BAD_CONFIG_FILE", `cannot read ${quote(path)}: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
-  if (text === undefined && said !== undefined) throw new ConfigError("NO_CONFIG_FILE", `${quote(path)} does not exist (named by ${line.flags.has("config") ? "--config" : "TORBIE_CONFIG"})`);
-  return loadConfig({ flags: line.settings, environment: context.environment, ...(text === undefined ? {} : { file: { path, text } }) });
+  if (text === undefined && said !== undefined)
+    throw new ConfigError(
+      "NO_CONFIG_FILE",
+      `${quote(path)} does not exist (named by ${line.flags.has("config") ? "--config" : "TORBIE_CONFIG"})`,
+    );
+  return loadConfig({
+    flags: line.settings,
+    environment: context.environment,
+    ...(text === undefined ? {} : { file: { path, text } }),
+  });
 }
 
 /** Exit status by kind of error. */
@@ -74,6 +86,7 @@ function complain(error: unknown, asJson: boolean, context: Context): number {
   if (asJson) context.err(json({ error: { code: typeof code === "string" ? code : "FAILED", message, exit } }));
   else context.err(`torbie: ${message.split("\n").map(printable).join("\n  ")}\n`);
   // What was not thrown on purpose is a fault of ours: show where.
-  if (!(error instanceof TorbieError) && typeof code !== "string" && error instanceof Error) context.err(`${error.stack ?? ""}\n`);
+  if (!(error instanceof TorbieError) && typeof code !== "string" && error instanceof Error)
+    context.err(`${error.stack ?? ""}\n`);
   return exit;
 }

@@ -9,14 +9,24 @@ import { nothingPinned } from "./endpoint.js";
 
 /** @throws CommandError absent: nothing is pinned; notPermitted: not root */
 export function openState(pinDir: string): PinnedState {
-  if (process.geteuid?.() !== 0) throw new CommandError(EXIT.notPermitted, "NOT_ROOT", "reading pinned maps needs root: run as root (sudo torbie …)");
+  if (process.geteuid?.() !== 0)
+    throw new CommandError(
+      EXIT.notPermitted,
+      "NOT_ROOT",
+      "reading pinned maps needs root: run as root (sudo torbie …)",
+    );
   if (!existsSync(pinsIn(pinDir))) throw nothingPinned(pinDir);
   try {
     return openPinned(pinsIn(pinDir));
   } catch (error) {
     const { cause } = error as { cause?: unknown };
     if (cause instanceof BpfError && (cause.code === "EPERM" || cause.code === "EACCES"))
-      throw new CommandError(EXIT.notPermitted, "NOT_PERMITTED", `the maps in ${quote(pinDir)} cannot be read: ${cause.message}`, error);
+      throw new CommandError(
+        EXIT.notPermitted,
+        "NOT_PERMITTED",
+        `the maps in ${quote(pinDir)} cannot be read: ${cause.message}`,
+        error,
+      );
     throw error;
   }
 }

@@ -15,12 +15,22 @@ export function style(colours: boolean): Style {
 }
 
 /** Columns as wide as their widest cell; cells are escaped, so that a hostile name stays in its line. `tint` gets padded cells. */
-export function columns(header: readonly string[], rows: readonly (readonly string[])[], tint: (cell: string, column: number) => string = (cell) => cell): string {
+export function columns(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  tint: (cell: string, column: number) => string = (cell) => cell,
+): string {
   const safe = rows.map((cells) => cells.map((cell) => escape(cell)));
-  const widths = header.map((name, column) => Math.max(name.length, ...safe.map((cells) => cells[column]?.length ?? 0)));
+  const widths = header.map((name, column) =>
+    Math.max(name.length, ...safe.map((cells) => cells[column]?.length ?? 0)),
+  );
   const render = (cells: readonly string[], paint: (cell: string, column: number) => string): string =>
     cells
-      .map((cell, column) => (column === cells.length - 1 ? paint(cell, column) : `${paint(cell, column)}${" ".repeat((widths[column] ?? 0) - cell.length)}`))
+      .map((cell, column) =>
+        column === cells.length - 1
+          ? paint(cell, column)
+          : `${paint(cell, column)}${" ".repeat((widths[column] ?? 0) - cell.length)}`,
+      )
       .join("  ")
       .trimEnd();
   return [render(header, (cell) => cell), ...safe.map((cells) => render(cells, tint)), ""].join("\n");

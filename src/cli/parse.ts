@@ -25,8 +25,13 @@ interface Known {
 function knownFlags(command: Command): ReadonlyMap<string, Known> {
   const known = new Map<string, Known>();
   const settings = SETTING_KEYS.filter((key) => command.settings === "all" || command.settings.includes(fileKey(key)));
-  for (const key of settings) known.set(fileKey(key), { takesValue: (row(key).kind as unknown) !== booleanKind, setting: true });
-  const own: readonly FlagRow[] = [...command.flags, ...COMMON_FLAGS, ...(command.settings.length > 0 ? [CONFIG_FLAG] : [])];
+  for (const key of settings)
+    known.set(fileKey(key), { takesValue: (row(key).kind as unknown) !== booleanKind, setting: true });
+  const own: readonly FlagRow[] = [
+    ...command.flags,
+    ...COMMON_FLAGS,
+    ...(command.settings.length > 0 ? [CONFIG_FLAG] : []),
+  ];
   for (const { name, value } of own) known.set(name, { takesValue: value !== undefined, setting: false });
   return known;
 }
@@ -34,7 +39,10 @@ function knownFlags(command: Command): ReadonlyMap<string, Known> {
 const hint = (names: readonly string[]): string => (names.length === 0 ? "" : `; did you mean ${names.join(" or ")}?`);
 
 /** The command that the first one or two words name, and what is left. @throws UsageError with a suggestion */
-export function findCommand(words: readonly string[], table: readonly Command[]): { readonly command: Command; readonly rest: readonly string[] } {
+export function findCommand(
+  words: readonly string[],
+  table: readonly Command[],
+): { readonly command: Command; readonly rest: readonly string[] } {
   const [first, second] = words;
   for (const count of [2, 1]) {
     const name = words.slice(0, count).join(" ");
@@ -44,11 +52,16 @@ export function findCommand(words: readonly string[], table: readonly Command[])
   const group = table.filter((command) => command.name.startsWith(`${first ?? ""} `)).map((command) => command.name);
   if (group.length > 0) {
     const meant = second === undefined || second.startsWith("-") ? [] : suggest(`${first ?? ""} ${second}`, group);
-    const said = second === undefined || second.startsWith("-") ? `"${first ?? ""}" needs a word more` : `unknown command ${quote(`${first ?? ""} ${second}`, 60)}`;
+    const said =
+      second === undefined || second.startsWith("-")
+        ? `"${first ?? ""}" needs a word more`
+        : `unknown command ${quote(`${first ?? ""} ${second}`, 60)}`;
     throw new UsageError(`${said}: ${group.join(", ")}${hint(meant)}`);
   }
   const names = new Set(table.flatMap((command) => [command.name, command.name.split(" ")[0] ?? ""]));
-  throw new UsageError(`unknown command ${quote(first ?? "", 60)}${hint(suggest(first ?? "", names))} ("torbie help" lists them)`);
+  throw new UsageError(
+    `unknown command ${quote(first ?? "", 60)}${hint(suggest(first ?? "", names))} ("torbie help" lists them)`,
+  );
 }
 
 /** @throws UsageError naming the flag or argument and what was meant */
@@ -93,19 +106,26 @@ function takeFlag(
 ): void {
   const equals = word.indexOf("=");
   const said = (equals < 0 ? word : word.slice(0, equals)).replace(/^--?/, "");
-  const negated = said.startsWith("no-") && !known.has(said) && known.get(said.slice(3))?.setting === true && known.get(said.slice(3))?.takesValue === false;
+  const negated =
+    said.startsWith("no-") &&
+    !known.has(said) &&
+    known.get(said.slice(3))?.setting === true &&
+    known.get(said.slice(3))?.takesValue === false;
   const name = negated ? said.slice(3) : said;
   const found = word.startsWith("--") ? known.get(name) : undefined;
   if (found === undefined) {
     const meant = suggest(said, known.keys()).map((candidate) => `--${candidate}`);
-    throw new UsageError(`torbie ${command.name}: unknown flag ${quote(equals < 0 ? word : word.slice(0, equals), 60)}${hint(meant)} (torbie ${command.name} --help)`);
+    throw new UsageError(
+      `torbie ${command.name}: unknown flag ${quote(equals < 0 ? word : word.slice(0, equals), 60)}${hint(meant)} (torbie ${command.name} --help)`,
+    );
   }
   let value = equals < 0 ? undefined : word.slice(equals + 1);
   if (found.takesValue && value === undefined) {
     value = queue.shift();
     if (value === undefined) throw new UsageError(`torbie ${command.name}: --${name} needs a value`);
   }
-  if (value !== undefined && (negated || (!found.takesValue && !found.setting))) throw new UsageError(`torbie ${command.name}: --${said} takes no value`);
+  if (value !== undefined && (negated || (!found.takesValue && !found.setting)))
+    throw new UsageError(`torbie ${command.name}: --${said} takes no value`);
   if (flags.has(name) || settings.has(name)) throw new UsageError(`torbie ${command.name}: --${name} is given twice`);
   if (found.setting) settings.set(name, value ?? (negated ? "false" : "true"));
   else flags.set(name, value ?? "");

@@ -7,13 +7,26 @@ import { columns, json, style } from "./output.js";
 import { policyNames, policyOfRule } from "./policy-names.js";
 import { callIt, findPort, portsOf, type Port } from "./ports.js";
 
-const PROTOCOLS: Readonly<Record<number, string>> = { 1: "icmp", 6: "tcp", 17: "udp", 33: "dccp", 58: "icmpv6", 132: "sctp", 136: "udplite" };
+const PROTOCOLS: Readonly<Record<number, string>> = {
+  1: "icmp",
+  6: "tcp",
+  17: "udp",
+  33: "dccp",
+  58: "icmpv6",
+  132: "sctp",
+  136: "udplite",
+};
 const isIcmp = (protocol: number): boolean => protocol === 1 || protocol === 58;
 
-const portsText = (ports: NonNullable<PinnedRule["ports"]>): string => ports.map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`)).join(",");
+const portsText = (ports: NonNullable<PinnedRule["ports"]>): string =>
+  ports.map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`)).join(",");
 
 /** "tcp/80,8000-8010 from port 53", "icmp type 8", "any". */
-export function matchText({ protocols, ports, sourcePorts }: Pick<PinnedRule, "protocols" | "ports" | "sourcePorts">): string {
+export function matchText({
+  protocols,
+  ports,
+  sourcePorts,
+}: Pick<PinnedRule, "protocols" | "ports" | "sourcePorts">): string {
   if (protocols === undefined) return "any";
   const from = sourcePorts === undefined ? "" : ` from port ${portsText(sourcePorts)}`;
   return `${protocolsText(protocols, ports)}${from}`;
@@ -34,7 +47,8 @@ function protocolsText(protocols: readonly number[], ports: PinnedRule["ports"])
 function icmpText({ first, last }: { readonly first: number; readonly last: number }): string {
   const type = first >> 8;
   if (first === last) return `type ${type} code ${first & 0xff}`;
-  if ((first & 0xff) === 0 && (last & 0xff) === 0xff) return type === last >> 8 ? `type ${type}` : `types ${type}-${last >> 8}`;
+  if ((first & 0xff) === 0 && (last & 0xff) === 0xff)
+    return type === last >> 8 ? `type ${type}` : `types ${type}-${last >> 8}`;
   return `type ${type} code ${first & 0xff} to type ${last >> 8} code ${last & 0xff}`;
 }
 
@@ -99,14 +113,25 @@ function shape(port: Port, policy: PinnedPolicy | undefined, origins: Origins) {
 
 function render(port: Port, policy: PinnedPolicy | undefined, origins: Origins, colours: boolean): string {
   const { bold, bad } = style(colours);
-  const names = policyNames(policy?.name, policy).map((id) => `${escape(id)}${origins.has(id) ? ` (${escape(origins.get(id) ?? "")})` : ""}`);
-  const lines = [bold(escape(callIt(port))), ...(names.length > 0 ? names : ["no policies"]).map((name) => `  ${name}`)];
+  const names = policyNames(policy?.name, policy).map(
+    (id) => `${escape(id)}${origins.has(id) ? ` (${escape(origins.get(id) ?? "")})` : ""}`,
+  );
+  const lines = [
+    bold(escape(callIt(port))),
+    ...(names.length > 0 ? names : ["no policies"]).map((name) => `  ${name}`),
+  ];
   if (!port.portSecurity) lines.push(bad("port security is off: none of these rules is asked, everything passes"));
   for (const which of ["ingress", "egress"] as const) {
     const planes = policy?.[which] ?? [];
     const rules = planes.flatMap((plane) => plane.rules);
     lines.push("", bold(which === "ingress" ? "to the guest" : "from the guest"));
-    if (rules.length > 0) lines.push(columns(["HITS", "ACTION", "IP", "WHAT", which === "ingress" ? "FROM" : "TO", "OF"], rules.map(cells)).trimEnd());
+    if (rules.length > 0)
+      lines.push(
+        columns(
+          ["HITS", "ACTION", "IP", "WHAT", which === "ingress" ? "FROM" : "TO", "OF"],
+          rules.map(cells),
+        ).trimEnd(),
+      );
     const last = planes.at(-1);
     lines.push(last === undefined ? "nothing is allowed: no policy applies" : END_TEXT[last.end]);
   }

@@ -16,15 +16,27 @@ export interface Port extends Omit<PinnedEndpoint, "id"> {
   readonly port: string;
 }
 
-export function portsOf(endpoints: readonly PinnedEndpoint[], interfaces: ReadonlyMap<number, string>): readonly Port[] {
+export function portsOf(
+  endpoints: readonly PinnedEndpoint[],
+  interfaces: ReadonlyMap<number, string>,
+): readonly Port[] {
   return endpoints.map((endpoint) => {
     const { id = "" } = endpoint;
     const parts = splitEndpointName(id.slice(id.indexOf("/") + 1));
-    return { ...endpoint, id, interface: interfaces.get(endpoint.ifindex) ?? "", workload: parts?.workload ?? "", port: parts?.endpoint ?? "" };
+    return {
+      ...endpoint,
+      id,
+      interface: interfaces.get(endpoint.ifindex) ?? "",
+      workload: parts?.workload ?? "",
+      port: parts?.endpoint ?? "",
+    };
   });
 }
 
-const namesOf = (port: Port): readonly string[] => [port.interface, port.port, port.workload, port.id, port.id.slice(port.id.indexOf("/") + 1)].filter((name) => name !== "");
+const namesOf = (port: Port): readonly string[] =>
+  [port.interface, port.port, port.workload, port.id, port.id.slice(port.id.indexOf("/") + 1)].filter(
+    (name) => name !== "",
+  );
 
 /** What to call it in a line of output. */
 export const callIt = (port: Port): string => port.interface || port.workload || port.id || `endpoint ${port.number}`;
@@ -39,10 +51,23 @@ export function findPort(ports: readonly Port[], word: string): Port {
     if (found.length === 1) return found[0] as Port;
     if (found.length > 1) {
       const names = found.slice(0, 5).map((port) => escape(port.interface || port.port || port.id));
-      throw new CommandError(EXIT.usage, "AMBIGUOUS_PORT", `${quote(word, 80)} fits ${found.length} ports: ${names.join(", ")}${found.length > 5 ? ", …" : ""}; say more of the name`);
+      throw new CommandError(
+        EXIT.usage,
+        "AMBIGUOUS_PORT",
+        `${quote(word, 80)} fits ${found.length} ports: ${names.join(", ")}${found.length > 5 ? ", …" : ""}; say more of the name`,
+      );
     }
   }
-  const meant = suggest(word, ports.flatMap((port) => [port.interface, port.workload, port.port].filter((name) => name !== "")), 3).map(escape);
-  const hint = meant.length > 0 ? `; did you mean ${meant.join(" or ")}?` : ports.length === 0 ? "; none is enforced here" : "";
-  throw new CommandError(EXIT.absent, "NO_SUCH_PORT", `no port ${quote(word, 80)} on this host${hint} (torbie endpoint list)`);
+  const meant = suggest(
+    word,
+    ports.flatMap((port) => [port.interface, port.workload, port.port].filter((name) => name !== "")),
+    3,
+  ).map(escape);
+  const hint =
+    meant.length > 0 ? `; did you mean ${meant.join(" or ")}?` : ports.length === 0 ? "; none is enforced here" : "";
+  throw new CommandError(
+    EXIT.absent,
+    "NO_SUCH_PORT",
+    `no port ${quote(word, 80)} on this host${hint} (torbie endpoint list)`,
+  );
 }

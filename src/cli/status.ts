@@ -49,17 +49,42 @@ export const status: Command = {
     const running = context.agentRuns(runDir);
     const last = context.readStatus(runDir);
     const kernel = await readKernel(invocation);
-    if (invocation.json) context.out(json({ running, pid: running ? (context.lockHolder(runDir) ?? null) : null, pinned: kernel ?? null, agent: last ?? null }));
+    if (invocation.json)
+      context.out(
+        json({
+          running,
+          pid: running ? (context.lockHolder(runDir) ?? null) : null,
+          pinned: kernel ?? null,
+          agent: last ?? null,
+        }),
+      );
     else context.out(render(running, context.lockHolder(runDir), last, kernel, pinDir, context.colours));
     return running ? EXIT.ok : EXIT.absent;
   },
 };
 
-function render(running: boolean, pid: number | undefined, last: AgentStatus | undefined, kernel: Kernel | undefined, pinDir: string, colours: boolean): string {
+function render(
+  running: boolean,
+  pid: number | undefined,
+  last: AgentStatus | undefined,
+  kernel: Kernel | undefined,
+  pinDir: string,
+  colours: boolean,
+): string {
   const { bold, good, bad } = style(colours);
-  const since = last?.stopped !== undefined ? `stopped at ${last.stopped}` : last === undefined ? "has not run here" : `gone without a word; its last was at ${last.updated}`;
+  const since =
+    last?.stopped !== undefined
+      ? `stopped at ${last.stopped}`
+      : last === undefined
+        ? "has not run here"
+        : `gone without a word; its last was at ${last.updated}`;
   const lines: [string, string][] = [
-    ["agent", running ? `${good("running")} (pid ${pid ?? "unknown"}${last === undefined ? "" : `, since ${last.started}, version ${escape(last.version)}`})` : `${bad("not running")}: ${since}`],
+    [
+      "agent",
+      running
+        ? `${good("running")} (pid ${pid ?? "unknown"}${last === undefined ? "" : `, since ${last.started}, version ${escape(last.version)}`})`
+        : `${bad("not running")}: ${since}`,
+    ],
     [
       "kernel",
       kernel === undefined
@@ -72,22 +97,58 @@ function render(running: boolean, pid: number | undefined, last: AgentStatus | u
     lines.push(
       ["dataplane", `${last.dataplane.name}: ${escape(last.dataplane.why)}`],
       ["guard", last.guard === "on" ? good("on") : bad(last.guard)],
-      ["datastore", `${escape(datastore.description)}: ${datastore.state}${datastore.held === undefined ? "" : `; ${bad(`held: ${printable(datastore.held)}`)}`}`],
-      ["taps", `${interfaces.taps.length}${interfaces.taps.length === 0 ? "" : `, ${interfaces.taps.filter(({ up }) => up).length} up`}; uplinks: ${interfaces.uplinks.map(({ name }) => escape(name)).join(", ") || "none"}`],
+      [
+        "datastore",
+        `${escape(datastore.description)}: ${datastore.state}${datastore.held === undefined ? "" : `; ${bad(`held: ${printable(datastore.held)}`)}`}`,
+      ],
+      [
+        "taps",
+        `${interfaces.taps.length}${interfaces.taps.length === 0 ? "" : `, ${interfaces.taps.filter(({ up }) => up).length} up`}; uplinks: ${interfaces.uplinks.map(({ name }) => escape(name)).join(", ") || "none"}`,
+      ],
     );
-    if (lastApply) lines.push(["last pass", `${lastApply.at}: ${lastApply.totalWrites} writes in ${lastApply.milliseconds} ms; ${last.applies} passes, ${last.totalWrites} writes in all`]);
+    if (lastApply)
+      lines.push([
+        "last pass",
+        `${lastApply.at}: ${lastApply.totalWrites} writes in ${lastApply.milliseconds} ms; ${last.applies} passes, ${last.totalWrites} writes in all`,
+      ]);
   }
   const parts = [bold("Torbie"), ...lines.map(([name, value]) => `  ${name.padEnd(11)}${value}`)];
   const unwell = last?.endpoints.filter(({ why }) => why !== undefined) ?? [];
   if (unwell.length > 0)
-    parts.push("", columns(["ENDPOINT", "INTERFACE", "WHY NOTHING PASSES"], unwell.slice(0, 20).map(({ workload, interface: name, why }) => [workload, name, why ?? ""])).trimEnd());
+    parts.push(
+      "",
+      columns(
+        ["ENDPOINT", "INTERFACE", "WHY NOTHING PASSES"],
+        unwell.slice(0, 20).map(({ workload, interface: name, why }) => [workload, name, why ?? ""]),
+      ).trimEnd(),
+    );
   if (unwell.length > 20) parts.push(`… and ${unwell.length - 20} more (--json has all)`);
   const notEnforced = last?.endpoints.filter((endpoint) => endpoint.notEnforced.length > 0) ?? [];
-  if (notEnforced.length > 0) parts.push("", columns(["ENDPOINT", "ASKED FOR, BUT NOT ENFORCED"], notEnforced.slice(0, 20).map(({ workload, notEnforced: what }) => [workload, what.join(", ")])).trimEnd());
+  if (notEnforced.length > 0)
+    parts.push(
+      "",
+      columns(
+        ["ENDPOINT", "ASKED FOR, BUT NOT ENFORCED"],
+        notEnforced.slice(0, 20).map(({ workload, notEnforced: what }) => [workload, what.join(", ")]),
+      ).trimEnd(),
+    );
   if (kernel !== undefined && kernel.unknownDrops.length > 0)
-    parts.push("", "Packets of no known port:", columns(["DROPPED", "REASON", "WHAT IT MEANS"], kernel.unknownDrops.map(({ count, reason, sentence }) => [String(count), reason, sentence])).trimEnd());
+    parts.push(
+      "",
+      "Packets of no known port:",
+      columns(
+        ["DROPPED", "REASON", "WHAT IT MEANS"],
+        kernel.unknownDrops.map(({ count, reason, sentence }) => [String(count), reason, sentence]),
+      ).trimEnd(),
+    );
   if (last !== undefined)
-    parts.push("", last.problems.length === 0 ? good("No problems.") : bad(`${last.problems.length} problem${last.problems.length === 1 ? "" : "s"}:`));
-  for (const { where, code, what, consequence } of last?.problems ?? []) parts.push(`  ${printable(where)}: ${printable(what)} [${printable(code)}]`, `    ${printable(consequence)}`);
+    parts.push(
+      "",
+      last.problems.length === 0
+        ? good("No problems.")
+        : bad(`${last.problems.length} problem${last.problems.length === 1 ? "" : "s"}:`),
+    );
+  for (const { where, code, what, consequence } of last?.problems ?? [])
+    parts.push(`  ${printable(where)}: ${printable(what)} [${printable(code)}]`, `    ${printable(consequence)}`);
   return `${parts.join("\n")}\n`;
 }

@@ -13,7 +13,9 @@ export interface Kind<T> {
 }
 
 const fail = (expected: string, got: unknown): never => {
-  throw new Error(`expected ${expected}, got ${quote(typeof got === "string" ? got : JSON.stringify(got) ?? String(got))}`);
+  throw new Error(
+    `expected ${expected}, got ${quote(typeof got === "string" ? got : (JSON.stringify(got) ?? String(got)))}`,
+  );
 };
 
 /** A YAML scalar as text, or a complaint: numbers are taken as they are written in decimal. */
@@ -34,7 +36,9 @@ export function text(name: string, accept: (value: string) => string | undefined
   return { name, parse, fromYaml: (value) => parse(scalar(name, value)), format: (value) => value };
 }
 
-const absolute = text("path", (value) => (value.startsWith("/") && !value.split("/").includes("..") ? undefined : "an absolute path without '..'"));
+const absolute = text("path", (value) =>
+  value.startsWith("/") && !value.split("/").includes("..") ? undefined : "an absolute path without '..'",
+);
 
 /** Absolute; a relative one on the command line or in the environment is taken from the working directory. */
 export const path: Kind<string> = {
@@ -64,7 +68,10 @@ export const flag: Kind<boolean> = {
 };
 
 /** `rejected` values are known words that this version can't do: they get their own sentence. */
-export function choice<const T extends string>(values: readonly T[], rejected: Readonly<Record<string, string>> = {}): Kind<T> {
+export function choice<const T extends string>(
+  values: readonly T[],
+  rejected: Readonly<Record<string, string>> = {},
+): Kind<T> {
   const name = values.join(" | ");
   const parse = (value: string): T => {
     const found = values.find((candidate) => candidate === value);
@@ -101,7 +108,8 @@ export function list(item: Kind<string>, minimum = 0): Kind<readonly string[]> {
   return {
     name,
     parse,
-    fromYaml: (value) => (Array.isArray(value) ? finish(value.map((part) => item.fromYaml(part))) : parse(scalar(name, value))),
+    fromYaml: (value) =>
+      Array.isArray(value) ? finish(value.map((part) => item.fromYaml(part))) : parse(scalar(name, value)),
     format: (values) => values.join(","),
   };
 }

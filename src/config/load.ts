@@ -29,7 +29,10 @@ export const OTHER_ENVIRONMENT: readonly string[] = ["TORBIE_CONFIG"];
 const didYouMean = (names: readonly string[]): string => (names[0] === undefined ? "" : `; did you mean ${names[0]}?`);
 
 function unknown(where: string, name: string, known: readonly string[], help: string): ConfigError {
-  return new ConfigError("UNKNOWN_SETTING", `${where}: unknown setting ${quote(name, 80)}${didYouMean(suggest(name, known))} (${help})`);
+  return new ConfigError(
+    "UNKNOWN_SETTING",
+    `${where}: unknown setting ${quote(name, 80)}${didYouMean(suggest(name, known))} (${help})`,
+  );
 }
 
 /**
@@ -53,7 +56,9 @@ export function loadConfig(inputs: ConfigInputs): LoadedConfig {
 
   for (const key of SETTING_KEYS) {
     const { fallback } = row(key);
-    take(key, { from: "default", where: "" }, () => (typeof fallback === "function" ? (fallback as () => unknown)() : fallback));
+    take(key, { from: "default", where: "" }, () =>
+      typeof fallback === "function" ? (fallback as () => unknown)() : fallback,
+    );
   }
   const entries: readonly FileEntry[] = inputs.file ? readConfigText(inputs.file.path, inputs.file.text) : [];
   for (const entry of entries) {
@@ -70,7 +75,13 @@ export function loadConfig(inputs: ConfigInputs): LoadedConfig {
   }
   for (const [name, value] of inputs.flags) {
     const key = byFileKey.get(name);
-    if (key === undefined) throw unknown("command line", `--${name}`, names.map((known) => `--${known}`), "see --help");
+    if (key === undefined)
+      throw unknown(
+        "command line",
+        `--${name}`,
+        names.map((known) => `--${known}`),
+        "see --help",
+      );
     take(key, { from: "flag", where: `--${name}` }, () => row(key).kind.parse(value));
   }
   const config = Object.freeze(values) as Config;
@@ -86,12 +97,22 @@ export function loadConfig(inputs: ConfigInputs): LoadedConfig {
 function checkTogether(config: Config, sources: Readonly<Record<SettingKey, Source>>): void {
   const at = (key: SettingKey): string => sources[key].where || `default of ${fileKey(key)}`;
   if (config.uplinks.includes("auto") && config.uplinks.length > 1)
-    throw new ConfigError("BAD_SETTING", `${at("uplinks")}: uplinks: "auto" stands alone; name the interfaces or say auto`);
+    throw new ConfigError(
+      "BAD_SETTING",
+      `${at("uplinks")}: uplinks: "auto" stands alone; name the interfaces or say auto`,
+    );
   for (const name of config.uplinks)
-    if (name !== "auto" && config.interfacePrefix.some((prefix) => name.startsWith(prefix)) && !config.interfaceExclude.some((excluded) => (excluded.endsWith("*") ? name.startsWith(excluded.slice(0, -1)) : name === excluded)))
+    if (
+      name !== "auto" &&
+      config.interfacePrefix.some((prefix) => name.startsWith(prefix)) &&
+      !config.interfaceExclude.some((excluded) =>
+        excluded.endsWith("*") ? name.startsWith(excluded.slice(0, -1)) : name === excluded,
+      )
+    )
       throw new ConfigError(
         "BAD_SETTING",
         `${at("uplinks")}: uplinks: ${quote(name)} is a guest's interface by interface-prefix; list it in interface-exclude or take it out`,
       );
-  if (config.pinDir === config.runDir) throw new ConfigError("BAD_SETTING", `${at("runDir")}: run-dir: must not be the pin-dir`);
+  if (config.pinDir === config.runDir)
+    throw new ConfigError("BAD_SETTING", `${at("runDir")}: run-dir: must not be the pin-dir`);
 }

@@ -14,11 +14,18 @@ export interface Setting<T> {
   readonly example: string;
 }
 
-const setting = <T>(of: Omit<Setting<T>, "fallback"> & { readonly fallback: NoInfer<T> | (() => NoInfer<T>) }): Setting<T> => of;
+const setting = <T>(
+  of: Omit<Setting<T>, "fallback"> & { readonly fallback: NoInfer<T> | (() => NoInfer<T>) },
+): Setting<T> => of;
 /** `state`: of enum flow_state in bpf/abi.h. */
 function timeout(state: string, of: string): Setting<number> {
   const fallback = DEFAULT_TIMEOUTS[state] ?? 60;
-  return setting({ kind: seconds(1, 2_000_000), fallback, doc: `How long a flow may be silent before its entry may go: ${of}.`, example: `${fallback}s` });
+  return setting({
+    kind: seconds(1, 2_000_000),
+    fallback,
+    doc: `How long a flow may be silent before its entry may go: ${of}.`,
+    example: `${fallback}s`,
+  });
 }
 
 const NOT_YET = "is not part of this version";
@@ -32,12 +39,20 @@ export const SETTINGS = {
     example: "compute-17",
   }),
   datastore: setting({
-    kind: choice(["yaml"], { etcd: `"etcd" ${NOT_YET}: use "yaml" with policy-dir`, etcdv3: `"etcdv3" ${NOT_YET}: use "yaml" with policy-dir` }),
+    kind: choice(["yaml"], {
+      etcd: `"etcd" ${NOT_YET}: use "yaml" with policy-dir`,
+      etcdv3: `"etcdv3" ${NOT_YET}: use "yaml" with policy-dir`,
+    }),
     fallback: "yaml",
     doc: "Where endpoints and policies come from: a directory of YAML files.",
     example: "yaml",
   }),
-  policyDir: setting({ kind: path, fallback: "/etc/torbie/policy", doc: "The directory that datastore yaml reads and watches.", example: "/srv/torbie/policy" }),
+  policyDir: setting({
+    kind: path,
+    fallback: "/etc/torbie/policy",
+    doc: "The directory that datastore yaml reads and watches.",
+    example: "/srv/torbie/policy",
+  }),
   dataplane: setting({
     kind: choice(["auto", "bpf"], { iptables: `"iptables" ${NOT_YET}: use "auto" or "bpf"` }),
     fallback: "auto",
@@ -52,7 +67,7 @@ export const SETTINGS = {
   }),
   interfaceExclude: setting({
     kind: list(interfaceWord(15, true)),
-    fallback: Object.freeze([]) as readonly string[],
+    fallback: Object.freeze([]),
     doc: "Interfaces that are not guests' although their name says so; a * at the end stands for any rest.",
     example: "tap-vpn,tapovs*",
   }),
@@ -62,8 +77,18 @@ export const SETTINGS = {
     doc: "Interfaces towards other hosts, or auto: those with a gateway route, followed live. Others are slower, never open.",
     example: "bond0,eth2",
   }),
-  pinDir: setting({ kind: path, fallback: "/sys/fs/bpf/torbie", doc: "Where maps, programs and links are pinned; must be in a BPF file system.", example: "/sys/fs/bpf/torbie" }),
-  runDir: setting({ kind: path, fallback: "/run/torbie", doc: "Where the running agent keeps its lock and status file.", example: "/run/torbie" }),
+  pinDir: setting({
+    kind: path,
+    fallback: "/sys/fs/bpf/torbie",
+    doc: "Where maps, programs and links are pinned; must be in a BPF file system.",
+    example: "/sys/fs/bpf/torbie",
+  }),
+  runDir: setting({
+    kind: path,
+    fallback: "/run/torbie",
+    doc: "Where the running agent keeps its lock and status file.",
+    example: "/run/torbie",
+  }),
   attach: setting({
     kind: choice(["auto", "clsact", "tcx"]),
     fallback: "auto",
@@ -77,15 +102,30 @@ export const SETTINGS = {
     example: "true",
   }),
   // The same as ROUTE_PROTOCOL in src/links/links.ts, whose reasons it has; a test compares them.
-  routeProtocol: setting({ kind: integer(5, 255), fallback: 116, doc: "Protocol number of Torbie's routes; it removes no route with another.", example: "116" }),
-  routeMetric: setting({ kind: integer(1, 2 ** 31 - 1), fallback: 1024, doc: "Metric of the guests' routes.", example: "1024" }),
+  routeProtocol: setting({
+    kind: integer(5, 255),
+    fallback: 116,
+    doc: "Protocol number of Torbie's routes; it removes no route with another.",
+    example: "116",
+  }),
+  routeMetric: setting({
+    kind: integer(1, 2 ** 31 - 1),
+    fallback: 1024,
+    doc: "Metric of the guests' routes.",
+    example: "1024",
+  }),
   markShift: setting({
     kind: integer(0, 16),
     fallback: 0,
     doc: "The 16 bits of the packet mark that Torbie uses start at this one. Felix uses the upper 16.",
     example: "0",
   }),
-  hostToGuest: setting({ kind: flag, fallback: true, doc: "What the host itself sends to its guests (DHCP, metadata, a ping), and the answers, pass.", example: "false" }),
+  hostToGuest: setting({
+    kind: flag,
+    fallback: true,
+    doc: "What the host itself sends to its guests (DHCP, metadata, a ping), and the answers, pass.",
+    example: "false",
+  }),
   flows: setting({
     kind: integer(1024, 4_194_304),
     fallback: 262_144,
@@ -101,9 +141,24 @@ export const SETTINGS = {
   timeoutReplied: timeout("FLOW_REPLIED", "UDP, both directions seen"),
   timeoutIcmp: timeout("FLOW_ICMP", "a query of ICMP or ICMPv6"),
   timeoutOther: timeout("FLOW_OTHER", "any other protocol"),
-  resync: setting({ kind: seconds(5, 86_400), fallback: 60, doc: "How often the kernel's state is read back and compared in full.", example: "5m" }),
-  logLevel: setting({ kind: choice(["trace", "debug", "info", "warn", "error"]), fallback: "info", doc: "Least important line that is logged.", example: "debug" }),
-  logFormat: setting({ kind: choice(["json", "text"]), fallback: "json", doc: "json: one object a line (pino); text: for people.", example: "text" }),
+  resync: setting({
+    kind: seconds(5, 86_400),
+    fallback: 60,
+    doc: "How often the kernel's state is read back and compared in full.",
+    example: "5m",
+  }),
+  logLevel: setting({
+    kind: choice(["trace", "debug", "info", "warn", "error"]),
+    fallback: "info",
+    doc: "Least important line that is logged.",
+    example: "debug",
+  }),
+  logFormat: setting({
+    kind: choice(["json", "text"]),
+    fallback: "json",
+    doc: "json: one object a line (pino); text: for people.",
+    example: "text",
+  }),
 } as const;
 
 type Settings = typeof SETTINGS;

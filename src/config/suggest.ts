@@ -27,7 +27,11 @@ export function suggest(word: string, known: Iterable<string>, count = 1): reado
   const ranked: { name: string; score: number }[] = [];
   for (const name of known) {
     const lower = name.toLowerCase();
-    const score = lower.startsWith(wanted) ? 0.5 : wanted.length >= 3 && lower.includes(wanted) ? 0.8 : distance(wanted, lower.slice(0, 64));
+    const score = lower.startsWith(wanted)
+      ? 0.5
+      : wanted.length >= 3 && lower.includes(wanted)
+        ? 0.8
+        : distance(wanted, lower.slice(0, 64));
     if (score <= Math.max(1, Math.floor(wanted.length / 3))) ranked.push({ name, score });
   }
   ranked.sort((a, b) => a.score - b.score || (a.name < b.name ? -1 : 1));

@@ -36,7 +36,9 @@ interface Line {
 /** A JSON line as one line for people; values from outside are escaped. A stack follows on lines of its own. */
 export function textLine(json: string): string {
   const { level, time, msg, err, ...rest } = JSON.parse(json) as Line;
-  const fields = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === "string" ? escape(value) : JSON.stringify(value)}`);
+  const fields = Object.entries(rest).map(
+    ([key, value]) => `${key}=${typeof value === "string" ? escape(value) : JSON.stringify(value)}`,
+  );
   const stack = err?.stack === undefined ? "" : `\n  ${err.stack.split("\n").map(escape).join("\n  ")}`;
   return `${time.slice(11, 23)} ${level.padEnd(5)} ${escape(msg ?? "")}${fields.length ? `  ${fields.join(" ")}` : ""}${stack}\n`;
 }

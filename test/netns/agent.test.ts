@@ -1,6 +1,16 @@
 /** The real agent on real taps, without guests behind them: starts, follows edits, is killed, adopted, stopped, cleaned up. */
 import { execFile } from "node:child_process";
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,7 +42,8 @@ function torbie(words: readonly string[], prefix: readonly string[] = []): Promi
   });
 }
 const places = (): string[] => ["--pin-dir", agent.workspace.pinDir, "--run-dir", agent.workspace.runDir];
-const shown = async (words: readonly string[]): Promise<Record<string, unknown>> => JSON.parse((await torbie([...words, "--json", ...places()])).stdout) as Record<string, unknown>;
+const shown = async (words: readonly string[]): Promise<Record<string, unknown>> =>
+  JSON.parse((await torbie([...words, "--json", ...places()])).stdout) as Record<string, unknown>;
 
 /** Inode numbers of everything pinned: a pin that was made anew has another. */
 function pins(directory = agent.workspace.pinDir): Record<string, number> {
@@ -47,7 +58,9 @@ function pins(directory = agent.workspace.pinDir): Record<string, number> {
 
 /** Program ids on the hooks of every tap. */
 async function hooks(): Promise<string> {
-  const all = await Promise.all(TAPS.flatMap((tap) => ["ingress", "egress"].map((side) => host.run(["tc", "filter", "show", "dev", tap, side]))));
+  const all = await Promise.all(
+    TAPS.flatMap((tap) => ["ingress", "egress"].map((side) => host.run(["tc", "filter", "show", "dev", tap, side]))),
+  );
   return all.map((text) => /id (\d+)/.exec(text)?.[1] ?? "none").join(" ");
 }
 
@@ -83,16 +96,35 @@ describe("what it needs", () => {
   });
 
   test("a pin directory outside of a BPF file system: what is missing and what to do", async () => {
-    const ran = await torbie(["agent", "--pin-dir", join(policyDir, "pins"), "--run-dir", join(policyDir, "run"), "--policy-dir", policyDir]);
+    const ran = await torbie([
+      "agent",
+      "--pin-dir",
+      join(policyDir, "pins"),
+      "--run-dir",
+      join(policyDir, "run"),
+      "--policy-dir",
+      policyDir,
+    ]);
     expect(ran.status).toBe(5);
     expect(ran.stderr).toMatch(/not in a BPF file system.*mount -t bpf/);
     rmSync(join(policyDir, "run"), { recursive: true });
   });
 
   test("no pinned state yet: reading commands say so", async () => {
-    for (const words of [["endpoint", "list"], ["endpoint", "show", "web1"], ["policy", "show", "web1"]])
-      expect(await torbie([...words, ...places()])).toMatchObject({ status: 3, stdout: "", stderr: expect.stringContaining("nothing is pinned") as string });
-    expect(await torbie(["status", ...places()])).toMatchObject({ status: 3, stdout: expect.stringContaining("has not run here") as string });
+    for (const words of [
+      ["endpoint", "list"],
+      ["endpoint", "show", "web1"],
+      ["policy", "show", "web1"],
+    ])
+      expect(await torbie([...words, ...places()])).toMatchObject({
+        status: 3,
+        stdout: "",
+        stderr: expect.stringContaining("nothing is pinned") as string,
+      });
+    expect(await torbie(["status", ...places()])).toMatchObject({
+      status: 3,
+      stdout: expect.stringContaining("has not run here") as string,
+    });
   });
 });
 
@@ -100,12 +132,22 @@ describe("its life", () => {
   test("it enforces every guest of the directory, guarded, and says so", async () => {
     const event = await agent.startEnforcing(4);
     expect(event.failures).toEqual([]);
-    expect(event.changes.filter(({ kind }) => kind === "endpoint").map(({ name }) => name).sort()).toEqual(["db1", "db2", "web1", "web2"]);
+    expect(
+      event.changes
+        .filter(({ kind }) => kind === "endpoint")
+        .map(({ name }) => name)
+        .sort(),
+    ).toEqual(["db1", "db2", "web1", "web2"]);
     expect(await shown(["status"])).toMatchObject({
       running: true,
       pid: agent.pid,
       pinned: { endpoints: 4, flows: 0 },
-      agent: { guard: "on", problems: [], datastore: { state: "in-sync" }, interfaces: { taps: TAPS.map(() => expect.anything() as unknown) } },
+      agent: {
+        guard: "on",
+        problems: [],
+        datastore: { state: "in-sync" },
+        interfaces: { taps: TAPS.map(() => expect.anything() as unknown) },
+      },
     });
     expect(await hooks()).not.toContain("none");
     expect((await torbie(["guard", "show"])).stdout).toMatch(/^guard: on\n.*tapweb1/s);
@@ -122,19 +164,34 @@ describe("its life", () => {
     });
     expect(await shown(["policy", "show", "db1"])).toMatchObject({
       policies: [{ id: "np:openstack/db", origin: expect.stringMatching(/groups\.yaml:\d+$/) as string }],
-      ingress: [{ end: "deny", rules: [{ action: "allow", protocols: [6], ports: [{ first: 5432, last: 5432 }], hits: 0 }] }, {}],
+      ingress: [
+        { end: "deny", rules: [{ action: "allow", protocols: [6], ports: [{ first: 5432, last: 5432 }], hits: 0 }] },
+        {},
+      ],
     });
   });
 
   test("an edit is in force milliseconds after it was read, as a handful of writes, with its origin", async () => {
-    const applied = agent.applied(({ changes }) => changes.some(({ kind }) => kind === "policy"), "the edit was in force");
+    const applied = agent.applied(
+      ({ changes }) => changes.some(({ kind }) => kind === "policy"),
+      "the edit was in force",
+    );
     edit("groups.yaml", (text) => text.replace("ports: [80]", "ports: [80, 443]"));
     const event = await applied;
-    expect(event).toMatchObject({ full: false, failures: [], changes: [{ kind: "policy", id: "np:openstack/web", origin: expect.stringMatching(/groups\.yaml:\d+$/) as string }] });
+    expect(event).toMatchObject({
+      full: false,
+      failures: [],
+      changes: [
+        { kind: "policy", id: "np:openstack/web", origin: expect.stringMatching(/groups\.yaml:\d+$/) as string },
+      ],
+    });
     expect(event.totalWrites).toBeGreaterThan(0);
     expect(event.totalWrites).toBeLessThan(20);
     const { ingress } = (await shown(["policy", "show", "web1"])) as { ingress: { rules: { ports: unknown }[] }[] };
-    expect(ingress[0]?.rules.map(({ ports }) => ports)).toContainEqual([{ first: 80, last: 80 }, { first: 443, last: 443 }]);
+    expect(ingress[0]?.rules.map(({ ports }) => ports)).toContainEqual([
+      { first: 80, last: 80 },
+      { first: 443, last: 443 },
+    ]);
   });
 
   test("a tap that goes and comes back is enforced again", async () => {
@@ -153,7 +210,10 @@ describe("its life", () => {
     await host.ip("tuntap add dev tapnobody mode tap", "link set tapnobody up");
     expect(await applied).toMatchObject({ enforced: 4, writes: { attach: 2 } });
     expect((await torbie(["guard", "show"])).stdout).not.toContain("tapnobody");
-    const seen = agent.applied(({ changes }) => changes.some(({ id, change }) => id === "tapnobody" && change === "gone"), "the tap was gone");
+    const seen = agent.applied(
+      ({ changes }) => changes.some(({ id, change }) => id === "tapnobody" && change === "gone"),
+      "the tap was gone",
+    );
     await host.ip("link del tapnobody");
     await seen;
   });
@@ -161,7 +221,15 @@ describe("its life", () => {
   test("a second agent is refused, and the first is named", async () => {
     const { status, stderr } = await torbie(["agent", ...places(), "--policy-dir", policyDir]);
     expect([status, stderr]).toEqual([1, expect.stringContaining(`pid ${agent.pid ?? 0}`)]);
-    const elsewhere = await torbie(["agent", "--pin-dir", agent.workspace.pinDir, "--run-dir", join(policyDir, "run"), "--policy-dir", policyDir]);
+    const elsewhere = await torbie([
+      "agent",
+      "--pin-dir",
+      agent.workspace.pinDir,
+      "--run-dir",
+      join(policyDir, "run"),
+      "--policy-dir",
+      policyDir,
+    ]);
     expect(elsewhere).toMatchObject({ status: 1, stderr: expect.stringContaining("another agent") as string });
     rmSync(join(policyDir, "run"), { recursive: true });
   });
@@ -169,11 +237,18 @@ describe("its life", () => {
   test("killed with -9 it leaves everything in force; the next one adopts it without one write", async () => {
     const before = { pins: pins(), hooks: await hooks() };
     await agent.kill();
-    expect(await torbie(["status", ...places()])).toMatchObject({ status: 3, stdout: expect.stringMatching(/not running: gone without a word.*4 endpoints enforced, also without the agent/s) as string });
+    expect(await torbie(["status", ...places()])).toMatchObject({
+      status: 3,
+      stdout: expect.stringMatching(
+        /not running: gone without a word.*4 endpoints enforced, also without the agent/s,
+      ) as string,
+    });
     expect(await shown(["endpoint", "show", "web1"])).toMatchObject({ state: "enforced" });
     const event = await agent.startEnforcing(4);
     expect(event).toMatchObject({ full: true, writes: {}, totalWrites: 0, failures: [] });
-    expect(await shown(["status"])).toMatchObject({ agent: { totalWrites: 0, dataplane: { why: expect.stringContaining("adopted") as string } } });
+    expect(await shown(["status"])).toMatchObject({
+      agent: { totalWrites: 0, dataplane: { why: expect.stringContaining("adopted") as string } },
+    });
     expect({ pins: pins(), hooks: await hooks() }).toEqual(before);
   });
 
@@ -193,18 +268,28 @@ describe("its life", () => {
     await agent.stop();
     expect(pins()).toEqual(before);
     expect(await hooks()).not.toContain("none");
-    expect(await torbie(["status", ...places()])).toMatchObject({ status: 3, stdout: expect.stringContaining("not running: stopped at") as string });
+    expect(await torbie(["status", ...places()])).toMatchObject({
+      status: 3,
+      stdout: expect.stringContaining("not running: stopped at") as string,
+    });
   });
 });
 
 describe("cleanup", () => {
-  const foreign = async (): Promise<string> => `${await host.run(["nft", "list", "tables"])} ${await host.run(["ip", "route"])}`;
+  const foreign = async (): Promise<string> =>
+    `${await host.run(["nft", "list", "tables"])} ${await host.run(["ip", "route"])}`;
 
   test("it refuses while the agent runs, and while taps are up", async () => {
     await agent.startEnforcing(4);
-    expect(await torbie(["cleanup", "--open", ...places()])).toMatchObject({ status: 6, stderr: expect.stringContaining(`pid ${agent.pid ?? 0}`) as string });
+    expect(await torbie(["cleanup", "--open", ...places()])).toMatchObject({
+      status: 6,
+      stderr: expect.stringContaining(`pid ${agent.pid ?? 0}`) as string,
+    });
     await agent.stop();
-    expect(await torbie(["cleanup", ...places()])).toMatchObject({ status: 6, stderr: expect.stringMatching(/4 guests' interfaces are up.*--open/) as string });
+    expect(await torbie(["cleanup", ...places()])).toMatchObject({
+      status: 6,
+      stderr: expect.stringMatching(/4 guests' interfaces are up.*--open/) as string,
+    });
     expect(await hooks()).not.toContain("none");
   });
 
@@ -217,6 +302,9 @@ describe("cleanup", () => {
     expect(left).toContain(FOREIGN);
     expect(left).toContain("198.51.100.0/24 dev lo proto static");
     expect(left).not.toMatch(/torbie_guard|proto 116/);
-    expect(await torbie(["cleanup", "--open", ...places()])).toMatchObject({ status: 0, stdout: "There was nothing to remove.\n" });
+    expect(await torbie(["cleanup", "--open", ...places()])).toMatchObject({
+      status: 0,
+      stdout: "There was nothing to remove.\n",
+    });
   });
 });

@@ -13,7 +13,10 @@ import { pinsIn } from "./pins.js";
 import { flowTimeouts } from "./timeouts.js";
 
 /** @throws UnsupportedError: what this machine lacks and what to do about it; DataplaneError: what is pinned can't be adopted */
-export async function openBackend(config: Config, log: AgentLog): Promise<{ readonly backend: BpfPart; readonly why: string }> {
+export async function openBackend(
+  config: Config,
+  log: AgentLog,
+): Promise<{ readonly backend: BpfPart; readonly why: string }> {
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
     flows: config.flows,
@@ -25,7 +28,10 @@ export async function openBackend(config: Config, log: AgentLog): Promise<{ read
   });
   const chosen = config.dataplane === "auto" ? "the best that this machine has" : "as configured";
   const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
-  return { backend: new BpfPart(backend, log), why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${pinned}` };
+  return {
+    backend: new BpfPart(backend, log),
+    why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${pinned}`,
+  };
 }
 
 export class BpfPart implements BackendPart {
@@ -41,7 +47,8 @@ export class BpfPart implements BackendPart {
 
   async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
     const report = await this.#backend.apply(desired, interfaces, delta);
-    if (delta === undefined) this.#foreign = this.#backend.foreign(interfaces).map((program) => foreignProblem(program, interfaces));
+    if (delta === undefined)
+      this.#foreign = this.#backend.foreign(interfaces).map((program) => foreignProblem(program, interfaces));
     return report;
   }
 
@@ -60,7 +67,8 @@ export class BpfPart implements BackendPart {
 }
 
 function foreignProblem({ ifindex, direction, name, before }: ForeignProgram, { taps, uplinks }: Interfaces): Problem {
-  const where = [...taps.values(), ...uplinks].find((candidate) => candidate.ifindex === ifindex)?.name ?? `interface ${ifindex}`;
+  const where =
+    [...taps.values(), ...uplinks].find((candidate) => candidate.ifindex === ifindex)?.name ?? `interface ${ifindex}`;
   return {
     where,
     code: "FOREIGN_PROGRAM",

@@ -10,7 +10,11 @@ export function guardOptions(config: Config): GuardOptions {
   return { taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude }, markShift: config.markShift };
 }
 
-const textOf = (taps: ReadonlyMap<number, string>): string => [...taps].map(([ifindex, name]) => `${ifindex} ${name}`).sort().join("\n");
+const textOf = (taps: ReadonlyMap<number, string>): string =>
+  [...taps]
+    .map(([ifindex, name]) => `${ifindex} ${name}`)
+    .sort()
+    .join("\n");
 
 export class GuardAdapter implements GuardPart {
   readonly wanted: boolean;

@@ -19,12 +19,15 @@ export function openLinks(config: Config): Links {
   });
 }
 
-const routeWrites = (report: RouteReport): number => report.added + report.replaced + report.removed + report.neighboursSet + report.neighboursRemoved;
+const routeWrites = (report: RouteReport): number =>
+  report.added + report.replaced + report.removed + report.neighboursSet + report.neighboursRemoved;
 
 export class LinksAdapter implements LinksPart {
   readonly #links: Links;
   /** What the last program() was about; undefined: nothing of this process yet. */
-  #before: { readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>; readonly enforced: ReadonlySet<EndpointId> } | undefined;
+  #before:
+    | { readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>; readonly enforced: ReadonlySet<EndpointId> }
+    | undefined;
   /** Interfaces whose sysctls are as they should be. */
   #settled = "";
 
@@ -61,7 +64,10 @@ export class LinksAdapter implements LinksPart {
     if (kept.size === before.enforced.size) return NOTHING;
     const changed = [...before.enforced].filter((id) => !kept.has(id) && desired.endpoints.has(id));
     // An endpoint that only changed keeps its routes to the addresses that it keeps.
-    const report = await this.#links.applyRoutes({ endpoints: narrowed(before.endpoints, desired.endpoints, changed) }, new Set([...kept, ...changed]));
+    const report = await this.#links.applyRoutes(
+      { endpoints: narrowed(before.endpoints, desired.endpoints, changed) },
+      new Set([...kept, ...changed]),
+    );
     return { writes: routeWrites(report), failures: report.failures };
   }
 
@@ -92,7 +98,9 @@ function narrowed(
   for (const id of changed) {
     const [old, next] = [before.get(id), after.get(id)];
     if (old === undefined || next === undefined) continue;
-    const keeps = new Set(next.interfaceName === old.interfaceName && next.mac === old.mac ? next.owned.map(({ prefix }) => prefix) : []);
+    const keeps = new Set(
+      next.interfaceName === old.interfaceName && next.mac === old.mac ? next.owned.map(({ prefix }) => prefix) : [],
+    );
     result.set(id, { ...old, owned: old.owned.filter(({ prefix }) => keeps.has(prefix)) });
   }
   return result;

@@ -26,7 +26,15 @@ export class PacketLog {
             if (!this.#admit(Math.floor(now() / 1000))) return;
             const more = this.#left > 0 ? { suppressed: this.#left } : {};
             this.#left = 0;
-            log.info({ endpoint: this.#name(NameKind.NAME_ENDPOINT, endpoint), rule: this.#name(NameKind.NAME_RULE, rule), ...packet, ...more }, "packet");
+            log.info(
+              {
+                endpoint: this.#name(NameKind.NAME_ENDPOINT, endpoint),
+                rule: this.#name(NameKind.NAME_RULE, rule),
+                ...packet,
+                ...more,
+              },
+              "packet",
+            );
           });
   }
 

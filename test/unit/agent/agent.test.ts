@@ -59,10 +59,18 @@ describe("order of effects", () => {
 
   test("the guard lets exactly the enforced endpoints' taps pass", async () => {
     const world = new World();
-    for (const [name, ifindex] of [["tap1", 7], ["tap2", 8], ["tap3", 9]] as const) world.taps.set(name, tap(name, ifindex));
+    for (const [name, ifindex] of [
+      ["tap1", 7],
+      ["tap2", 8],
+      ["tap3", 9],
+    ] as const)
+      world.taps.set(name, tap(name, ifindex));
     world.endpoints.set("a", "tap1").set("b", "tap3").set("c", "tapgone");
     const agent = await inSync(world);
-    expect([...world.claimed]).toEqual([[7, "tap1"], [9, "tap3"]]);
+    expect([...world.claimed]).toEqual([
+      [7, "tap1"],
+      [9, "tap3"],
+    ]);
     expect(agent.status().endpoints).toMatchObject([
       { id: "a", interface: "tap1", enforced: true },
       { id: "b", interface: "tap3", enforced: true },
@@ -113,7 +121,10 @@ describe("what runs when", () => {
     for (const id of ["np:c", "np:d", "np:e"]) world.change(id);
     hold.open();
     await agent.idle();
-    expect(world.take().filter((effect) => effect.startsWith("compile"))).toEqual(["compile np:b", "compile np:c,np:d,np:e"]);
+    expect(world.take().filter((effect) => effect.startsWith("compile"))).toEqual([
+      "compile np:b",
+      "compile np:c,np:d,np:e",
+    ]);
     expect(world.mostConcurrent).toBe(1);
   });
 
@@ -254,7 +265,9 @@ describe("the datastore's word is not always taken", () => {
     await agent.idle();
     expect(world.take().some((effect) => effect.startsWith("compile"))).toBe(false);
     expect(world.applied.at(-1)?.desired).toBe(before);
-    expect(agent.status().problems).toMatchObject([{ where: "datastore", code: "DATASTORE_LOST", what: "connection refused" }]);
+    expect(agent.status().problems).toMatchObject([
+      { where: "datastore", code: "DATASTORE_LOST", what: "connection refused" },
+    ]);
     world.snapshot("np:c");
     await agent.idle();
     expect(world.take()).toEqual(["compile np:b,np:c", ...DELTA]);
@@ -365,7 +378,11 @@ describe("what it tells", () => {
     const world = new World();
     const seen: AgentStatus[] = [];
     const agent = await inSync(world, { onStatus: (status) => seen.push(status()) });
-    expect(seen.at(-1)).toMatchObject({ datastore: { description: "directory /fake", state: "in-sync" }, pid: process.pid, guard: "on" });
+    expect(seen.at(-1)).toMatchObject({
+      datastore: { description: "directory /fake", state: "in-sync" },
+      pid: process.pid,
+      guard: "on",
+    });
     running.splice(0);
     await agent.stop();
     expect(seen.at(-1)?.stopped).toBe("2026-01-01T00:00:00.000Z");

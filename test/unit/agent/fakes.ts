@@ -37,7 +37,13 @@ export class FakeClock implements Clock {
   }
 }
 
-export const tap = (name: string, ifindex: number): Tap => ({ name, ifindex, mac: "02:00:00:00:00:01" as Mac, mtu: 1500, up: true });
+export const tap = (name: string, ifindex: number): Tap => ({
+  name,
+  ifindex,
+  mac: "02:00:00:00:00:01" as Mac,
+  mtu: 1500,
+  up: true,
+});
 export const policyDelta = (...ids: string[]): ModelDelta => ({ ...NO_CHANGE, policies: new Set(ids as PolicyId[]) });
 const policy = (id: string): Policy => ({ id, name: `name of ${id}`, origin: "groups.yaml:14" }) as unknown as Policy;
 
@@ -85,7 +91,12 @@ export class World {
       return Promise.resolve(result);
     };
     const interfaces = (): Interfaces => ({ taps: new Map(this.taps), uplinks: [] });
-    const model = (): Model => ({ policies: this.policies, endpoints: new Map(), ...(this.cluster ? { cluster: this.cluster } : {}) }) as unknown as Model;
+    const model = (): Model =>
+      ({
+        policies: this.policies,
+        endpoints: new Map(),
+        ...(this.cluster ? { cluster: this.cluster } : {}),
+      }) as unknown as Model;
     return {
       clock: this.clock,
       log: { debug: log("debug"), info: log("info"), warn: log("warn"), error: log("error") },
@@ -117,7 +128,13 @@ export class World {
           this.effects.push(delta ? `compile ${[...delta.policies].join(",")}` : "compile all");
           const error = this.compileErrors.shift();
           if (error) throw error;
-          const endpoints = [...this.endpoints].map(([id, interfaceName]) => [id, { id, interfaceName, workload: { workload: "w", endpoint: "e", notEnforced: [] }, adminUp: true }] as const);
+          const endpoints = [...this.endpoints].map(
+            ([id, interfaceName]) =>
+              [
+                id,
+                { id, interfaceName, workload: { workload: "w", endpoint: "e", notEnforced: [] }, adminUp: true },
+              ] as const,
+          );
           const desired = { endpoints: new Map(endpoints), policies: new Map() } as unknown as DesiredState;
           return delta ? { desired, delta: NO_DESIRED_CHANGE } : { desired };
         },
@@ -136,7 +153,13 @@ export class World {
           const error = this.applyErrors.shift();
           if (error) throw error;
           const totalWrites = Object.values(this.writes).reduce((sum, count) => sum + count, 0);
-          return { writes: this.writes, totalWrites, milliseconds: 1, failures: this.failures, enforced: new Set(this.endpoints.keys()) as Set<EndpointId> };
+          return {
+            writes: this.writes,
+            totalWrites,
+            milliseconds: 1,
+            failures: this.failures,
+            enforced: new Set(this.endpoints.keys()) as Set<EndpointId>,
+          };
         },
         close: () => {
           this.effects.push("backend close");

@@ -17,7 +17,9 @@ afterEach(() => {
 
 /** Another process that holds the lock until it is killed. */
 async function holder(file: string): Promise<ChildProcess> {
-  const process = spawn("flock", ["--no-fork", file, "sh", "-c", "echo held; exec sleep 60"], { stdio: ["ignore", "pipe", "ignore"] });
+  const process = spawn("flock", ["--no-fork", file, "sh", "-c", "echo held; exec sleep 60"], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   child = process;
   await new Promise((resolve) => process.stdout.once("data", resolve));
   return process;

@@ -4,38 +4,61 @@ import { COMMANDS } from "../../../src/cli/table.js";
 import { UnsupportedError } from "../../../src/errors.js";
 import { cli, HOSTILE, STATUS } from "./fake.js";
 
-// eslint-disable-next-line no-control-regex -- what a hostile name must not bring to a terminal
+ 
 const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f]/;
 const words = (name: string): string[] => name.split(" ");
 /** The command line of a row, with a port that exists. */
-const line = ({ name, arguments: args }: (typeof COMMANDS)[number]): string[] => [...words(name), ...args.map(() => "web1")];
+const line = ({ name, arguments: args }: (typeof COMMANDS)[number]): string[] => [
+  ...words(name),
+  ...args.map(() => "web1"),
+];
 
 describe("the table", () => {
-  test.each(COMMANDS.map((command) => [command.name, command] as const))("%s answers --help with usage, every flag and examples of its own", async (name, command) => {
-    const { exit, out, err } = await cli([...words(name), "--help"]);
-    expect([exit, err]).toEqual([0, ""]);
-    expect(out).toContain(`Usage: torbie ${name}`);
-    for (const flag of [...command.flags.map((row) => row.name), "json", "help", ...(command.settings === "all" ? ["pin-dir", "flows"] : command.settings)]) expect(out).toContain(`--${flag}`);
-    expect(command.examples.length).toBeGreaterThan(0);
-    for (const example of command.examples) expect(example).toMatch(name === "help" ? /^torbie .*help/ : new RegExp(`^torbie ${name}\\b`));
-    expect(await cli([...words(name), "-h"])).toMatchObject({ exit: 0, out });
-  });
-
-  test.each(COMMANDS.filter(({ name }) => !["agent", "demo"].includes(name)).map((command) => [command.name, command] as const))(
-    "%s --json prints one JSON object and nothing else",
-    async (_name, command) => {
-      const { out, err } = await cli([...line(command), "--json"], { agentRuns: () => command.name === "status" });
-      expect(err).toBe("");
-      expect(typeof JSON.parse(out)).toBe("object");
+  test.each(COMMANDS.map((command) => [command.name, command] as const))(
+    "%s answers --help with usage, every flag and examples of its own",
+    async (name, command) => {
+      const { exit, out, err } = await cli([...words(name), "--help"]);
+      expect([exit, err]).toEqual([0, ""]);
+      expect(out).toContain(`Usage: torbie ${name}`);
+      for (const flag of [
+        ...command.flags.map((row) => row.name),
+        "json",
+        "help",
+        ...(command.settings === "all" ? ["pin-dir", "flows"] : command.settings),
+      ])
+        expect(out).toContain(`--${flag}`);
+      expect(command.examples.length).toBeGreaterThan(0);
+      for (const example of command.examples)
+        expect(example).toMatch(name === "help" ? /^torbie .*help/ : new RegExp(`^torbie ${name}\\b`));
+      expect(await cli([...words(name), "-h"])).toMatchObject({ exit: 0, out });
     },
   );
 
-  test.each(COMMANDS.map((command) => [command.name] as const))("%s refuses an unknown flag and an argument too many, and says what was meant", async (name) => {
-    if (name === "demo") return; // hands its words on
-    expect(await cli([...words(name), "--jsom"])).toMatchObject({ exit: EXIT.usage, out: "", err: expect.stringContaining("did you mean --json?") as string });
-    const extra = await cli([...words(name), "a", "b"]);
-    expect(extra).toMatchObject({ exit: EXIT.usage, out: "", err: expect.stringContaining("unexpected argument") as string });
+  test.each(
+    COMMANDS.filter(({ name }) => !["agent", "demo"].includes(name)).map((command) => [command.name, command] as const),
+  )("%s --json prints one JSON object and nothing else", async (_name, command) => {
+    const { out, err } = await cli([...line(command), "--json"], { agentRuns: () => command.name === "status" });
+    expect(err).toBe("");
+    expect(typeof JSON.parse(out)).toBe("object");
   });
+
+  test.each(COMMANDS.map((command) => [command.name] as const))(
+    "%s refuses an unknown flag and an argument too many, and says what was meant",
+    async (name) => {
+      if (name === "demo") return; // hands its words on
+      expect(await cli([...words(name), "--jsom"])).toMatchObject({
+        exit: EXIT.usage,
+        out: "",
+        err: expect.stringContaining("did you mean --json?") as string,
+      });
+      const extra = await cli([...words(name), "a", "b"]);
+      expect(extra).toMatchObject({
+        exit: EXIT.usage,
+        out: "",
+        err: expect.stringContaining("unexpected argument") as string,
+      });
+    },
+  );
 
   test("the overview names all of them and every exit status", async () => {
     const { exit, out } = await cli(["help"]);
@@ -98,21 +121,42 @@ describe("agent", () => {
     });
     expect(JSON.parse(out)).toMatchObject({
       file: "/c.yaml",
-      settings: { flows: { value: 4096, from: "environment", where: "TORBIE_FLOWS" }, "log-level": { value: "warn", from: "file", where: "/c.yaml:2:1" } },
+      settings: {
+        flows: { value: 4096, from: "environment", where: "TORBIE_FLOWS" },
+        "log-level": { value: "warn", from: "file", where: "/c.yaml:2:1" },
+      },
     });
   });
 
-  test.each(["agent", "cleanup", "guard install", "guard remove", "guard show"])("%s: not root is said before anything is touched", async (name) => {
-    expect(await cli(words(name), { uid: 1000 })).toMatchObject({ exit: EXIT.notPermitted, out: "", calls: [], err: expect.stringContaining("run as root") as string });
-  });
+  test.each(["agent", "cleanup", "guard install", "guard remove", "guard show"])(
+    "%s: not root is said before anything is touched",
+    async (name) => {
+      expect(await cli(words(name), { uid: 1000 })).toMatchObject({
+        exit: EXIT.notPermitted,
+        out: "",
+        calls: [],
+        err: expect.stringContaining("run as root") as string,
+      });
+    },
+  );
 
   test("no BPF: what is missing and what to do, with a status of its own", async () => {
-    const result = await cli(["agent"], { runAgent: () => Promise.reject(new UnsupportedError("NO_BPF", "this kernel has no tc hook: load cls_bpf, or use a kernel ≥ 5.10")) });
-    expect(result).toMatchObject({ exit: EXIT.unsupported, err: "torbie: this kernel has no tc hook: load cls_bpf, or use a kernel ≥ 5.10\n" });
+    const result = await cli(["agent"], {
+      runAgent: () =>
+        Promise.reject(
+          new UnsupportedError("NO_BPF", "this kernel has no tc hook: load cls_bpf, or use a kernel ≥ 5.10"),
+        ),
+    });
+    expect(result).toMatchObject({
+      exit: EXIT.unsupported,
+      err: "torbie: this kernel has no tc hook: load cls_bpf, or use a kernel ≥ 5.10\n",
+    });
   });
 
   test("a fault of ours shows where it is", async () => {
-    const { exit, err } = await cli(["agent"], { runAgent: () => Promise.reject(new TypeError("undefined is not a function")) });
+    const { exit, err } = await cli(["agent"], {
+      runAgent: () => Promise.reject(new TypeError("undefined is not a function")),
+    });
     expect(exit).toBe(EXIT.failed);
     expect(err).toMatch(/at .*cli\.test\.ts/);
   });
@@ -123,18 +167,27 @@ describe("agent", () => {
 });
 
 describe("reading commands", () => {
-  test.each(["endpoint list", "endpoint show web1", "policy show web1"])("%s: without pinned state says so, with a status of its own", async (name) => {
-    const { exit, out, err } = await cli(words(name), { pinned: false });
-    expect([exit, out]).toEqual([EXIT.absent, ""]);
-    expect(err).toMatch(/nothing is pinned at \/sys\/fs\/bpf\/torbie/);
-  });
+  test.each(["endpoint list", "endpoint show web1", "policy show web1"])(
+    "%s: without pinned state says so, with a status of its own",
+    async (name) => {
+      const { exit, out, err } = await cli(words(name), { pinned: false });
+      expect([exit, out]).toEqual([EXIT.absent, ""]);
+      expect(err).toMatch(/nothing is pinned at \/sys\/fs\/bpf\/torbie/);
+    },
+  );
 
   test("they work while the agent is down", async () => {
     const down = { agentRuns: () => false, readStatus: () => undefined };
-    for (const name of ["endpoint list", "endpoint show web1", "policy show web1"]) expect(await cli(words(name), down)).toMatchObject({ exit: 0, err: "" });
+    for (const name of ["endpoint list", "endpoint show web1", "policy show web1"])
+      expect(await cli(words(name), down)).toMatchObject({ exit: 0, err: "" });
   });
 
-  test.each(["endpoint list", "endpoint show openstack/host1-openstack-evil", "policy show openstack/host1-openstack-evil", "status"])("%s prints a hostile name escaped, in its own line", async (name) => {
+  test.each([
+    "endpoint list",
+    "endpoint show openstack/host1-openstack-evil",
+    "policy show openstack/host1-openstack-evil",
+    "status",
+  ])("%s prints a hostile name escaped, in its own line", async (name) => {
     const { out } = await cli(words(name));
     expect(out).toContain("evil\\n\\u001b[2J$(reboot)\\0");
     expect(out).not.toMatch(CONTROLS);
@@ -145,7 +198,15 @@ describe("reading commands", () => {
     expect(text).toMatch(/^tap1a2b3c4d-01 +web1 +1a2b3c4d-0001 +10\.65\.0\.1\/32 fd00::\/64 +3 +7 +enforced$/m);
     const { endpoints } = JSON.parse((await cli(["endpoint", "list", "--json"])).out) as { endpoints: unknown[] };
     expect(endpoints).toMatchObject([
-      { interface: "tap1a2b3c4d-01", workload: "web1", port: "1a2b3c4d-0001", state: "enforced", addresses: ["10.65.0.1/32", "fd00::/64"], flows: 3, drops: 7 },
+      {
+        interface: "tap1a2b3c4d-01",
+        workload: "web1",
+        port: "1a2b3c4d-0001",
+        state: "enforced",
+        addresses: ["10.65.0.1/32", "fd00::/64"],
+        flows: 3,
+        drops: 7,
+      },
       { interface: "tap1a2b3c4d-02", workload: "web2", state: "open" },
       { interface: null, state: "down" },
     ]);
@@ -158,24 +219,54 @@ describe("reading commands", () => {
     expect(JSON.parse((await cli(["endpoint", "show", "web1", "--json"])).out)).toMatchObject({
       number: 1,
       portSecurity: true,
-      sources: [{ prefix: "10.65.0.1/32", mac: "fa:16:3e:00:00:01" }, { prefix: "fd00::/64", mac: "fa:16:3e:00:00:99" }],
+      sources: [
+        { prefix: "10.65.0.1/32", mac: "fa:16:3e:00:00:01" },
+        { prefix: "fd00::/64", mac: "fa:16:3e:00:00:99" },
+      ],
       policySet: { number: 5, policies: ["np:openstack/web", "np:openstack/default", "gnp:evil\n"] },
-      dropsByReason: [{ reason: "SPOOFED_ADDRESS", count: 7 }, { reason: "ARP_ABSORBED", count: "9007199254740993", harmless: true }],
+      dropsByReason: [
+        { reason: "SPOOFED_ADDRESS", count: 7 },
+        { reason: "ARP_ABSORBED", count: "9007199254740993", harmless: true },
+      ],
     });
   });
 
   test("policy show: in order of evaluation, with hits and origin", async () => {
     const text = (await cli(["policy", "show", "web1"])).out;
-    expect(text).toMatch(/12 +allow \(stateless\) +v4 +tcp\/80,8000-8010 +all\(\) evil.* np:openstack\/web\n2 +allow +v4 v6 +icmp type 8 +any +gnp:evil\\n\nwhatever no rule admits is dropped/);
+    expect(text).toMatch(
+      /12 +allow \(stateless\) +v4 +tcp\/80,8000-8010 +all\(\) evil.* np:openstack\/web\n2 +allow +v4 v6 +icmp type 8 +any +gnp:evil\\n\nwhatever no rule admits is dropped/,
+    );
     expect(text).toMatch(/udp from port 53 +any +rule 7$/m);
     expect(text).toContain("  np:openstack/web (groups.yaml:20)\n  np:openstack/default\n");
     expect(JSON.parse((await cli(["policy", "show", "web1", "--json"])).out)).toMatchObject({
-      policies: [{ id: "np:openstack/web", origin: "groups.yaml:20" }, { id: "np:openstack/default", origin: null }, {}],
-      ingress: [{ plane: 0, end: "deny", rules: [{ policy: "np:openstack/web", hits: 12, ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }] }, {}] }],
+      policies: [
+        { id: "np:openstack/web", origin: "groups.yaml:20" },
+        { id: "np:openstack/default", origin: null },
+        {},
+      ],
+      ingress: [
+        {
+          plane: 0,
+          end: "deny",
+          rules: [
+            {
+              policy: "np:openstack/web",
+              hits: 12,
+              ports: [
+                { first: 80, last: 80 },
+                { first: 8000, last: 8010 },
+              ],
+            },
+            {},
+          ],
+        },
+      ],
       egress: [{ rules: [{ rule: null, policy: null, ports: null, sourcePorts: [{ first: 53, last: 53 }] }] }],
     });
     expect((await cli(["policy", "show", "web2"])).out).toContain("port security is off");
-    expect((await cli(["policy", "show", "openstack/host1-openstack-evil"])).out).toContain("nothing is allowed: no policy applies");
+    expect((await cli(["policy", "show", "openstack/host1-openstack-evil"])).out).toContain(
+      "nothing is allowed: no policy applies",
+    );
   });
 
   test.each([
@@ -217,7 +308,9 @@ describe("status", () => {
     expect(exit).toBe(EXIT.absent);
     expect(out).toMatch(/not running: gone without a word; its last was at 2026-01-01T00:01:00.000Z/);
     expect(out).toMatch(/3 endpoints enforced, also without the agent/);
-    expect((await cli(["status"], { agentRuns: () => false, readStatus: () => ({ ...STATUS, stopped: "2026-02-02" }) })).out).toContain("stopped at 2026-02-02");
+    expect(
+      (await cli(["status"], { agentRuns: () => false, readStatus: () => ({ ...STATUS, stopped: "2026-02-02" }) })).out,
+    ).toContain("stopped at 2026-02-02");
   });
 
   test("never ran: no pinned state, no file", async () => {
@@ -225,7 +318,12 @@ describe("status", () => {
     const { exit, out } = await cli(["status"], never);
     expect(exit).toBe(EXIT.absent);
     expect(out).toMatch(/nothing is pinned/);
-    expect(JSON.parse((await cli(["status", "--json"], never)).out)).toEqual({ running: false, pid: null, pinned: null, agent: null });
+    expect(JSON.parse((await cli(["status", "--json"], never)).out)).toEqual({
+      running: false,
+      pid: null,
+      pinned: null,
+      agent: null,
+    });
   });
 
   test("a state that cannot be read is an error, not an absence", async () => {
@@ -236,18 +334,33 @@ describe("status", () => {
 
 describe("cleanup and guard", () => {
   test("cleanup refuses while the agent runs, naming it", async () => {
-    expect(await cli(["cleanup", "--open"])).toMatchObject({ exit: EXIT.refused, calls: [], err: expect.stringContaining("pid 4711") as string });
+    expect(await cli(["cleanup", "--open"])).toMatchObject({
+      exit: EXIT.refused,
+      calls: [],
+      err: expect.stringContaining("pid 4711") as string,
+    });
   });
 
   test("cleanup refuses while taps are up, unless --open", async () => {
     const up = { agentRuns: () => false, openTaps: () => Promise.resolve(["tap1", "tap2"]) };
-    expect(await cli(["cleanup"], up)).toMatchObject({ exit: EXIT.refused, calls: [], err: expect.stringMatching(/2 guests' interfaces are up \(tap1, tap2\).*--open/) as string });
-    expect(await cli(["cleanup", "--open"], up)).toMatchObject({ exit: 0, calls: ["cleanup"], out: expect.stringMatching(/^22 +maps$/m) as string });
+    expect(await cli(["cleanup"], up)).toMatchObject({
+      exit: EXIT.refused,
+      calls: [],
+      err: expect.stringMatching(/2 guests' interfaces are up \(tap1, tap2\).*--open/) as string,
+    });
+    expect(await cli(["cleanup", "--open"], up)).toMatchObject({
+      exit: 0,
+      calls: ["cleanup"],
+      out: expect.stringMatching(/^22 +maps$/m) as string,
+    });
   });
 
   test("the guard is not taken away under a running agent", async () => {
     expect(await cli(["guard", "remove"])).toMatchObject({ exit: EXIT.refused });
-    expect(await cli(["guard", "remove"], { agentRuns: () => false })).toMatchObject({ exit: 0, out: "guard: off (it already was)\n" });
+    expect(await cli(["guard", "remove"], { agentRuns: () => false })).toMatchObject({
+      exit: 0,
+      out: "guard: off (it already was)\n",
+    });
     expect(await cli(["guard", "install"])).toMatchObject({ exit: 0, out: "guard: on\n" });
   });
 });

@@ -55,12 +55,56 @@ export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedS
         end: "deny",
         allowOnly: true,
         rules: [
-          { number: 8, text: `np:openstack/web ingress allow proto 6 to 80,8000-8010 remote "all()"`, order: 1, action: "allow", stateless: true, families: [4], protocols: [6], ports: [{ first: 80, last: 80 }, { first: 8000, last: 8010 }], remotes: [`all() ${HOSTILE}`], hits: 12n },
-          { number: 9, text: `"gnp:evil\\n" ingress allow proto 1 remote "any"`, order: 2, action: "allow", stateless: false, families: [4, 6], protocols: [1], ports: [{ first: 0x800, last: 0x8ff }], remotes: ["any"], hits: 2n },
+          {
+            number: 8,
+            text: `np:openstack/web ingress allow proto 6 to 80,8000-8010 remote "all()"`,
+            order: 1,
+            action: "allow",
+            stateless: true,
+            families: [4],
+            protocols: [6],
+            ports: [
+              { first: 80, last: 80 },
+              { first: 8000, last: 8010 },
+            ],
+            remotes: [`all() ${HOSTILE}`],
+            hits: 12n,
+          },
+          {
+            number: 9,
+            text: `"gnp:evil\\n" ingress allow proto 1 remote "any"`,
+            order: 2,
+            action: "allow",
+            stateless: false,
+            families: [4, 6],
+            protocols: [1],
+            ports: [{ first: 0x800, last: 0x8ff }],
+            remotes: ["any"],
+            hits: 2n,
+          },
         ],
       },
     ],
-    egress: [{ number: 0, end: "deny", allowOnly: true, rules: [{ number: 7, order: 1, action: "allow", stateless: false, families: [4, 6], protocols: [17], sourcePorts: [{ first: 53, last: 53 }], remotes: ["any"], hits: 0n }] }],
+    egress: [
+      {
+        number: 0,
+        end: "deny",
+        allowOnly: true,
+        rules: [
+          {
+            number: 7,
+            order: 1,
+            action: "allow",
+            stateless: false,
+            families: [4, 6],
+            protocols: [17],
+            sourcePorts: [{ first: 53, last: 53 }],
+            remotes: ["any"],
+            hits: 0n,
+          },
+        ],
+      },
+    ],
   }),
   flows: () => ({ used: 6, limit: 262144, byState: {} }),
   control: () => ({ flow_limit: 262144 }) as ReturnType<PinnedState["control"]>,
@@ -87,8 +131,21 @@ export const STATUS: AgentStatus = {
   applies: 3,
   totalWrites: 40,
   problems: [{ where: HOSTILE, code: "BAD_CIDR", what: "impossible", consequence: "this rule allows nothing" }],
-  interfaces: { taps: [{ name: "tap1", ifindex: 101, mac: "02:00:00:00:00:01", mtu: 1500, up: true }], uplinks: [{ name: "eth0", ifindex: 2 }] },
-  endpoints: [{ id: ENDPOINTS[2]?.id ?? "", workload: HOSTILE, endpoint: "p3", interface: "tap3", enforced: false, why: "its interface is not there", notEnforced: ["qosControls"] }],
+  interfaces: {
+    taps: [{ name: "tap1", ifindex: 101, mac: "02:00:00:00:00:01", mtu: 1500, up: true }],
+    uplinks: [{ name: "eth0", ifindex: 2 }],
+  },
+  endpoints: [
+    {
+      id: ENDPOINTS[2]?.id ?? "",
+      workload: HOSTILE,
+      endpoint: "p3",
+      interface: "tap3",
+      enforced: false,
+      why: "its interface is not there",
+      notEnforced: ["qosControls"],
+    },
+  ],
   policies: [{ id: "np:openstack/web", name: "web", origin: "groups.yaml:20" }],
 };
 
@@ -99,7 +156,10 @@ export interface Ran {
   readonly calls: readonly string[];
 }
 
-export async function cli(words: readonly string[], change: Partial<Context> & { pinned?: boolean } = {}): Promise<Ran> {
+export async function cli(
+  words: readonly string[],
+  change: Partial<Context> & { pinned?: boolean } = {},
+): Promise<Ran> {
   let out = "";
   let err = "";
   const calls: string[] = [];
@@ -122,7 +182,13 @@ export async function cli(words: readonly string[], change: Partial<Context> & {
     readStatus: () => STATUS,
     agentRuns: () => true,
     lockHolder: () => 4711,
-    interfaceNames: () => Promise.resolve(new Map([[101, "tap1a2b3c4d-01"], [102, "tap1a2b3c4d-02"]])),
+    interfaceNames: () =>
+      Promise.resolve(
+        new Map([
+          [101, "tap1a2b3c4d-01"],
+          [102, "tap1a2b3c4d-02"],
+        ]),
+      ),
     runAgent: ({ config }) => {
       calls.push(`agent ${config.policyDir}`);
       return Promise.resolve(0);
@@ -134,7 +200,10 @@ export async function cli(words: readonly string[], change: Partial<Context> & {
     openTaps: () => Promise.resolve([]),
     cleanup: () => {
       calls.push("cleanup");
-      return Promise.resolve([{ what: "maps", count: 22 }, { what: "routes", count: 0 }]);
+      return Promise.resolve([
+        { what: "maps", count: 22 },
+        { what: "routes", count: 0 },
+      ]);
     },
     guard: () => ({
       show: () => Promise.resolve({ state: "on", detail: ["nft"] }),

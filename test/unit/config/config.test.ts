@@ -45,15 +45,22 @@ describe("the table", () => {
   });
 
   test("docs/configuration.md names every setting and is up to date", () => {
-    for (const key of SETTING_KEYS) expect(configurationMarkdown()).toContain(`| \`${fileKey(key)}\` | \`${environmentKey(key)}\` |`);
-    expect(readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8")).toBe(configurationMarkdown());
+    for (const key of SETTING_KEYS)
+      expect(configurationMarkdown()).toContain(`| \`${fileKey(key)}\` | \`${environmentKey(key)}\` |`);
+    expect(readFileSync(new URL("../../../docs/configuration.md", import.meta.url), "utf8")).toBe(
+      configurationMarkdown(),
+    );
   });
 });
 
 describe("precedence", () => {
   test("flags win over the environment, which wins over the file, which wins over the default; each value knows where from", () => {
     const text = "flows: 2048\nlog-level: warn\nroute-metric: 7\n";
-    const { config, sources } = load({ text, env: { TORBIE_FLOWS: "4096", TORBIE_LOG_LEVEL: "debug" }, flags: { flows: "8192" } });
+    const { config, sources } = load({
+      text,
+      env: { TORBIE_FLOWS: "4096", TORBIE_LOG_LEVEL: "debug" },
+      flags: { flows: "8192" },
+    });
     expect(config).toMatchObject({ flows: 8192, logLevel: "debug", routeMetric: 7, routeProtocol: ROUTE_PROTOCOL });
     expect(sources.flows).toEqual({ from: "flag", where: "--flows" });
     expect(sources.logLevel).toEqual({ from: "environment", where: "TORBIE_LOG_LEVEL" });
@@ -68,8 +75,16 @@ describe("precedence", () => {
   });
 
   test("a list and a duration may be written as YAML says them", () => {
-    const { config } = load({ text: "interface-prefix: [tap, vnet]\nresync: 5m\ntimeout-new: 90\nguard: off\nhost-to-guest: false\n" });
-    expect(config).toMatchObject({ interfacePrefix: ["tap", "vnet"], resync: 300, timeoutNew: 90, guard: false, hostToGuest: false });
+    const { config } = load({
+      text: "interface-prefix: [tap, vnet]\nresync: 5m\ntimeout-new: 90\nguard: off\nhost-to-guest: false\n",
+    });
+    expect(config).toMatchObject({
+      interfacePrefix: ["tap", "vnet"],
+      resync: 300,
+      timeoutNew: 90,
+      guard: false,
+      hostToGuest: false,
+    });
   });
 
   test("a path on the command line may be relative, in the file it may not", () => {
@@ -120,11 +135,11 @@ describe("bad input", () => {
       fc.property(fc.constantFrom(...SETTING_KEYS), fc.string({ unit: "binary" }), (key, value) => {
         try {
           const { config } = load({ env: { [environmentKey(key)]: value } });
-          // eslint-disable-next-line no-control-regex -- that is what must not have got in
+           
           expect(JSON.stringify(config[key])).not.toMatch(/\\u00[01]|\\n/);
         } catch (error) {
           expect(error).toBeInstanceOf(ConfigError);
-          // eslint-disable-next-line no-control-regex -- a hostile value is printed escaped
+           
           expect((error as Error).message).not.toMatch(/[\u0000-\u001f]/);
         }
       }),
@@ -134,7 +149,13 @@ describe("bad input", () => {
 
 describe("suggestions", () => {
   test("distance counts a swap of neighbours as one edit", () => {
-    expect([distance("", "abc"), distance("abc", "abc"), distance("acb", "abc"), distance("abx", "abc"), distance("flow", "flows")]).toEqual([3, 0, 1, 1, 1]);
+    expect([
+      distance("", "abc"),
+      distance("abc", "abc"),
+      distance("acb", "abc"),
+      distance("abx", "abc"),
+      distance("flow", "flows"),
+    ]).toEqual([3, 0, 1, 1, 1]);
   });
   test("what is far from everything suggests nothing", () => {
     expect(suggest("zzzzzz", ["flows", "guard"])).toEqual([]);
