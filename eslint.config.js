@@ -25,7 +25,11 @@ const effects = [
 const pure = [
   { files: ["src/model/**/*.ts"], stages: ["../compile/*", "../dataplane/*", "../links/*", "../agent*", "../cli/*"] },
   { files: ["src/compile/**/*.ts"], stages: ["../dataplane/*", "../links/*", "../agent*", "../cli/*"] },
-  { files: ["src/abi/**/*.ts"], ignores: ["src/abi/generate.ts"], stages: ["../dataplane/*", "../links/*", "../agent*", "../cli/*"] },
+  {
+    files: ["src/abi/**/*.ts"],
+    ignores: ["src/abi/generate.ts"],
+    stages: ["../dataplane/*", "../links/*", "../agent*", "../cli/*"],
+  },
   {
     files: [
       "src/text.ts",
@@ -90,7 +94,10 @@ export default tseslint.config(
       "no-restricted-syntax": [
         "error",
         { selector: "Property[key.name='shell'][value.value=true]", message: "No shell: names are hostile." },
-        { selector: "CallExpression[callee.name=/^(exec|execSync)$/]", message: "No shell: execFile with an argument vector." },
+        {
+          selector: "CallExpression[callee.name=/^(exec|execSync)$/]",
+          message: "No shell: execFile with an argument vector.",
+        },
       ],
     },
   },
@@ -101,7 +108,11 @@ export default tseslint.config(
       "@typescript-eslint/no-restricted-imports": [
         "error",
         {
-          paths: effects.map((name) => ({ name, allowTypeImports: true, message: "A pure stage has no effects (DESIGN.md, Layers)." })),
+          paths: effects.map((name) => ({
+            name,
+            allowTypeImports: true,
+            message: "A pure stage has no effects (DESIGN.md, Layers).",
+          })),
           patterns: stages.length > 0 ? [{ group: stages, message: "A stage knows none that comes after it." }] : [],
         },
       ],
@@ -110,6 +121,11 @@ export default tseslint.config(
   })),
   {
     files: ["native/lib/**/*.ts"],
-    rules: { "no-restricted-imports": ["error", { patterns: [{ group: ["*/src/*", "../../src/**"], message: "libbpf-ts stands on its own." }] }] },
+    rules: {
+      "no-restricted-imports": [
+        "error",
+        { patterns: [{ group: ["*/src/*", "../../src/**"], message: "libbpf-ts stands on its own." }] },
+      ],
+    },
   },
 );

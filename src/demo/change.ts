@@ -5,7 +5,8 @@ import type { Problem } from "../problems.js";
 import { escape } from "../text.js";
 
 /** Absolute paths in origins become what the reader knows the directory as. */
-const shorten = (text: string, directory: string, shown: string): string => text.replaceAll(`${directory.replace(/\/$/, "")}/`, shown);
+const shorten = (text: string, directory: string, shown: string): string =>
+  text.replaceAll(`${directory.replace(/\/$/, "")}/`, shown);
 
 function changeText({ kind, id, change, origin, name }: Change): string {
   return `${origin === undefined ? "" : `${origin}: `}${kind} ${name ?? id}${change === "gone" ? " gone" : ""}`;
@@ -24,6 +25,8 @@ export function describeChange(event: ApplyEvent, cells: readonly string[], dire
 }
 
 export function describeProblem(problem: Problem, solved: boolean, directory: string, shown: string): string {
-  const text = solved ? `${problem.where}: no longer: ${problem.what}` : `${problem.where}: ${problem.what}: ${problem.consequence}`;
+  const text = solved
+    ? `${problem.where}: no longer: ${problem.what}`
+    : `${problem.where}: ${problem.what}: ${problem.consequence}`;
   return `${solved ? "" : "PROBLEM  "}${escape(shorten(text, directory, shown))}\n`;
 }

@@ -8,7 +8,9 @@ const ECHO: Readonly<Record<number, number>> = { 1: 8, 58: 128 };
 /** "tcp/5432 from group web, nothing else"; "nothing" when no rule lets anything in. */
 export function describePolicy(policy: Policy): string {
   const bySource = new Map<string, Set<string>>();
-  for (const rule of policy.ingress.filter(({ action, inexpressible }) => action === "allow" && inexpressible === undefined)) {
+  for (const rule of policy.ingress.filter(
+    ({ action, inexpressible }) => action === "allow" && inexpressible === undefined,
+  )) {
     const source = describeSource(rule.source);
     bySource.set(source, (bySource.get(source) ?? new Set()).add(describeService(rule)));
   }
@@ -28,14 +30,19 @@ function describeService({ protocol, icmp, destination }: Rule): string {
 
 function describeSource({ selector, nets, notSelector, notNets }: RuleSide): string {
   const but = [...notNets, ...(notSelector === undefined ? [] : [describeSelector(notSelector)])];
-  const what = [...(selector === undefined ? [] : [describeSelector(selector)]), ...(nets.length > 0 ? [nets.join(" or ")] : [])];
+  const what = [
+    ...(selector === undefined ? [] : [describeSelector(selector)]),
+    ...(nets.length > 0 ? [nets.join(" or ")] : []),
+  ];
   return (what.length === 0 ? "anyone" : what.join(" in ")) + (but.length === 0 ? "" : ` but ${but.join(" or ")}`);
 }
 
 /** The namespace, which every selector of a namespaced policy has, goes without saying. */
 function describeSelector(text: string): string {
   const { root } = parseSelector(text);
-  const terms = (root.op === "&&" ? root.terms : [root]).filter((term) => !("key" in term && term.key === NAMESPACE_LABEL));
+  const terms = (root.op === "&&" ? root.terms : [root]).filter(
+    (term) => !("key" in term && term.key === NAMESPACE_LABEL),
+  );
   const [only] = terms;
   if (terms.length === 0) return "any guest";
   if (terms.length === 1 && only?.op === "==") return `${only.key} ${only.value}`;

@@ -33,7 +33,9 @@ function* attempts({ names, services, cells }: Matrix): Iterable<Attempt & { rea
 async function explainDrop(stage: Stage, matrix: Matrix): Promise<string | undefined> {
   const all = [...attempts(matrix)];
   const refused = all.filter(({ passed }) => !passed);
-  const open = refused.find(({ to, port }) => all.some((other) => other.passed && other.to === to && other.port === port));
+  const open = refused.find(({ to, port }) =>
+    all.some((other) => other.passed && other.to === to && other.port === port),
+  );
   const chosen = open ?? refused[0];
   if (chosen === undefined) return undefined;
   const { from, to, port } = chosen;
@@ -42,21 +44,29 @@ async function explainDrop(stage: Stage, matrix: Matrix): Promise<string | undef
   const { result } = await stage.guest(from).probe.tcp(stage.guest(to).v4, port, 300);
   const after = await Promise.all([stage.drops(from), stage.drops(to)]);
   const where = [from, to].flatMap((name, i) =>
-    [...(after[i] ?? [])].filter(([reason, { count }]) => count > (before[i]?.get(reason)?.count ?? 0)).map(([reason, { sentence }]) => ({ name, reason, sentence })),
+    [...(after[i] ?? [])]
+      .filter(([reason, { count }]) => count > (before[i]?.get(reason)?.count ?? 0))
+      .map(([reason, { sentence }]) => ({ name, reason, sentence })),
   )[0];
   const what = `${from} -> ${to} tcp/${port}: `;
-  if (where === undefined) return escape(`${what}${result === "ok" ? "passes by now" : `${result}, and no drop was counted`}`);
-  const groups = (stage.cast.players.find(({ spec }) => spec.name === where.name)?.groups ?? []).map((group) => `"${group}"`).join(", ");
+  if (where === undefined)
+    return escape(`${what}${result === "ok" ? "passes by now" : `${result}, and no drop was counted`}`);
+  const groups = (stage.cast.players.find(({ spec }) => spec.name === where.name)?.groups ?? [])
+    .map((group) => `"${group}"`)
+    .join(", ");
   const because =
     where.reason === "POLICY_INGRESS" || where.reason === "POLICY_EGRESS"
-      ? groups === "" ? "which is in no group" : `no rule of ${groups} admits it`
+      ? groups === ""
+        ? "which is in no group"
+        : `no rule of ${groups} admits it`
       : where.sentence;
   return escape(`${what}dropped at ${where.name}, ${because}`);
 }
 
 /** Linux guests send with TTL 64; the server tells with which the SYN arrived. */
 async function explainHops(stage: Stage, matrix: Matrix): Promise<string | undefined> {
-  const subnet = (name: string): string | undefined => stage.cast.players.find(({ spec }) => spec.name === name)?.subnets[0];
+  const subnet = (name: string): string | undefined =>
+    stage.cast.players.find(({ spec }) => spec.name === name)?.subnets[0];
   const passed = [...attempts(matrix)].filter((attempt) => attempt.passed);
   const chosen = passed.find(({ from, to }) => subnet(from) === subnet(to)) ?? passed[0];
   if (chosen === undefined) return undefined;
@@ -66,5 +76,7 @@ async function explainHops(stage: Stage, matrix: Matrix): Promise<string | undef
   const near = subnet(from) === subnet(to) ? "same subnet" : "two subnets";
   const distance = 64 - hops;
   const meaning = distance === 0 ? "switched, not routed" : "routed, not switched";
-  return escape(`${from} -> ${to}, ${near}: ${distance === 1 ? "one hop" : `${distance} hops`}, TTL 64 -> ${hops}: ${meaning}`);
+  return escape(
+    `${from} -> ${to}, ${near}: ${distance === 1 ? "one hop" : `${distance} hops`}, TTL 64 -> ${hops}: ${meaning}`,
+  );
 }

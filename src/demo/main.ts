@@ -11,12 +11,19 @@ const EXAMPLES = fileURLToPath(new URL("../../examples", import.meta.url));
 
 function checkMachine(): void {
   if (process.getuid?.() !== 0) {
-    throw new UnsupportedError("NOT_ROOT", "the demo makes network namespaces and taps and loads BPF: run it as root (sudo make run)");
+    throw new UnsupportedError(
+      "NOT_ROOT",
+      "the demo makes network namespaces and taps and loads BPF: run it as root (sudo make run)",
+    );
   }
   try {
     accessSync("/dev/net/tun", constants.R_OK | constants.W_OK);
   } catch (cause) {
-    throw new UnsupportedError("NO_TUN", "/dev/net/tun cannot be opened: modprobe tun, or give this container the device", { cause });
+    throw new UnsupportedError(
+      "NO_TUN",
+      "/dev/net/tun cannot be opened: modprobe tun, or give this container the device",
+      { cause },
+    );
   }
 }
 
@@ -54,7 +61,8 @@ export async function demo(words: readonly string[]): Promise<number> {
     return 0;
   } catch (error) {
     progress("");
-    const known = error instanceof TorbieError || (error as { code?: unknown }).code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
+    const known =
+      error instanceof TorbieError || (error as { code?: unknown }).code === "ERR_PARSE_ARGS_UNKNOWN_OPTION";
     process.stderr.write(`torbie demo: ${known ? (error as Error).message : String((error as Error).stack)}\n`);
     return 1;
   } finally {

@@ -19,11 +19,13 @@ export interface Matrix {
 
 export const cellKey = (from: string, to: string): string => JSON.stringify([from, to]);
 
-const same = (a: ReadonlySet<Service>, b: ReadonlySet<Service>): boolean => a.size === b.size && [...a].every((x) => b.has(x));
+const same = (a: ReadonlySet<Service>, b: ReadonlySet<Service>): boolean =>
+  a.size === b.size && [...a].every((x) => b.has(x));
 
 /** "80 ping", "none", and where the families differ "v4: 80 ping, v6: none". */
 export function cellText(cell: Cell, services: readonly Service[]): string {
-  const text = (set: ReadonlySet<Service>): string => services.filter((service) => set.has(service)).join(" ") || "none";
+  const text = (set: ReadonlySet<Service>): string =>
+    services.filter((service) => set.has(service)).join(" ") || "none";
   return same(cell.v4, cell.v6) ? text(cell.v4) : `v4: ${text(cell.v4)}, v6: ${text(cell.v6)}`;
 }
 

@@ -18,7 +18,9 @@ export async function measure(guests: readonly Guest[], ports: readonly number[]
 }
 
 async function passing(from: Guest, to: Guest, family: 4 | 6, services: readonly Service[]): Promise<Set<Service>> {
-  const address = to.spec.addresses.map((network) => network.split("/")[0] ?? "").find((text) => text.includes(":") === (family === 6));
+  const address = to.spec.addresses
+    .map((network) => network.split("/")[0] ?? "")
+    .find((text) => text.includes(":") === (family === 6));
   if (address === undefined) return new Set();
   const results = await Promise.all(
     services.map((service) => (service === PING ? from.probe.ping(address) : from.probe.tcp(address, Number(service)))),

@@ -63,7 +63,8 @@ async function perform(stage: Stage, { policyDir, once, print, progress, signal 
       print(describeChange(event, matrixChanges(matrix, now), policyDir, shown));
       matrix = now;
     } catch (error) {
-      if (!signal.aborted) print(`could not be tried: ${escape(error instanceof Error ? error.message : String(error))}\n`);
+      if (!signal.aborted)
+        print(`could not be tried: ${escape(error instanceof Error ? error.message : String(error))}\n`);
     }
   });
 }

@@ -40,9 +40,16 @@ export class Stage {
       const guests = reader.model.locals.size;
       if (guests === 0) {
         const why = reader.problems.map(({ where, what }) => `\n  ${where}: ${what}`).join("");
-        throw new ConfigError("NO_GUESTS", `${policyDir}: no WorkloadEndpoint of host "${HOSTNAME}" (or of no host) is there${why}`);
+        throw new ConfigError(
+          "NO_GUESTS",
+          `${policyDir}: no WorkloadEndpoint of host "${HOSTNAME}" (or of no host) is there${why}`,
+        );
       }
-      if (guests > MOST_GUESTS) throw new ConfigError("TOO_MANY_GUESTS", `${policyDir}: ${guests} guests, the demo plays at most ${MOST_GUESTS}`);
+      if (guests > MOST_GUESTS)
+        throw new ConfigError(
+          "TOO_MANY_GUESTS",
+          `${policyDir}: ${guests} guests, the demo plays at most ${MOST_GUESTS}`,
+        );
       const world = await World.create();
       return new Stage(reader, world, await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME }));
     } catch (error) {
@@ -78,7 +85,9 @@ export class Stage {
   async measure(): Promise<Matrix> {
     this.cast = castOf(this.model);
     const { players, ports } = this.cast;
-    await this.removeGuests([...this.world.guests.keys()].filter((name) => !players.some(({ spec }) => spec.name === name)));
+    await this.removeGuests(
+      [...this.world.guests.keys()].filter((name) => !players.some(({ spec }) => spec.name === name)),
+    );
     await this.addGuests(players.filter(({ spec }) => !this.world.guests.has(spec.name)));
     for (const port of ports.filter((wanted) => !this.listening.has(wanted))) {
       this.listening.add(port);
@@ -96,7 +105,10 @@ export class Stage {
 
   private async addGuests(players: readonly Player[]): Promise<void> {
     if (players.length === 0) return;
-    const enforced = this.agent.applied((event) => event.enforced >= this.cast.players.length, "the new guests were enforced");
+    const enforced = this.agent.applied(
+      (event) => event.enforced >= this.cast.players.length,
+      "the new guests were enforced",
+    );
     await Promise.all([enforced, ...players.map(({ spec }) => this.world.addGuest(spec))]);
   }
 
@@ -119,7 +131,9 @@ export class Stage {
     const shown = JSON.parse(await this.agent.torbie(["endpoint", "show", name, "--json"])) as {
       dropsByReason: readonly ({ reason: string } & Drops)[];
     };
-    return new Map(shown.dropsByReason.map(({ reason, count, sentence }) => [reason, { count: Number(count), sentence }]));
+    return new Map(
+      shown.dropsByReason.map(({ reason, count, sentence }) => [reason, { count: Number(count), sentence }]),
+    );
   }
 
   /** Everything it made is gone afterwards. */

@@ -11,7 +11,9 @@ const NAMED = /^\s{4,}.*\bselector:.*"([^"]+)"/;
  * @param shown the directory as the reader knows it, with "/" at its end
  */
 export function suggestEdit(directory: string, shown: string, groups: ReadonlySet<string>): string | undefined {
-  for (const file of readdirSync(directory).filter((name) => /\.ya?ml$/.test(name)).sort()) {
+  for (const file of readdirSync(directory)
+    .filter((name) => /\.ya?ml$/.test(name))
+    .sort()) {
     const lines = readFileSync(join(directory, file), "utf8").split("\n");
     for (const [index, line] of lines.entries()) {
       const group = NAMED.exec(line)?.[1];

@@ -106,9 +106,7 @@ async function counters(tap: string): Promise<{ packets: number; bytes: number }
 async function iperf(to: string): Promise<void> {
   const guest = world.guest(to);
   const server = guest.run(["iperf3", "-s", "-1", "-p", "5201"]);
-  await expect
-    .poll(() => guest.run(["ss", "-Hltn", "sport = :5201"]), { timeout: 3_000 })
-    .toContain("5201");
+  await expect.poll(() => guest.run(["ss", "-Hltn", "sport = :5201"]), { timeout: 3_000 }).toContain("5201");
   await world.guest("web1").run(["iperf3", "-c", guest.v4, "-n", "40M"]);
   await server;
 }

@@ -33,7 +33,11 @@ export class Cloud {
   ) {}
 
   /** Guests are plugged and enforced when it resolves. */
-  static async create(members: readonly Member[], policies: readonly Resource[], flags: readonly string[] = []): Promise<Cloud> {
+  static async create(
+    members: readonly Member[],
+    policies: readonly Resource[],
+    flags: readonly string[] = [],
+  ): Promise<Cloud> {
     const policyDir = mkdtempSync(join(tmpdir(), "tb-policy-"));
     const world = await World.create();
     const agent = await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME, flags });

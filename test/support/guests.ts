@@ -6,7 +6,12 @@ import type { GuestSpec } from "../../src/demo/world/guest.js";
  * @param number last part of its addresses, and of its MAC
  * @param subnet 65: 10.65.0.0/24 and 2001:db8:65::/64; 18: 172.18.3.0/24 and 2001:db8:18::/64
  */
-export function guestSpec(name: string, number: number, subnet: 65 | 18 = 65, more: Partial<GuestSpec> = {}): GuestSpec {
+export function guestSpec(
+  name: string,
+  number: number,
+  subnet: 65 | 18 = 65,
+  more: Partial<GuestSpec> = {},
+): GuestSpec {
   const v4 = subnet === 65 ? "10.65.0" : "172.18.3";
   const v6 = `2001:db8:${subnet}:`;
   const last = number.toString(16).padStart(2, "0");

@@ -223,14 +223,16 @@ static void start(char *line)
         slot++;
     if (slot == MAX_JOBS || !(ping || (words == 5 && (tcp || strcmp(kind, "udp") == 0))) ||
         inet_pton(v6 ? AF_INET6 : AF_INET, address, raw) != 1) {
-        printf("%s error %s\n", words > 0 ? id : "?", slot == MAX_JOBS ? "too many at a time" : "cannot read the command");
+        printf("%s error %s\n", words > 0 ? id : "?",
+               slot == MAX_JOBS ? "too many at a time" : "cannot read the command");
         return;
     }
     struct job *job = &jobs[slot];
     *job = (struct job){.ping = ping, .connecting = tcp, .deadline = now() + wait};
     strcpy(job->id, id);
     int type = ping ? SOCK_RAW : tcp ? SOCK_STREAM : SOCK_DGRAM;
-    job->fd = socket(to->sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, ping ? (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) : 0);
+    job->fd =
+        socket(to->sa_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, ping ? (v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP) : 0);
     if (job->fd < 0) {
         finish_error(job, errno);
     } else if (ping) {

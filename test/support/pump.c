@@ -167,7 +167,8 @@ int main(int argc, char **argv)
     }
     int words = argc - (int)(word - argv);
     if (words == 0 || words % PAIR_WORDS != 0) {
-        fprintf(stderr, "usage: pump [--no-offload] [--host NETNS] {TAP TAP-MAC GUEST-NETNS GUEST-IF GUEST-MAC MTU}...\n");
+        fprintf(stderr,
+                "usage: pump [--no-offload] [--host NETNS] {TAP TAP-MAC GUEST-NETNS GUEST-IF GUEST-MAC MTU}...\n");
         return 2;
     }
 

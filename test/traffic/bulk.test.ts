@@ -8,7 +8,10 @@ import { Cloud } from "../support/cloud.js";
 import { guestSpec } from "../support/guests.js";
 import { group, type RuleObject } from "../support/resources.js";
 
-const EVERYTHING: RuleObject[] = [{ action: "Allow", ipVersion: 4 }, { action: "Allow", ipVersion: 6 }];
+const EVERYTHING: RuleObject[] = [
+  { action: "Allow", ipVersion: 4 },
+  { action: "Allow", ipVersion: 6 },
+];
 const open = group("open", { ingress: EVERYTHING, egress: EVERYTHING });
 
 let cloud: Cloud;
@@ -37,11 +40,19 @@ async function sent(tap: string): Promise<{ packets: number; bytes: number }> {
 const MOST = 0.5;
 
 interface Iperf {
-  readonly end: { readonly sum_received: { readonly bytes: number }; readonly sum: { readonly lost_packets: number; readonly packets: number } };
+  readonly end: {
+    readonly sum_received: { readonly bytes: number };
+    readonly sum: { readonly lost_packets: number; readonly packets: number };
+  };
 }
 
 /** Runs iperf3 from `from` to `to`; its report, and the mean size of the frames that `to`'s tap was given. */
-async function iperf(from: string, to: string, family: 4 | 6, ...flags: string[]): Promise<{ report: Iperf; meanFrame: number }> {
+async function iperf(
+  from: string,
+  to: string,
+  family: 4 | 6,
+  ...flags: string[]
+): Promise<{ report: Iperf; meanFrame: number }> {
   const [client, server] = [cloud.guest(from), cloud.guest(to)];
   const serving = server.run(["iperf3", "-s", "-1"], { timeout: 30_000 });
   await expect.poll(() => server.run(["ss", "-Hltn", "sport = :5201"]), { timeout: 5_000 }).toContain("5201");
@@ -79,9 +90,23 @@ describe.each([4, 6] as const)("over IPv%i", (family) => {
     const script = `require("node:http").createServer((_, r) => r.end(require("node:fs").readFileSync(${JSON.stringify(page)}))).listen(8080)`;
     const server = cloud.guest("b").namespace.spawn([process.execPath, "-e", script], { stdio: "ignore" });
     try {
-      await expect.poll(() => cloud.guest("b").run(["ss", "-Hltn", "sport = :8080"]), { timeout: 5_000 }).toContain("8080");
+      await expect
+        .poll(() => cloud.guest("b").run(["ss", "-Hltn", "sport = :8080"]), { timeout: 5_000 })
+        .toContain("8080");
       const host = family === 4 ? cloud.guest("b").v4 : `[${cloud.guest("b").v6}]`;
-      const size = await cloud.guest("a").run(["curl", "-s", "-m", "10", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", `http://${host}:8080/`]);
+      const size = await cloud
+        .guest("a")
+        .run([
+          "curl",
+          "-s",
+          "-m",
+          "10",
+          "-o",
+          "/dev/null",
+          "-w",
+          "%{http_code} %{size_download}",
+          `http://${host}:8080/`,
+        ]);
       expect(size).toBe("200 3000000");
     } finally {
       await stop(server);
@@ -103,11 +128,17 @@ describe.each([4, 6] as const)("over IPv%i", (family) => {
     expect(report.end.sum_received.bytes).toBeGreaterThan(20e6 * MOST);
     await cloud.world.host.ip(`link set ${b.spec.tap} mtu 1500`);
     await expect.poll(async () => JSON.stringify((await show("b")).mtu), { timeout: 5_000 }).toBe("1500");
-    const passes = (): Promise<boolean> => a.run(big).then(() => true, () => false);
+    const passes = (): Promise<boolean> =>
+      a.run(big).then(
+        () => true,
+        () => false,
+      );
     await expect.poll(passes, { timeout: 5_000 }).toBe(true); // the guest forgets the small MTU after a second
   });
 });
 
 async function show(name: string): Promise<{ mtu: number }> {
-  return JSON.parse(await cloud.agent.torbie(["endpoint", "show", cloud.guest(name).spec.tap, "--json"])) as { mtu: number };
+  return JSON.parse(await cloud.agent.torbie(["endpoint", "show", cloud.guest(name).spec.tap, "--json"])) as {
+    mtu: number;
+  };
 }

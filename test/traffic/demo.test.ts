@@ -31,7 +31,9 @@ const leftovers = (pid: number): string[] =>
 describe("the demo", () => {
   it("once: prints who reaches whom over the default directory, and ends", async () => {
     const text = await command([...DEMO, "--once"], { timeout: 30_000 });
-    expect(text).toMatch(/^Torbie demo: 4 guests, 2 groups, 2 subnets {3}policy: \S*examples\/ {3}dataplane: bpf \(kernel \d+\.\d+\)\n/);
+    expect(text).toMatch(
+      /^Torbie demo: 4 guests, 2 groups, 2 subnets {3}policy: \S*examples\/ {3}dataplane: bpf \(kernel \d+\.\d+\)\n/,
+    );
     expect(text).toContain("web1 10.65.0.11 web   web2 172.18.3.12 web   db1 10.65.0.21 db   db2 172.18.3.22 db\n");
     expect(text).toContain("web: tcp/80 and ping from anyone");
     expect(text).toContain("db: tcp/5432 from group web, nothing else");
@@ -50,12 +52,16 @@ describe("the demo", () => {
 
   it("stays: an edit changes what passes and is told in one line; Ctrl-C leaves nothing behind", async () => {
     const [file = "", ...rest] = DEMO;
-    const child = spawn(file, [...rest, "--policy-dir", policyDir], { stdio: ["ignore", "pipe", "inherit"], detached: true });
+    const child = spawn(file, [...rest, "--policy-dir", policyDir], {
+      stdio: ["ignore", "pipe", "inherit"],
+      detached: true,
+    });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
     try {
       await expect.poll(() => text, { timeout: 30_000 }).toContain("Stop: Ctrl-C");
-      const [, lineText, wrong, right] = /Try: {2}\S+groups\.yaml, line (\d+): ("\w+") -> ("\w+"), save\n/.exec(text) ?? [];
+      const [, lineText, wrong, right] =
+        /Try: {2}\S+groups\.yaml, line (\d+): ("\w+") -> ("\w+"), save\n/.exec(text) ?? [];
       const groups = join(policyDir, "groups.yaml");
       const before = readFileSync(groups, "utf8");
       const lines = before.split("\n");
@@ -65,7 +71,9 @@ describe("the demo", () => {
       let seen = text.length;
       writeFileSync(groups, lines.join("\n"));
       await expect.poll(() => text.slice(seen), { timeout: 10_000 }).toContain("\n");
-      expect(text.slice(seen)).toMatch(/groups\.yaml:\d+: policy db; [1-9]\d* map writes? in \d+\.\d ms; now .*web1 -> db1: 5432 -> none.*db1 -> db2: none -> 5432/);
+      expect(text.slice(seen)).toMatch(
+        /groups\.yaml:\d+: policy db; [1-9]\d* map writes? in \d+\.\d ms; now .*web1 -> db1: 5432 -> none.*db1 -> db2: none -> 5432/,
+      );
 
       seen = text.length;
       writeFileSync(groups, `${before}\n  : [ not yaml`);
@@ -90,6 +98,8 @@ describe("the demo", () => {
   });
 
   it("asks for root", async () => {
-    await expect(command(["setpriv", "--reuid", "65534", "--clear-groups", ...DEMO, "--once"])).rejects.toThrow(/run it as root/);
+    await expect(command(["setpriv", "--reuid", "65534", "--clear-groups", ...DEMO, "--once"])).rejects.toThrow(
+      /run it as root/,
+    );
   });
 });

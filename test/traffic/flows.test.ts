@@ -5,7 +5,10 @@ import { Conversation } from "../support/conversation.js";
 import { guestSpec } from "../support/guests.js";
 import { group, inGroup, type RuleObject } from "../support/resources.js";
 
-const EVERYTHING: RuleObject[] = [{ action: "Allow", ipVersion: 4 }, { action: "Allow", ipVersion: 6 }];
+const EVERYTHING: RuleObject[] = [
+  { action: "Allow", ipVersion: 4 },
+  { action: "Allow", ipVersion: 6 },
+];
 const from = (source: string): RuleObject => ({
   action: "Allow",
   protocol: "TCP",

@@ -4,14 +4,26 @@ import { Cloud } from "../support/cloud.js";
 import { guestSpec } from "../support/guests.js";
 import { group, inGroup, type RuleObject } from "../support/resources.js";
 
-const EVERYTHING: RuleObject[] = [{ action: "Allow", ipVersion: 4 }, { action: "Allow", ipVersion: 6 }];
-const port = (number: number, more: RuleObject = {}): RuleObject => ({ action: "Allow", protocol: "TCP", destination: { ports: [number] }, ...more });
+const EVERYTHING: RuleObject[] = [
+  { action: "Allow", ipVersion: 4 },
+  { action: "Allow", ipVersion: 6 },
+];
+const port = (number: number, more: RuleObject = {}): RuleObject => ({
+  action: "Allow",
+  protocol: "TCP",
+  destination: { ports: [number] },
+  ...more,
+});
 const ping: RuleObject[] = [
   { action: "Allow", protocol: "ICMP", icmp: { type: 8 } },
   { action: "Allow", protocol: "ICMPv6", icmp: { type: 128 } },
 ];
-const web = group("web", { ingress: [port(80), ...ping, { action: "Allow", protocol: "UDP", destination: { ports: [53] } }], egress: EVERYTHING });
-const db = (from: string) => group("db", { ingress: [port(5432, { source: { selector: inGroup(from) } })], egress: EVERYTHING });
+const web = group("web", {
+  ingress: [port(80), ...ping, { action: "Allow", protocol: "UDP", destination: { ports: [53] } }],
+  egress: EVERYTHING,
+});
+const db = (from: string) =>
+  group("db", { ingress: [port(5432, { source: { selector: inGroup(from) } })], egress: EVERYTHING });
 const closed = group("closed", {});
 
 let cloud: Cloud;
@@ -63,7 +75,9 @@ describe.each([4, 6] as const)("over IPv%i", (family) => {
 
   it("an expired TTL is answered: traceroute shows the hop and then the guest", async () => {
     const hop = family === 4 ? /^ 1 +192\.0\.2\.10 / : /^ 1 +2001:db8:ffff::10 /;
-    const text = await cloud.guest("web1").run(["traceroute", `-${family}`, "-I", "-n", "-q", "1", "-w", "1", "-m", "3", address("web2")]);
+    const text = await cloud
+      .guest("web1")
+      .run(["traceroute", `-${family}`, "-I", "-n", "-q", "1", "-w", "1", "-m", "3", address("web2")]);
     const [, first, second, ...more] = text.trimEnd().split("\n");
     expect(first).toMatch(hop);
     expect(second).toMatch(new RegExp(`^ 2 +${address("web2")} `));

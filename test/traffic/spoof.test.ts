@@ -7,9 +7,15 @@ import { BROADCAST, eth, type Frame } from "../support/packet.js";
 import { group, type RuleObject } from "../support/resources.js";
 import { needsChecksum, NO_OFFLOAD, Wire } from "../support/wire.js";
 
-const EVERYTHING: RuleObject[] = [{ action: "Allow", ipVersion: 4 }, { action: "Allow", ipVersion: 6 }];
+const EVERYTHING: RuleObject[] = [
+  { action: "Allow", ipVersion: 4 },
+  { action: "Allow", ipVersion: 6 },
+];
 const hostile = group("hostile", { egress: EVERYTHING });
-const victims = group("victims", { ingress: [{ action: "Allow", protocol: "UDP", destination: { ports: [80] } }], egress: EVERYTHING });
+const victims = group("victims", {
+  ingress: [{ action: "Allow", protocol: "UDP", destination: { ports: [80] } }],
+  egress: EVERYTHING,
+});
 
 const attacker = guestSpec("evil", 11);
 const target = guestSpec("victim", 21);
@@ -34,7 +40,9 @@ beforeAll(async () => {
     ],
     [hostile, victims],
   );
-  [evil, victim, bare] = await Promise.all(["evil", "victim", "plain"].map((name) => Wire.open(cloud.guest(name).namespace))) as [Wire, Wire, Wire];
+  [evil, victim, bare] = (await Promise.all(
+    ["evil", "victim", "plain"].map((name) => Wire.open(cloud.guest(name).namespace)),
+  )) as [Wire, Wire, Wire];
 });
 
 afterAll(async () => {
@@ -48,10 +56,19 @@ const marker = (): Buffer => Buffer.from(`<frame ${serial++} of spoof>`);
 const udp = (frame: Frame, port = 80): Frame => frame.udp({ sport: 40_000, dport: port });
 
 /** Sends, then an honest frame: when that one has come the first has either come before it or never will. */
-async function arrives(build: (payload: Buffer) => Frame, header: Buffer = NO_OFFLOAD, to: Wire = victim, dst = V4.dst): Promise<Buffer | undefined> {
+async function arrives(
+  build: (payload: Buffer) => Frame,
+  header: Buffer = NO_OFFLOAD,
+  to: Wire = victim,
+  dst = V4.dst,
+): Promise<Buffer | undefined> {
   const [text, after] = [marker(), marker()];
   await evil.send(build(text).bytes(), header);
-  await evil.send(udp(eth(honest).ip4({ ...V4, dst })).payload(after).bytes());
+  await evil.send(
+    udp(eth(honest).ip4({ ...V4, dst }))
+      .payload(after)
+      .bytes(),
+  );
   expect(await to.receive(({ frame }) => frame.includes(after), 2_000)).toBeDefined();
   return to.received.find(({ frame }) => frame.includes(text))?.frame;
 }
@@ -71,13 +88,33 @@ describe("the honest frame", () => {
 
 describe("a hostile frame", () => {
   const cases: [string, string, (text: Buffer) => Frame][] = [
-    ["another's IPv4 address", "SPOOFED_ADDRESS", (text) => udp(eth(honest).ip4({ ...V4, src: "10.65.0.31" })).payload(text)],
-    ["an address of nobody", "SPOOFED_ADDRESS", (text) => udp(eth(honest).ip4({ ...V4, src: "203.0.113.9" })).payload(text)],
-    ["another's IPv6 address", "SPOOFED_ADDRESS", (text) => udp(eth(honest).ip6({ ...V6, src: "2001:db8:65::31" })).payload(text)],
+    [
+      "another's IPv4 address",
+      "SPOOFED_ADDRESS",
+      (text) => udp(eth(honest).ip4({ ...V4, src: "10.65.0.31" })).payload(text),
+    ],
+    [
+      "an address of nobody",
+      "SPOOFED_ADDRESS",
+      (text) => udp(eth(honest).ip4({ ...V4, src: "203.0.113.9" })).payload(text),
+    ],
+    [
+      "another's IPv6 address",
+      "SPOOFED_ADDRESS",
+      (text) => udp(eth(honest).ip6({ ...V6, src: "2001:db8:65::31" })).payload(text),
+    ],
     ["another's MAC", "SPOOFED_MAC", (text) => udp(eth({ ...honest, from: plain.mac }).ip4(V4)).payload(text)],
     ["a VLAN tag", "VLAN_TAGGED", (text) => udp(eth(honest).vlan(7).ip4(V4)).payload(text)],
-    ["the receiver's own MAC", "WRONG_DESTINATION_MAC", (text) => udp(eth({ ...honest, to: target.mac }).ip4(V4)).payload(text)],
-    ["broadcast", "MULTICAST", (text) => udp(eth({ ...honest, to: BROADCAST }).ip4({ ...V4, dst: "255.255.255.255" })).payload(text)],
+    [
+      "the receiver's own MAC",
+      "WRONG_DESTINATION_MAC",
+      (text) => udp(eth({ ...honest, to: target.mac }).ip4(V4)).payload(text),
+    ],
+    [
+      "broadcast",
+      "MULTICAST",
+      (text) => udp(eth({ ...honest, to: BROADCAST }).ip4({ ...V4, dst: "255.255.255.255" })).payload(text),
+    ],
     ["a raw L2 protocol", "UNKNOWN_ETHERTYPE", (text) => eth({ ...honest, type: 0x88b5 }).payload(text)],
     ["a port that no rule admits", "POLICY_INGRESS", (text) => udp(eth(honest).ip4(V4), 81).payload(text)],
   ];
@@ -85,7 +122,9 @@ describe("a hostile frame", () => {
   const names = ["evil", "victim"];
   const counted = async (): Promise<Record<string, number>> => {
     const all = await Promise.all(names.map((name) => cloud.drops(name)));
-    return Object.fromEntries(cases.map(([, reason]) => [reason, all.reduce((sum, drops) => sum + (drops[reason] ?? 0), 0)]));
+    return Object.fromEntries(
+      cases.map(([, reason]) => [reason, all.reduce((sum, drops) => sum + (drops[reason] ?? 0), 0)]),
+    );
   };
   let before: Record<string, number>;
   beforeAll(async () => {
@@ -123,7 +162,12 @@ describe("checksum metadata", () => {
     ["the length", L4, 4],
     ["a byte of the payload", L4, 10],
   ])("that would rewrite %s after it was judged never brings the packet to another port", async (_, start, offset) => {
-    const frame = await arrives((text) => udp(eth(honest).ip4({ ...V4, dst: "10.65.0.31" })).payload(text), needsChecksum(start, offset), bare, "10.65.0.31");
+    const frame = await arrives(
+      (text) => udp(eth(honest).ip4({ ...V4, dst: "10.65.0.31" })).payload(text),
+      needsChecksum(start, offset),
+      bare,
+      "10.65.0.31",
+    );
     if (frame !== undefined) expect(frame.readUInt16BE(L4 + 2)).toBe(80);
     else expect(await cloud.drops("evil")).toHaveProperty("CHECKSUM_METADATA");
   });

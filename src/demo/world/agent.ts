@@ -65,7 +65,16 @@ export class AgentProcess {
   /** Starts it; it ends with this process even if that is killed. Resolves when it runs, see `enforcing`. */
   start(): void {
     const { policyDir, hostname = "compute1", flags = [] } = this.settings;
-    const torbie = [process.execPath, TORBIE, "agent", ...this.flags, "--policy-dir", policyDir, "--hostname", hostname];
+    const torbie = [
+      process.execPath,
+      TORBIE,
+      "agent",
+      ...this.flags,
+      "--policy-dir",
+      policyDir,
+      "--hostname",
+      hostname,
+    ];
     const child = this.host.spawn(["setpriv", "--pdeathsig", "TERM", ...torbie, "--log-format", "json", ...flags], {
       stdio: ["ignore", "pipe", "pipe"],
     });

@@ -27,7 +27,10 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
     const settings = { timeout: options.timeout ?? 20_000, killSignal: "SIGKILL", maxBuffer: 64 << 20 } as const;
     const child = execFile(file, rest, settings, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
-      else reject(new CommandError(argv, typeof error.code === "number" ? error.code : null, stderr || error.message, error));
+      else
+        reject(
+          new CommandError(argv, typeof error.code === "number" ? error.code : null, stderr || error.message, error),
+        );
     });
     child.stdin?.on("error", () => undefined); // a program that does not read its input says why in its status
     child.stdin?.end(options.input ?? "");

@@ -5,7 +5,9 @@ import { describeChange, describeProblem } from "../../../src/demo/change.js";
 const event: ApplyEvent = {
   at: "2026-11-22T08:30:01.250Z",
   full: false,
-  changes: [{ kind: "policy", id: "np:openstack/db", name: "db", change: "set", origin: "/src/examples/groups.yaml:4" }],
+  changes: [
+    { kind: "policy", id: "np:openstack/db", name: "db", change: "set", origin: "/src/examples/groups.yaml:4" },
+  ],
   totalChanges: 1,
   writes: { policy: 4, plane: 1, links: 2 },
   totalWrites: 7,
@@ -31,7 +33,10 @@ describe("news of the agent in one line", () => {
   });
 
   it("stays one line whatever a name holds", () => {
-    const hostile = { ...event, changes: [{ kind: "policy" as const, id: "np:a/b\n\u001b[2J$(reboot)", change: "gone" as const }] };
+    const hostile = {
+      ...event,
+      changes: [{ kind: "policy" as const, id: "np:a/b\n\u001b[2J$(reboot)", change: "gone" as const }],
+    };
     const text = describeChange(hostile, [], "/src/examples", "examples/");
     expect(text.split("\n")).toHaveLength(2);
     expect(text).not.toContain("\u001b");
@@ -39,10 +44,17 @@ describe("news of the agent in one line", () => {
   });
 
   it("tells a problem and its end", () => {
-    const problem = { where: "/src/examples/groups.yaml:14:3", code: "BAD_YAML", what: "not YAML", consequence: "the former stays in force" };
+    const problem = {
+      where: "/src/examples/groups.yaml:14:3",
+      code: "BAD_YAML",
+      what: "not YAML",
+      consequence: "the former stays in force",
+    };
     expect(describeProblem(problem, false, "/src/examples", "examples/")).toBe(
       "PROBLEM  examples/groups.yaml:14:3: not YAML: the former stays in force\n",
     );
-    expect(describeProblem(problem, true, "/src/examples", "examples/")).toBe("examples/groups.yaml:14:3: no longer: not YAML\n");
+    expect(describeProblem(problem, true, "/src/examples", "examples/")).toBe(
+      "examples/groups.yaml:14:3: no longer: not YAML\n",
+    );
   });
 });

@@ -1,5 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { cellKey, cellText, familiesAgree, matrixChanges, matrixRows, type Cell, type Matrix } from "../../../src/demo/matrix.js";
+import {
+  cellKey,
+  cellText,
+  familiesAgree,
+  matrixChanges,
+  matrixRows,
+  type Cell,
+  type Matrix,
+} from "../../../src/demo/matrix.js";
 
 const services = ["80", "5432", "ping"];
 const cell = (v4: string[], v6 = v4): Cell => ({ v4: new Set(v4), v6: new Set(v6) });

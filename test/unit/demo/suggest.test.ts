@@ -15,7 +15,9 @@ describe("the edit that the demo suggests", () => {
   it("names a line of the examples that says from which group a rule lets in", () => {
     const text = suggestEdit(examples, "examples/", groups);
     const line = Number(/^examples\/groups\.yaml, line (\d+): "web" -> "db", save$/.exec(text ?? "")?.[1]);
-    expect(readFileSync(join(examples, "groups.yaml"), "utf8").split("\n")[line - 1]).toMatch(/^ {8}selector: group == "web"$/);
+    expect(readFileSync(join(examples, "groups.yaml"), "utf8").split("\n")[line - 1]).toMatch(
+      /^ {8}selector: group == "web"$/,
+    );
   });
 
   it("does not suggest to edit whom a policy applies to, nor a group that is not there", () => {
