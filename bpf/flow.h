@@ -245,5 +245,6 @@ GLOBAL int error_decide(struct __sk_buff *skb)
     p->source_port = 0;
     p->destination_port = p->icmp;
     p->receiver = find_receiver(&p->destination);
-    return judge_sides(skb, SENDER | RECEIVER) ? ICMP_ERROR_UNRELATED : 0;
+    reason = judge_sides(skb, SENDER | RECEIVER);
+    return reason >= POLICY_EGRESS && reason <= DENIED_INGRESS ? ICMP_ERROR_UNRELATED : reason;
 }

@@ -54,7 +54,9 @@ interface Devices {
 }
 
 function ifindexOf(name: string): number {
-  return Number(readFileSync(`/proc/self/net/../net/dev`, "utf8").includes(`${name}:`) ? (JSON.parse(ip("-j", "link", "show", "dev", name)) as { ifindex: number }[])[0]?.ifindex : 0);
+  const [link] = JSON.parse(ip("-j", "link", "show", "dev", name)) as { ifindex: number }[];
+  if (link === undefined) throw new Error(`no interface ${name}`);
+  return link.ifindex;
 }
 
 function makeDevices(world: WireWorld): Devices {
@@ -74,12 +76,18 @@ function makeDevices(world: WireWorld): Devices {
   }
   for (const prefix of world.unreachable) ip(prefix.includes(":") ? "-6" : "-4", "route", "add", "blackhole", prefix);
   ip("link", "add", "eth9", "type", "veth", "peer", "name", "eth9p");
+  return { taps: new Map(), uplinks: new Map(world.uplinks.map((name) => [name, ifindexOf(name)])), other: ifindexOf("eth9") };
+}
+
+/** Taps that a world has and no world before it had. */
+function makeTaps({ taps }: Devices, world: WireWorld): void {
   for (const { name, hostMac, mtu } of world.taps) {
-    ip("tuntap", "add", "dev", name, "mode", "tap");
+    const there = taps.get(name);
+    if (there === undefined) ip("tuntap", "add", "dev", name, "mode", "tap");
+    if (there?.mac === hostMac && there.mtu === mtu) continue;
     ip("link", "set", name, "address", hostMac, "mtu", String(mtu), "up");
+    taps.set(name, { name, ifindex: there?.ifindex ?? ifindexOf(name), mac: hostMac as Mac, mtu, up: true });
   }
-  const taps = world.taps.map(({ name, hostMac, mtu }): [string, Tap] => [name, { name, ifindex: ifindexOf(name), mac: hostMac as Mac, mtu, up: true }]);
-  return { taps: new Map(taps), uplinks: new Map(world.uplinks.map((name) => [name, ifindexOf(name)])), other: ifindexOf("eth9") };
 }
 
 /** Canonical text of where an IP frame goes. */
@@ -95,6 +103,8 @@ class Kernel {
   #compiler = new Compiler();
   #resources: readonly Resource[] = [];
   #now = 0;
+  /** Drop counters as they were last read. */
+  #counted: ReadonlyMap<number, bigint> | undefined;
   #hostAddresses: ReadonlySet<string> = new Set();
   #endpointByTap = new Map<number, EndpointId>();
 
@@ -126,6 +136,7 @@ class Kernel {
 
   #interfaces(world: WireWorld): Interfaces {
     const devices = (this.#devices ??= makeDevices(world));
+    makeTaps(devices, world);
     const present = new Set(world.taps.map(({ name }) => name));
     return {
       taps: new Map([...devices.taps].filter(([name]) => present.has(name))),
@@ -222,7 +233,7 @@ class Kernel {
     context.writeUInt32LE(ifindex ?? 0, CONTEXT.ifindex);
     const name = "uplink" in at ? "uplink_ingress" : "host" in at || "other" in at ? "tap_egress" : "tap_ingress";
     if ("other" in at) context.writeUInt32LE(devices.other, CONTEXT.ingress);
-    const before = this.#drops();
+    const before = (this.#counted ??= this.#drops());
     const program = this.programs.get(name);
     if (program === undefined) throw new Error(`no program ${name}`);
     const result = program.testRun({ data: Buffer.from(frame), context, contextOutSize: CONTEXT.size });
@@ -235,7 +246,8 @@ class Kernel {
   }
 
   #dropped(before: ReadonlyMap<number, bigint>, frame: Buffer): Outcome {
-    const more = [...this.#drops()].filter(([index, count]) => count !== before.get(index));
+    this.#counted = this.#drops();
+    const more = [...this.#counted].filter(([index, count]) => count !== before.get(index));
     const [index] = more[0] ?? [];
     if (index === undefined || more.length > 1) throw new Error(`a drop counted ${more.length} times`);
     let reason = Object.entries(Reason).find(([, value]) => value === index % Limits.MAX_REASONS)?.[0] as ReasonName;
