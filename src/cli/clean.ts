@@ -1,15 +1,13 @@
 /** What `cleanup` takes away, in the order in which nothing is announced that no longer works; the guard last. */
 import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { clsact } from "#libbpf";
 import { AgentLock } from "../agent/lock.js";
 import { guardOptions } from "../agent/wire/guard.js";
 import { openLinks } from "../agent/wire/links.js";
 import { ANY_VERSION, pinsIn } from "../agent/wire/pins.js";
 import type { Config } from "../config/schema.js";
-import { detach, HANDLE, PRIORITY, queryHook } from "../dataplane/bpf/attach.js";
+import { detach } from "../dataplane/bpf/attach.js";
 import { removePins } from "../dataplane/bpf/cleanup.js";
-import { PROGRAMS } from "../dataplane/bpf/pins.js";
 import { removeGuard } from "../dataplane/guard.js";
 import { DataplaneError } from "../errors.js";
 import { isOurs } from "../links/ours.js";
@@ -41,7 +39,7 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
   const directories = versions.length > 0 ? versions.map((name) => join(config.pinDir, name)) : [pinsIn(config.pinDir)];
   const off = (directory: string): number =>
     (["ingress", "egress"] as const).reduce(
-      (sum, direction) => sum + links.filter(({ ifindex }) => takeOff(directory, ifindex, direction)).length,
+      (sum, direction) => sum + links.filter(({ ifindex }) => detach(directory, ifindex, direction)).length,
       0,
     );
   const hooks = directories.reduce((sum, directory) => sum + off(directory), 0);
@@ -55,22 +53,6 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
     { what: `pins in ${config.pinDir}`, count: pins },
     ...guard.map((what) => ({ what, count: 1 })),
   ];
-}
-
-/** True: ours was there. */
-function takeOff(pins: string, ifindex: number, direction: "ingress" | "egress"): boolean {
-  const byPin = detach(pins, ifindex, direction);
-  // The kernel tells a filter's name as "tap_ingress:[21354]".
-  const ours = queryHook(ifindex, direction).filter(
-    ({ kind, name, priority, handle }) =>
-      kind === "clsact" &&
-      priority === PRIORITY &&
-      handle === HANDLE &&
-      PROGRAMS.some((program) => name.startsWith(`${program}:`)),
-  );
-  for (const { priority = PRIORITY, handle = HANDLE } of ours) clsact.detach({ ifindex, direction, priority, handle });
-  if (ours.length > 0) clsact.removeQdisc(ifindex);
-  return byPin || ours.length > 0;
 }
 
 async function cleanRoutes(config: Config): Promise<{ readonly routes: number; readonly neighbours: number }> {

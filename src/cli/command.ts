@@ -3,7 +3,7 @@ import { TorbieError } from "../errors.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Context } from "./context.js";
 
-/** Documented in `torbie help` and docs/cli.md; scripts rely on them. */
+/** Documented in `torbie help`; scripts rely on them. */
 export const EXIT = {
   ok: 0,
   /** It was tried and did not work. */

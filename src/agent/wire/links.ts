@@ -22,12 +22,18 @@ export function openLinks(config: Config): Links {
 const routeWrites = (report: RouteReport): number =>
   report.added + report.replaced + report.removed + report.neighboursSet + report.neighboursRemoved;
 
+/** What the kernel's routes are about. */
+interface Before {
+  readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>;
+  readonly enforced: ReadonlySet<EndpointId>;
+  /** Of taps, by name. */
+  readonly ifindexes: ReadonlyMap<string, number>;
+}
+
 export class LinksAdapter implements LinksPart {
   readonly #links: Links;
   /** What the last program() was about; undefined: nothing of this process yet. */
-  #before:
-    | { readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>; readonly enforced: ReadonlySet<EndpointId> }
-    | undefined;
+  #before: Before | undefined;
   /** Interfaces whose sysctls are as they should be. */
   #settled = "";
 
@@ -60,13 +66,20 @@ export class LinksAdapter implements LinksPart {
   async withdraw(desired: DesiredState): Promise<ReportPart> {
     const before = this.#before;
     if (before === undefined) return NOTHING;
-    const kept = new Set([...before.enforced].filter((id) => desired.endpoints.get(id) === before.endpoints.get(id)));
-    if (kept.size === before.enforced.size) return NOTHING;
-    const changed = [...before.enforced].filter((id) => !kept.has(id) && desired.endpoints.has(id));
+    const kept = [...before.enforced].filter((id) => desired.endpoints.get(id) === before.endpoints.get(id));
+    if (kept.length === before.enforced.size) return NOTHING;
+    const keeps = new Set(kept);
+    const changed = [...before.enforced].filter((id) => !keeps.has(id) && desired.endpoints.has(id));
+    // A tap that was replaced has no program yet: no route to it before it has.
+    const { taps } = this.#links.interfaces();
+    const same = (id: EndpointId): boolean => {
+      const name = before.endpoints.get(id)?.interfaceName ?? "";
+      return taps.get(name)?.ifindex === before.ifindexes.get(name);
+    };
     // An endpoint that only changed keeps its routes to the addresses that it keeps.
     const report = await this.#links.applyRoutes(
       { endpoints: narrowed(before.endpoints, desired.endpoints, changed) },
-      new Set([...kept, ...changed]),
+      new Set([...kept, ...changed].filter(same)),
     );
     return { writes: routeWrites(report), failures: report.failures };
   }
@@ -83,7 +96,11 @@ export class LinksAdapter implements LinksPart {
       if (report.failures.length === 0) this.#settled = present;
     }
     const report = await this.#links.applyRoutes(desired, enforced);
-    this.#before = { endpoints: new Map(desired.endpoints), enforced };
+    this.#before = {
+      endpoints: new Map(desired.endpoints),
+      enforced,
+      ifindexes: new Map([...taps].map(([name, { ifindex }]) => [name, ifindex])),
+    };
     return { writes: writes + routeWrites(report), failures: [...failures, ...report.failures] };
   }
 }
