@@ -7,6 +7,8 @@ import type { Model } from "../model/types.js";
 import type { Problem } from "../problems.js";
 
 export class PolicyReader {
+  private follower: () => void = () => undefined;
+
   private constructor(
     private readonly datastore: Datastore,
     private readonly store: ModelStore,
@@ -19,6 +21,7 @@ export class PolicyReader {
   static async open(path: string, hostname: string): Promise<PolicyReader> {
     const datastore = new YamlDirectory({ path, hostname });
     const store = new ModelStore(hostname);
+    const reader = new PolicyReader(datastore, store);
     try {
       await new Promise<void>((resolve, reject) => {
         const check = (): void => {
@@ -30,6 +33,7 @@ export class PolicyReader {
           .start((event) => {
             store.apply(event);
             setImmediate(check); // problems are told before the rest of the same reading
+            reader.follower();
           })
           .catch(reject);
       });
@@ -37,7 +41,7 @@ export class PolicyReader {
       await datastore.stop();
       throw error;
     }
-    return new PolicyReader(datastore, store);
+    return reader;
   }
 
   /** Live. */
@@ -47,6 +51,11 @@ export class PolicyReader {
 
   get problems(): readonly Problem[] {
     return this.store.problems();
+  }
+
+  /** Calls back after every reading that held something new. */
+  follow(follower: () => void): void {
+    this.follower = follower;
   }
 
   close(): Promise<void> {

@@ -47,7 +47,8 @@ async function perform(stage: Stage, { policyDir, once, print, progress, signal 
   await stage.open();
   progress("trying everything …");
   let matrix = await stage.measure();
-  const shown = `${relative(process.cwd(), policyDir) || "."}/`;
+  const near = relative(process.cwd(), policyDir) || ".";
+  const shown = `${near.startsWith("..") ? policyDir : near}/`;
   print(headline(stage, shown));
   print(table(matrix));
   for (const line of await explain(stage, matrix)) print(`${line}\n`);
@@ -60,7 +61,9 @@ async function perform(stage: Stage, { policyDir, once, print, progress, signal 
   stage.onApplied(async (event) => {
     try {
       const now = await stage.measure();
-      print(describeChange(event, matrixChanges(matrix, now), policyDir, shown));
+      const cells = matrixChanges(matrix, now);
+      if (event) print(describeChange(event, cells, policyDir, shown));
+      else if (cells.length > 0) print(`now ${escape(cells.join(", "))}\n`);
       matrix = now;
     } catch (error) {
       if (!signal.aborted)

@@ -15,6 +15,8 @@ import { World } from "./world/world.js";
 const HOSTNAME = "demo";
 /** A table of more does not fit a screen. */
 const MOST_GUESTS = 12;
+/** Two readers of one directory are never further apart, in milliseconds. */
+const LATE = 1_000;
 
 export interface Drops {
   readonly count: number;
@@ -83,20 +85,27 @@ export class Stage {
 
   /** One round, in the cast's order, with the guests and ports that the directory names by now. */
   async measure(): Promise<Matrix> {
-    this.cast = castOf(this.model);
+    await this.followCast();
     const { players, ports } = this.cast;
-    await this.removeGuests(
-      [...this.world.guests.keys()].filter((name) => !players.some(({ spec }) => spec.name === name)),
-    );
-    await this.addGuests(players.filter(({ spec }) => !this.world.guests.has(spec.name)));
-    for (const port of ports.filter((wanted) => !this.listening.has(wanted))) {
-      this.listening.add(port);
-      await Promise.all([...this.world.guests.values()].map(({ probe }) => probe.listen(`tcp/${port}`)));
-    }
     return measure(
       players.map(({ spec }) => this.world.guest(spec.name)),
       ports,
     );
+  }
+
+  /** Guests come and go with the directory, and answer on the ports that it names. True when a port is new. */
+  private async followCast(): Promise<boolean> {
+    this.cast = castOf(this.model);
+    const { players, ports } = this.cast;
+    const names = new Set(players.map(({ spec }) => spec.name));
+    await this.removeGuests([...this.world.guests.keys()].filter((name) => !names.has(name)));
+    await this.addGuests(players.filter(({ spec }) => !this.world.guests.has(spec.name)));
+    const fresh = ports.filter((port) => !this.listening.has(port));
+    for (const port of fresh) {
+      this.listening.add(port);
+      await Promise.all([...this.world.guests.values()].map(({ probe }) => probe.listen(`tcp/${port}`)));
+    }
+    return fresh.length > 0;
   }
 
   private async removeGuests(names: readonly string[]): Promise<void> {
@@ -112,11 +121,24 @@ export class Stage {
     await Promise.all([enforced, ...players.map(({ spec }) => this.world.addGuest(spec))]);
   }
 
-  /** Calls back, one after the other, for every pass of the agent that answers a change. `answer` does not throw. */
-  onApplied(answer: (event: ApplyEvent) => Promise<void>): void {
+  /**
+   * Calls back, one after the other, for every pass of the agent that answers a change; and without an event when the demo reads of a
+   * new port only after the agent has answered it. `answer` does not throw.
+   */
+  onApplied(answer: (event?: ApplyEvent) => Promise<void>): void {
+    const queue = (work: () => Promise<void>): void => void (this.queue = this.queue.then(work));
+    let answered = -Infinity;
     this.agent.follow((news) => {
       if (news.type !== "applied" || (news.event.totalChanges === 0 && news.event.failures.length === 0)) return;
-      this.queue = this.queue.then(() => answer(news.event));
+      answered = performance.now();
+      queue(() => answer(news.event));
+    });
+    this.reader.follow(() => {
+      const late = performance.now() - answered < LATE;
+      queue(async () => {
+        const fresh = await this.followCast().catch(() => true); // the answer meets the same error and tells it
+        if (fresh && late) await answer();
+      });
     });
   }
 
