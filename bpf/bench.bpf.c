@@ -14,7 +14,7 @@
 #include "packet.h"
 
 struct inject_plan {
-    __u32 flows;                /* source ports 1024.. that are used in turn, at most 60000 */
+    __u32 flows;                /* source ports from first_source_port on that are used in turn, at most 60000 */
     __u32 sources;              /* source addresses, drawn at random from first_source on */
     __u32 first_source;         /* IPv4, host order */
     __u32 destination;          /* IPv4, host order */
@@ -22,7 +22,7 @@ struct inject_plan {
     __u32 first_port;
     __u64 sent;
     __u8 mac[12];               /* destination and source: frames are used again as the last run left them */
-    __u32 pad;
+    __u32 first_source_port;
 };
 
 struct {
@@ -82,7 +82,7 @@ SEC("xdp") int inject(struct xdp_md *ctx)
         port += bpf_get_prandom_u32() % now->ports;
     f->ip.source = bpf_htonl(source);
     f->ip.destination = bpf_htonl(now->destination);
-    f->source_port = bpf_htons(1024 + (now->flows ? n % now->flows : 0));
+    f->source_port = bpf_htons(now->first_source_port + (now->flows ? n % now->flows : 0));
     f->destination_port = bpf_htons(port);
     __builtin_memcpy(&f->eth, now->mac, 12);
     f->ip.ttl = 64;

@@ -92,7 +92,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
             p->pair_mac = 1;
         if (e->flags & ENDPOINT_NO_PORT_SECURITY)
             continue;
-        action = judge(skb, number, own.policy_set ? own.policy_set : e->policy_set, side ? INGRESS : EGRESS);
+        action = judge(skb, number, own.policy_set ? own.policy_set : e->policy_set, side ? INGRESS : EGRESS, c->flags);
         if (action == ACTION_NONE)
             return POLICY_MISSING;
         if (action != ACTION_ALLOW) {

@@ -101,18 +101,18 @@ ALWAYS_INLINE int parse_ipv4(struct __sk_buff *skb, struct packet *p)
 
     if ((void *)(ip + 1) > end)
         return MALFORMED;
+    p->family = 4;
+    address_from_ipv4(&p->source, ip->source);
+    address_from_ipv4(&p->destination, ip->destination);
     header = (ip->version_length & 15) * 4;
     p->length = bpf_ntohs(ip->total_length);
     if ((ip->version_length >> 4) != 4 || header < sizeof(*ip) || p->length < header ||
         p->length + ETH_LENGTH > skb->len)
         return MALFORMED;
-    p->family = 4;
     p->protocol = ip->protocol;
     p->ttl = ip->ttl;
     p->tos = ip->tos;
     p->l4 = ETH_LENGTH + header;
-    address_from_ipv4(&p->source, ip->source);
-    address_from_ipv4(&p->destination, ip->destination);
     p->fragment_id = ip->id;
     fragment = bpf_ntohs(ip->fragment) & 0x3fff;
     if (header == sizeof(*ip) && !fragment && (p->protocol == PROTOCOL_TCP || p->protocol == PROTOCOL_UDP)) {
@@ -205,16 +205,16 @@ ALWAYS_INLINE int parse_ipv6(struct __sk_buff *skb, struct packet *p)
 
     if ((void *)(ip + 1) > end)
         return MALFORMED;
+    p->family = 6;
+    p->source = ip->source;
+    p->destination = ip->destination;
     p->length = bpf_ntohs(ip->payload_length) + (__u32)sizeof(*ip);
     if ((bpf_ntohl(ip->version_class_label) >> 28) != 6 || p->length + ETH_LENGTH > skb->len)
         return MALFORMED;
-    p->family = 6;
     p->protocol = ip->next_header;
     p->ttl = ip->hop_limit;
     p->tos = bpf_ntohl(ip->version_class_label) >> 20;
     p->l4 = ETH_LENGTH + sizeof(*ip);
-    p->source = ip->source;
-    p->destination = ip->destination;
     if (address_is_mapped(&p->source) || address_is_mapped(&p->destination))
         return MARTIAN;
     if (p->protocol == PROTOCOL_TCP && p->length >= 60) {

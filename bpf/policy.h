@@ -192,7 +192,7 @@ ALWAYS_INLINE void log_if_earlier(struct __sk_buff *skb, __u32 endpoint_number, 
  * Judges the packet for one endpoint in one direction: an enum action (ACTION_NONE when the policy set is missing). What
  * decided stays in question: order ~0 when it was no rule but the end of a plane.
  */
-GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set, __u32 direction)
+GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set, __u32 direction, __u32 control_flags)
 {
     struct scratch *w = work();
     struct plane_key plane_key = {.policy_set = policy_set, .direction = direction};
@@ -210,7 +210,7 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
     way = (direction & 1) | (p->family == 6 ? WAY_IPV6 : 0);
     remote_address = direction == EGRESS ? &p->destination : p->kind == KIND_ERROR ? &p->outer : &p->source;
     exact = bpf_map_lookup_elem(&remote, remote_address);
-    if (!exact || !(exact->flags & CLASSES_COMPLETE)) {
+    if (control_flags & CONTROL_PREFIXES && (!exact || !(exact->flags & CLASSES_COMPLETE))) {
         struct prefix_key key = {.prefixlen = 128, .address = *remote_address};
 
         longest = bpf_map_lookup_elem(&prefix, &key);

@@ -1,0 +1,102 @@
+/** Frames put on a tap's receive path inside the kernel, and what they cost (DESIGN, "How speed is judged"). */
+import { readFileSync } from "node:fs";
+import { BpfMap, BpfObject, BpfProgram, clsact } from "#libbpf";
+
+/** struct inject_plan of bpf/bench.bpf.c. Addresses are numbers: 10.0.0.1 is 0x0a000001. */
+export interface Plan {
+  /** Source ports used in turn from firstSourcePort (default 1024) on, at most 60,000. */
+  readonly flows: number;
+  readonly firstSourcePort?: number;
+  readonly firstSource: number;
+  /** Drawn at random from firstSource on. */
+  readonly sources?: number;
+  readonly destination: number;
+  readonly firstPort: number;
+  readonly ports?: number;
+}
+
+export type Measure = "inject_floor" | "limit" | "insert_limit";
+
+export interface Interface {
+  readonly ifindex: number;
+  readonly mac: string;
+}
+
+const macBytes = (mac: string): Buffer => Buffer.from(mac.replaceAll(":", ""), "hex");
+
+/** An IPv4/UDP frame of `size` bytes whose addresses and ports the program fills in. */
+function frame(size: number): Buffer {
+  const bytes = Buffer.alloc(size);
+  bytes.writeUInt16BE(0x0800, 12);
+  bytes[14] = 0x45;
+  bytes.writeUInt16BE(size - 14, 16);
+  bytes[22] = 64;
+  bytes[23] = 17;
+  bytes.writeUInt16BE(size - 34, 38);
+  return bytes;
+}
+
+/** struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex. */
+function context(size: number, ifindex: number): Buffer {
+  const bytes = Buffer.alloc(24);
+  bytes.writeUInt32LE(size, 4);
+  bytes.writeUInt32LE(ifindex, 12);
+  return bytes;
+}
+
+export class Injector {
+  private constructor(
+    private readonly object: BpfObject,
+    private readonly plan: BpfMap,
+    private readonly targets: BpfMap,
+    private readonly flows: BpfMap,
+    private readonly program: BpfProgram,
+  ) {}
+
+  static async load(path: string): Promise<Injector> {
+    const object = BpfObject.open(readFileSync(path), { name: "bench" });
+    await object.load();
+    return new Injector(object, object.map("plan"), object.map("targets"), object.map("bench_flows"), object.program("inject"));
+  }
+
+  /** Attaches one of the measuring programs to what `from` receives; the limits send on to `to`. */
+  attach(name: Measure, from: Interface, to?: Interface): void {
+    if (to !== undefined) {
+      const value = Buffer.alloc(16);
+      value.writeUInt32LE(to.ifindex, 0);
+      macBytes("fa:16:3e:00:00:01").copy(value, 4);
+      macBytes(to.mac).copy(value, 10);
+      const key = Buffer.alloc(4);
+      key.writeUInt32LE(from.ifindex);
+      this.targets.set(key, value);
+    }
+    clsact.attach({ ifindex: from.ifindex, direction: "ingress", program: this.object.program(name), priority: 1, handle: 1 });
+  }
+
+  /** Nanoseconds a packet, injecting included. */
+  run(on: Interface, from: string, plan: Plan, packets: number, size = 64): number {
+    const value = Buffer.alloc(48);
+    value.writeUInt32LE(plan.flows, 0);
+    value.writeUInt32LE(plan.sources ?? 1, 4);
+    value.writeUInt32LE(plan.firstSource, 8);
+    value.writeUInt32LE(plan.destination, 12);
+    value.writeUInt32LE(plan.ports ?? 1, 16);
+    value.writeUInt32LE(plan.firstPort, 20);
+    macBytes(on.mac).copy(value, 32);
+    macBytes(from).copy(value, 38);
+    value.writeUInt32LE(plan.firstSourcePort ?? 1024, 44);
+    this.plan.set(Buffer.alloc(4), value);
+    const data = frame(size);
+    return this.program.testRun({ data, context: context(size, on.ifindex), repeat: packets, liveFrames: true, batchSize: 64 }).duration;
+  }
+
+  /** Empties the flow table of insert_limit. */
+  forget(): void {
+    const { keys, count } = this.flows.dump();
+    if (count > 0) this.flows.deleteBatch(keys, count);
+  }
+
+  close(): void {
+    for (const it of [this.plan, this.targets, this.flows, this.program, this.object]) it.close();
+  }
+}

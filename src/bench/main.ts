@@ -1,0 +1,99 @@
+/** `make bench`: what a packet costs, as ratios to the limits and to the peers, all in one run (DESIGN, "How speed is judged"). */
+import type { ChildProcess } from "node:child_process";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { stop } from "../demo/world/command.js";
+import { Namespace } from "../demo/world/namespace.js";
+import { median, ratio, spread, type Figure } from "./figures.js";
+import { work, type Role } from "./worker.js";
+
+const ROLES: Readonly<Record<Role, readonly string[]>> = {
+  bpf: ["floor", "limit", "insert_limit", "established_1", "established_1000", "first", "first_large", "first_members", "first_members_large"],
+  forward: ["forwarding"],
+  iptables: ["iptables_2"],
+};
+const quick = process.env["QUICK"] === "1";
+const ROUNDS = quick ? 5 : 15;
+/** First packets fill the flow table, half of which one port may own. */
+const PACKETS = (name: string): number => (/first|insert/.test(name) ? 50_000 : quick ? 100_000 : 200_000);
+
+interface Worker {
+  readonly child: ChildProcess;
+  readonly namespace: Namespace;
+  ask(measure: string): Promise<number>;
+}
+
+async function startWorker(role: Role): Promise<Worker> {
+  const namespace = await Namespace.create(`bench-${role}`);
+  const child = namespace.spawn([process.execPath, fileURLToPath(import.meta.url), "--worker", role], { stdio: ["pipe", "pipe", "inherit"] });
+  const { stdin, stdout } = child;
+  if (stdin === null || stdout === null) throw new Error("no pipes to the worker");
+  const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  const next = async (): Promise<{ nanoseconds?: number; error?: string }> => {
+    const line = await lines.next();
+    if (line.done === true) throw new Error(`the worker ${role} has ended`);
+    return JSON.parse(line.value) as { nanoseconds?: number; error?: string };
+  };
+  await next();
+  return {
+    child,
+    namespace,
+    async ask(measure) {
+      stdin.write(`${JSON.stringify({ measure, packets: PACKETS(measure) })}\n`);
+      const { nanoseconds, error } = await next();
+      if (nanoseconds === undefined) throw new Error(error);
+      return nanoseconds;
+    },
+  };
+}
+
+function figuresOf(samples: Record<string, number[]>): Figure[] {
+  return [
+    ratio(samples, "established_net_vs_limit", "established_1", "limit"),
+    ratio(samples, "established_1000_flows_net_vs_limit", "established_1000", "limit"),
+    ratio(samples, "established_net_vs_forwarding", "established_1", "forwarding"),
+    ratio(samples, "established_net_vs_iptables", "established_1", "iptables_2"),
+    ratio(samples, "first_packet_net_vs_insert_limit", "first", "insert_limit"),
+    ratio(samples, "first_packet_1000_rules_vs_2", "first_large", "first"),
+    ratio(samples, "first_packet_1000_rules_100k_members_vs_2_and_10", "first_members_large", "first_members"),
+  ];
+}
+
+async function main(): Promise<void> {
+  const workers = new Map<Role, Worker>();
+  const samples: Record<string, number[]> = {};
+  const failed = new Map<string, string>();
+  try {
+    for (const role of Object.keys(ROLES) as Role[]) workers.set(role, await startWorker(role));
+    for (let round = -1; round < ROUNDS; round++) {
+      for (const [role, names] of Object.entries(ROLES) as [Role, readonly string[]][]) {
+        for (const name of names) {
+          if (failed.has(name)) continue;
+          try {
+            const nanoseconds = await workers.get(role)?.ask(name);
+            if (round >= 0 && nanoseconds !== undefined) (samples[name] ??= []).push(nanoseconds); // round -1 warms up
+          } catch (error) {
+            failed.set(name, error instanceof Error ? error.message : String(error));
+          }
+        }
+      }
+    }
+  } finally {
+    for (const { child, namespace } of workers.values()) {
+      child.stdin?.end();
+      await stop(child, "SIGTERM");
+      await namespace.remove();
+    }
+  }
+  const floor = median(samples["floor"] ?? []);
+  const net = (name: string): string => String(Math.round(median(samples[name] ?? []) - floor)).padStart(8);
+  console.log(`64-byte UDP between real taps, ${ROUNDS} interleaved rounds, medians; net of the floor (${Math.round(floor)} ns a packet)\n`);
+  console.log("measured                     net ns   spread");
+  for (const [name, values] of Object.entries(samples)) console.log(`${name.padEnd(25)} ${net(name)}   ${(spread(values) * 100).toFixed(0).padStart(4)} %`);
+  for (const [name, why] of failed) console.log(`${name.padEnd(25)}   failed: ${why}`);
+  console.log("");
+  for (const figure of figuresOf(samples)) console.log(JSON.stringify(figure));
+}
+
+const role = process.argv[2] === "--worker" ? (process.argv[3] as Role) : undefined;
+await (role === undefined ? main() : work(role));
