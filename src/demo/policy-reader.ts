@@ -7,7 +7,8 @@ import type { Model } from "../model/types.js";
 import type { Problem } from "../problems.js";
 
 export class PolicyReader {
-  private follower: () => void = () => undefined;
+  private readonly waiting = new Set<() => void>();
+  private lastNews = 0;
 
   private constructor(
     private readonly datastore: Datastore,
@@ -33,7 +34,7 @@ export class PolicyReader {
           .start((event) => {
             store.apply(event);
             setImmediate(check); // problems are told before the rest of the same reading
-            reader.follower();
+            reader.onNews();
           })
           .catch(reject);
       });
@@ -53,9 +54,26 @@ export class PolicyReader {
     return this.store.problems();
   }
 
-  /** Calls back after every reading that held something new. */
-  follow(follower: () => void): void {
-    this.follower = follower;
+  private onNews(): void {
+    this.lastNews = performance.now();
+    for (const done of [...this.waiting]) done();
+  }
+
+  /**
+   * Resolves when this reader, too, has read what another one of the same directory has just told of: at once if it had news lately,
+   * else with its next, and after `patience` milliseconds in any case.
+   */
+  caughtUp(patience = 500): Promise<void> {
+    if (performance.now() - this.lastNews < patience) return Promise.resolve();
+    return new Promise((resolve) => {
+      const done = (): void => {
+        clearTimeout(timer);
+        this.waiting.delete(done);
+        resolve();
+      };
+      const timer = setTimeout(done, patience);
+      this.waiting.add(done);
+    });
   }
 
   close(): Promise<void> {

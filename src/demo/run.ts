@@ -61,9 +61,7 @@ async function perform(stage: Stage, { policyDir, once, print, progress, signal 
   stage.onApplied(async (event) => {
     try {
       const now = await stage.measure();
-      const cells = matrixChanges(matrix, now);
-      if (event) print(describeChange(event, cells, policyDir, shown));
-      else if (cells.length > 0) print(`now ${escape(cells.join(", "))}\n`);
+      print(describeChange(event, matrixChanges(matrix, now), policyDir, shown));
       matrix = now;
     } catch (error) {
       if (!signal.aborted)

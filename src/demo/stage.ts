@@ -15,8 +15,6 @@ import { World } from "./world/world.js";
 const HOSTNAME = "demo";
 /** A table of more does not fit a screen. */
 const MOST_GUESTS = 12;
-/** Two readers of one directory are never further apart, in milliseconds. */
-const LATE = 1_000;
 
 export interface Drops {
   readonly count: number;
@@ -93,19 +91,17 @@ export class Stage {
     );
   }
 
-  /** Guests come and go with the directory, and answer on the ports that it names. True when a port is new. */
-  private async followCast(): Promise<boolean> {
+  /** Guests come and go with the directory, and answer on the ports that it names. */
+  private async followCast(): Promise<void> {
     this.cast = castOf(this.model);
     const { players, ports } = this.cast;
     const names = new Set(players.map(({ spec }) => spec.name));
     await this.removeGuests([...this.world.guests.keys()].filter((name) => !names.has(name)));
     await this.addGuests(players.filter(({ spec }) => !this.world.guests.has(spec.name)));
-    const fresh = ports.filter((port) => !this.listening.has(port));
-    for (const port of fresh) {
+    for (const port of ports.filter((wanted) => !this.listening.has(wanted))) {
       this.listening.add(port);
       await Promise.all([...this.world.guests.values()].map(({ probe }) => probe.listen(`tcp/${port}`)));
     }
-    return fresh.length > 0;
   }
 
   private async removeGuests(names: readonly string[]): Promise<void> {
@@ -121,24 +117,14 @@ export class Stage {
     await Promise.all([enforced, ...players.map(({ spec }) => this.world.addGuest(spec))]);
   }
 
-  /**
-   * Calls back, one after the other, for every pass of the agent that answers a change; and without an event when the demo reads of a
-   * new port only after the agent has answered it. `answer` does not throw.
-   */
-  onApplied(answer: (event?: ApplyEvent) => Promise<void>): void {
-    const queue = (work: () => Promise<void>): void => void (this.queue = this.queue.then(work));
-    let answered = -Infinity;
+  /** Calls back, one after the other, for every pass of the agent that answers a change. `answer` does not throw. */
+  onApplied(answer: (event: ApplyEvent) => Promise<void>): void {
     this.agent.follow((news) => {
       if (news.type !== "applied" || (news.event.totalChanges === 0 && news.event.failures.length === 0)) return;
-      answered = performance.now();
-      queue(() => answer(news.event));
-    });
-    this.reader.follow(() => {
-      const late = performance.now() - answered < LATE;
-      queue(async () => {
-        const fresh = await this.followCast().catch(() => true); // the answer meets the same error and tells it
-        if (fresh && late) await answer();
-      });
+      const read = news.event.changes.some(({ kind }) => kind !== "interface")
+        ? this.reader.caughtUp()
+        : Promise.resolve();
+      this.queue = this.queue.then(() => read).then(() => answer(news.event));
     });
   }
 
