@@ -80,7 +80,7 @@ test: root deps-test build
 	@node scripts/test.mjs $(T)
 
 bench: root deps-run build
-	@node bench/run.mjs
+	@node dist/bench/main.js
 
 # --- care ------------------------------------------------------------------------------------------------------
 

@@ -88,6 +88,7 @@ export default tseslint.config(
     rules: {
       eqeqeq: "error",
       "no-control-regex": "error",
+      // What people read goes through a command's context or the log.
       "no-console": "error",
       "prefer-const": "error",
       // A shell would read what names of endpoints and policies may hold.
@@ -101,6 +102,7 @@ export default tseslint.config(
       ],
     },
   },
+  { files: ["src/bench/**/*.ts"], rules: { "no-console": "off" } },
   ...pure.map(({ files, ignores = [], stages }) => ({
     files,
     ignores,
