@@ -93,7 +93,7 @@ export class StatusWriter {
       this.#armRecheck();
     }
     const batch = this.queue.next(MOST_OPERATIONS);
-    if (batch.length === 0) return undefined;
+    if (batch.length === 0 || this.#closed) return undefined;
     await this.store.write(batch);
     this.queue.done(batch);
     this.#transactions++;

@@ -79,6 +79,14 @@ export class Attacher {
     return this.#attached.has(ifindex);
   }
 
+  /** Asks the kernel: our programs, of this load, are on every hook of the interface. */
+  holds(ifindex: number, role: Role): boolean {
+    return HOOKS[role].every(({ direction, program }) => {
+      const ours = this.programs.get(program)?.info.id;
+      return queryHook(ifindex, direction).some(({ programId }) => programId === ours);
+    });
+  }
+
   /** Programs of others on the same hooks. */
   foreign(ifindex: number, role: Role): ForeignProgram[] {
     return HOOKS[role].flatMap(({ direction, program }) => {
@@ -92,6 +100,11 @@ export class Attacher {
   }
 }
 
+/** libbpf and tc name a filter "<program>:[<id>]". */
+function bareName(name: string): string {
+  return name.replace(/:\[\d+\]$/, "");
+}
+
 /** Everything on a hook in the order in which it runs: tcx first. */
 export function queryHook(ifindex: number, direction: Direction): Attached[] {
   const newer = ((): Attached[] => {
@@ -102,7 +115,7 @@ export function queryHook(ifindex: number, direction: Direction): Attached[] {
       throw error;
     }
   })();
-  return [...newer, ...clsact.query(ifindex, direction)];
+  return [...newer, ...clsact.query(ifindex, direction)].map((entry) => ({ ...entry, name: bareName(entry.name) }));
 }
 
 function ensureClsact(ifindex: number, direction: Direction, program: BpfProgram): boolean {
@@ -163,7 +176,7 @@ export function detach(pinDir: string, ifindex: number, direction: Direction): b
   return found;
 }
 
-/** The kernel keeps 15 characters of a program's name. */
+/** Whether a filter or program is named as ours are; the kernel keeps 15 characters. */
 export function isOurs(name: string): boolean {
-  return PROGRAMS.some((program) => program.slice(0, 15) === name);
+  return PROGRAMS.some((program) => program.slice(0, 15) === bareName(name));
 }

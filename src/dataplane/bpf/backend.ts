@@ -9,6 +9,7 @@ import { findHz } from "./hz.js";
 import { KernelMaps } from "./maps.js";
 import { openObjects, type Objects } from "./objects.js";
 import { DEFAULT_PIN_DIR } from "./pins.js";
+import { readBackAll, type ReadBack } from "./read-back.js";
 
 const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map((name) =>
   fileURLToPath(new URL(`../../../build/${name}`, import.meta.url)),
@@ -135,6 +136,11 @@ export class BpfBackend implements Backend {
   /** Programs of others on our hooks; those that run before ours may let packets by. */
   foreign(interfaces: Interfaces): ForeignProgram[] {
     return [...this.#places(interfaces)].flatMap(({ ifindex, role }) => this.attacher.foreign(ifindex, role));
+  }
+
+  /** Those that the kernel has, whole, on the tap that they have now. */
+  readBack<T extends ReadBack>(items: readonly T[]): Promise<readonly T[]> {
+    return readBackAll(items, new KernelMaps(this.objects.maps), this.attacher);
   }
 
   close(): Promise<void> {
