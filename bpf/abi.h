@@ -16,7 +16,7 @@ enum limits {
     MAX_ENDPOINTS = 8192,       /* endpoint numbers are 1..8191 */
     MAX_TAPS = 16384,
     MAX_FLOWS = 262144,         /* default size of `flow`, `flow_slot`, `flow_free`; set before load */
-    MAX_RULES = 262144,         /* rule numbers are 1..262143 */
+    MAX_RULES = 131072,         /* rule numbers are 1..131071 */
     MAX_REASONS = 64,           /* drop reasons per endpoint in `drop` */
     MAX_PLANES = 16,            /* tiers that may apply to one policy set and direction */
     CLASSES_PER_ADDRESS = 7,    /* more are interned as one composite class */

@@ -77,7 +77,7 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
     c = bpf_map_lookup_elem(&control, &zero);
     if (!c)
         return POLICY_MISSING;
-    f = bpf_map_lookup_elem(&flow, &p->key);
+    f = p->no_flow ? 0 : bpf_map_lookup_elem(&flow, &p->key);
     if (f && !flow_expired(f, c, p->now) && f->tag == flow_tag(&p->key) && f->endpoint[side] == p->endpoint &&
         !is_new_connection(p, f->state, f->flags) && f->slot != NO_SLOT) {
         __u32 own_number = p->endpoint, peer_number = f->endpoint[(side ^ 1) & 1];
@@ -89,9 +89,10 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         if (peer_number)
             peer = bpf_map_lookup_elem(&endpoint, &peer_number);
         p->receiver = peer_number;
+        p->own_known = 0;
         /* Something moved. A peer that was elsewhere may be here by now: then this is another way. */
         if (!generations_hold(f, c, side, own, peer) &&
-            ((!peer_number && find_receiver(&p->destination)) || rejudge(skb, p, f)))
+            ((!peer_number && find_receiver(p)) || rejudge(skb, p, f)))
             goto anew;
         flags = f->flags;
         if (flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI)) {
@@ -119,7 +120,7 @@ anew:
     /* What the host opened is not for the guest to open anew. */
     if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now))
         return HOST_UNREACHABLE_TO_GUEST;
-    p->receiver = find_receiver(&p->destination);
+    find_receiver(p);
     reason = judge_sides(skb, SENDER | RECEIVER);
     if (reason)
         return reason;
@@ -191,6 +192,7 @@ GLOBAL int error_inside(struct __sk_buff *skb)
             return ICMP_ERROR_UNRELATED;
     }
     p->source = inner_destination;
+    p->own_known = 0;
     p->protocol = protocol;
     if (protocol_has_ports(protocol)) {
         p->source_port = (__u16)ports[2] << 8 | ports[3];
@@ -241,10 +243,11 @@ GLOBAL int error_decide(struct __sk_buff *skb)
     if (!reason || reason == ICMP_ERROR_ABOUT_ERROR)
         return reason;
     p->source = p->outer;
+    p->own_known = 0;
     p->protocol = protocol;
     p->source_port = 0;
     p->destination_port = p->icmp;
-    p->receiver = find_receiver(&p->destination);
+    find_receiver(p);
     reason = judge_sides(skb, SENDER | RECEIVER);
     return reason >= POLICY_EGRESS && reason <= DENIED_INGRESS ? ICMP_ERROR_UNRELATED : reason;
 }

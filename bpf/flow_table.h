@@ -208,7 +208,7 @@ GLOBAL int flow_insert(struct __sk_buff *skb)
     if (!a || !all || !c)
         return FLOW_TABLE_FULL;
     /* While the table is mostly empty, what expired is in nobody's way: looking for it costs cache misses. */
-    if (all->used >= c->flow_limit / 4 || a->count >= c->port_limit / 4)
+    if (all->used >= c->flow_limit / 2 || a->count >= c->port_limit / 2)
         reclaim(skb, owner, c, p->now, 0);
     if (!flow_room(a, all, c, !p->endpoint)) {
         reclaim(skb, owner, c, p->now, 1);

@@ -28,22 +28,34 @@ NOINLINE int find_owner(__u32 number, const struct address *address, struct sour
     return 1;
 }
 
-/* The number of the endpoint that gets what is sent to the address; 0: none of this host's. */
-NOINLINE __u32 find_receiver(const struct address *address)
+/* Finds who of this host gets what is sent to the packet's destination: packet.receiver, 0 when it is nobody. */
+NOINLINE __u32 find_receiver(struct packet *p)
 {
-    struct local *l = bpf_map_lookup_elem(&local, address);
+    struct local *l = bpf_map_lookup_elem(&local, &p->destination);
     struct prefix_key key = {.prefixlen = 128};
     struct control *c;
     __u32 zero = 0;
 
-    if (l)
-        return l->endpoint;
+    p->receiver = 0;
+    p->own_known &= SENDER;
+    if (l) {
+        p->receiver = l->endpoint;
+        if (!(l->flags & LOCAL_SHARED)) {
+            p->own_set[1] = l->policy_set;
+            p->own_known |= RECEIVER;
+            if (!mac_is_zero(l->mac))
+                p->pair_mac = 1;
+        }
+        return p->receiver;
+    }
     c = bpf_map_lookup_elem(&control, &zero);
     if (!c || !(c->flags & CONTROL_LOCAL_PREFIXES))
         return 0;
-    key.address = *address;
+    key.address = p->destination;
     l = bpf_map_lookup_elem(&local_prefix, &key);
-    return l ? l->endpoint : 0;
+    if (l)
+        p->receiver = l->endpoint;
+    return p->receiver;
 }
 
 /* Judges p at the sides named, by the rules. 0 or a reason; fills in p->rule, p->stateless and the generations. */
@@ -84,12 +96,14 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
             return side ? RECEIVER_DOWN : e->flags & ENDPOINT_ADMIN_DOWN ? ADMIN_DOWN : ENDPOINT_IS_BLOCKED;
         if (side && !e->ifindex)
             return RECEIVER_GONE;
-        if (!find_owner(number, side ? &p->destination : &p->source, &own)) {
-            if (!(e->flags & ENDPOINT_NO_PORT_SECURITY))
+        if (p->own_known & (1 << side)) {
+            own.policy_set = side ? p->own_set[1] : p->own_set[0];
+        } else {
+            if (!find_owner(number, side ? &p->destination : &p->source, &own) && !(e->flags & ENDPOINT_NO_PORT_SECURITY))
                 return side ? RECEIVER_GONE : SPOOFED_ADDRESS;
+            if (!mac_is_zero(own.mac))
+                p->pair_mac = 1;
         }
-        if (!mac_is_zero(own.mac))
-            p->pair_mac = 1;
         if (e->flags & ENDPOINT_NO_PORT_SECURITY)
             continue;
         action = judge(skb, number, own.policy_set ? own.policy_set : e->policy_set, side ? INGRESS : EGRESS, c->flags);
@@ -171,6 +185,7 @@ GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
     struct flow *f, *fresh;
     struct packet *p;
     __u8 flags = more;
+    int reason;
 
     KEEP(skb);
     if (!w)
@@ -214,10 +229,16 @@ GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
     fresh->host_generation = p->host_generation;
     fresh->rule = p->rule;
     fresh->last_seen = p->now;
+    if (!p->no_flow) {
+        f = bpf_map_lookup_elem(&flow, &p->key);
+        if (f)
+            return flow_take_over(f, fresh);
+    }
+    reason = flow_insert(skb);
+    if (reason != FLOW_RACE)
+        return reason;
     f = bpf_map_lookup_elem(&flow, &p->key);
-    if (f)
-        return flow_take_over(f, fresh);
-    return flow_insert(skb);
+    return f ? flow_take_over(f, fresh) : FLOW_RACE;
 }
 
 ALWAYS_INLINE void swap_sides(struct packet *p)
@@ -254,6 +275,7 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
     if (turned)
         swap_sides(p);
     p->kind = KIND_FLOW;
+    p->own_known = 0;
     if (p->key.asker)
         p->destination_port = p->key.port[1];
     if (f->flags & FLOW_HOST) {
@@ -290,5 +312,6 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
     p->destination_port = port;
     p->source_port = source_port;
     p->kind = kind;
+    p->own_known = 0;
     return reason;
 }

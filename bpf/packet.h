@@ -47,6 +47,7 @@ struct packet {
     __u32 rule;                 /* that decided last */
     __u32 generation[2];        /* of sender and receiver, read before they were judged */
     __u32 host_generation;
+    __u32 own_set[2];           /* policy set of the sender's, the receiver's address; 0: the endpoint's */
     __u16 source_port;          /* host order; ICMP: 0 */
     __u16 destination_port;     /* host order; ICMP: type << 8 | code */
     __u16 icmp;                 /* of an ICMP error: type << 8 | code */
@@ -64,7 +65,9 @@ struct packet {
     __u8 pair_mac;              /* 1: a `local` entry with a MAC of its own was met */
     __u8 host;                  /* 1: the flow is the host's own */
     __u8 blame_receiver;        /* 1: what refuses it does so at the receiver's side */
-    __u8 pad[3];
+    __u8 own_known;             /* 1: own_set[0] is known, and that the sender owns the address; 2: the receiver's */
+    __u8 no_flow;               /* 1: key was looked up, and there is none */
+    __u8 pad;
 };
 
 struct ethernet {
@@ -94,6 +97,12 @@ struct ipv6 {
     struct address source;
     struct address destination;
 };
+
+/* A new packet. What every parser fills in (key, addresses) is left as it was: this is done for every packet. */
+ALWAYS_INLINE void packet_begin(struct packet *p)
+{
+    __builtin_memset(&p->length, 0, sizeof(*p) - __builtin_offsetof(struct packet, length));
+}
 
 #define MAPPED_WORD bpf_htonl(0x0000ffff)
 

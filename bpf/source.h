@@ -124,6 +124,10 @@ NOINLINE int check_owner(struct packet *p, const struct endpoint *e, const __u8 
 
     if (!find_owner(p->endpoint, &p->source, &own))
         return SPOOFED_ADDRESS;
+    p->own_set[0] = own.policy_set;
+    p->own_known = SENDER;
+    if (!mac_is_zero(own.mac))
+        p->pair_mac = 1;
     return mac_equal(mac, mac_is_zero(own.mac) ? e->mac : own.mac) ? 0 : SPOOFED_MAC;
 }
 

@@ -48,7 +48,11 @@ ALWAYS_INLINE struct flow *flow_ready(struct packet *p, const struct control *c,
     __u32 side = p->source_hi & 1, number;
     __u8 flags;
 
-    if (!f || flow_expired(f, c, p->now) || f->tag != flow_tag(&p->key))
+    if (!f) {
+        p->no_flow = 1;
+        return 0;
+    }
+    if (flow_expired(f, c, p->now) || f->tag != flow_tag(&p->key))
         return 0;
     flags = f->flags;
     if (f->endpoint[side] != p->endpoint || flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI | FLOW_HOST) ||
@@ -91,7 +95,7 @@ ALWAYS_INLINE int decide(struct __sk_buff *skb, struct packet *p)
     if (p->kind == KIND_ERROR)
         return error_decide(skb);
     if (p->kind == KIND_SINGLE) {
-        p->receiver = find_receiver(&p->destination);
+        find_receiver(p);
         return judge_sides(skb, SENDER | RECEIVER);
     }
     reason = flow_decide(skb);
@@ -228,7 +232,7 @@ SEC("tc") int tap_ingress(struct __sk_buff *skb)
     if (!e || !w)
         return verdict;
     p = &w->packet;
-    __builtin_memset(p, 0, sizeof(*p));
+    packet_begin(p);
     p->endpoint = number;
     if (skb->vlan_present || is_vlan_type(skb->protocol)) {
         reason = untag(skb);
@@ -308,7 +312,7 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
     p->receiver = is_local_only(&p->source, c);
     if (p->receiver)
         return drop_packet(p, UPLINK_SPOOFED); /* counted where the address belongs */
-    p->receiver = find_receiver(&p->destination);
+    find_receiver(p);
     if (!p->receiver && forwarded)
         return drop_at(forwarded, is_multicast(&p->destination, p->family) ? MULTICAST : RECEIVER_GONE);
     if (!p->receiver)
@@ -359,12 +363,12 @@ SEC("tc") int uplink_ingress(struct __sk_buff *skb)
     if (!w)
         return TC_ACT_SHOT;
     p = &w->packet;
-    __builtin_memset(p, 0, sizeof(*p));
+    packet_begin(p);
     reason = parse_ip(skb, p);
     if (reason < 0)
         return TC_ACT_UNSPEC;
     if (reason) {
-        p->receiver = find_receiver(&p->destination);
+        find_receiver(p);
         return p->receiver ? drop_packet(p, reason) : TC_ACT_UNSPEC;
     }
     c = bpf_map_lookup_elem(&control, &zero);
@@ -422,7 +426,7 @@ SEC("tc") int tap_egress(struct __sk_buff *skb)
     w = work();
     if (!w || !owner_of(skb, &number, &verdict))
         return verdict;
-    __builtin_memset(&w->packet, 0, sizeof(w->packet));
+    packet_begin(&w->packet);
     reason = parse_ip(skb, &w->packet);
     if (skb->ingress_ifindex == 0) {
         if (reason)

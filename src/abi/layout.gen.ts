@@ -336,7 +336,7 @@ export const MAPS = {
   },
   name: {
     type: 1,
-    maxEntries: 1048576,
+    maxEntries: 262144,
     flags: 1,
     keySize: 8,
     key: "name_key",
@@ -345,7 +345,7 @@ export const MAPS = {
   },
   plane: {
     type: 1,
-    maxEntries: 131072,
+    maxEntries: 32768,
     flags: 1,
     keySize: 8,
     key: "plane_key",
@@ -354,7 +354,7 @@ export const MAPS = {
   },
   policy: {
     type: 1,
-    maxEntries: 8388608,
+    maxEntries: 1048576,
     flags: 1,
     keySize: 16,
     key: "policy_key",
@@ -381,7 +381,7 @@ export const MAPS = {
   },
   remote: {
     type: 1,
-    maxEntries: 2097152,
+    maxEntries: 524288,
     flags: 1,
     keySize: 16,
     key: "address",
@@ -390,7 +390,7 @@ export const MAPS = {
   },
   rule_hit: {
     type: 2,
-    maxEntries: 262144,
+    maxEntries: 131072,
     flags: 0,
     keySize: 4,
     key: "u32",
@@ -430,7 +430,7 @@ export const Limits = {
   MAX_ENDPOINTS: 8192,
   MAX_TAPS: 16384,
   MAX_FLOWS: 262144,
-  MAX_RULES: 262144,
+  MAX_RULES: 131072,
   MAX_REASONS: 64,
   MAX_PLANES: 16,
   CLASSES_PER_ADDRESS: 7,
@@ -443,6 +443,7 @@ export const LimitsNames: Readonly<Record<number, string>> = {
   232: "NAME_TEXT",
   8192: "MAX_ENDPOINTS",
   16384: "MAX_TAPS",
+  131072: "MAX_RULES",
   262144: "MAX_FLOWS",
 };
 

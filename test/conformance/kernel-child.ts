@@ -269,7 +269,9 @@ class Kernel {
     if ((mark & Mark.MARK_JUDGED) === 0) return { verdict: "forward", frame };
     const to = [...(this.#devices?.taps.values() ?? [])].find(({ ifindex }) => (ifindex % Mark.MARK_NUMBER) + 1 === (mark & Mark.MARK_NUMBER));
     if (to === undefined) throw new Error(`redirected to nowhere: mark ${mark}`);
-    if (to.ifindex === from) return { verdict: "reply", frame };
+    // A guest without port security may also send to itself: only what the programs make themselves is a reply.
+    const made = frame.readUInt16BE(12) === 0x0806 || (frame.readUInt16BE(12) === 0x86dd && frame[20] === 58 && frame[54] === 136);
+    if (to.ifindex === from && made) return { verdict: "reply", frame };
     return this.#delivered(to.ifindex, frame);
   }
 
