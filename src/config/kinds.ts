@@ -129,3 +129,29 @@ export const interfaceName: Kind<string> = text("interface name", (value) =>
     ? undefined
     : "an interface name (at most 15 bytes, no '/', ':' or space)",
 );
+
+/** As `item`, or nothing: "". */
+export function optional(item: Kind<string>): Kind<string> {
+  return {
+    name: item.name,
+    parse: (value) => (value === "" ? "" : item.parse(value)),
+    fromYaml: (value) => (value === "" || value === null ? "" : item.fromYaml(value)),
+    format: item.format,
+  };
+}
+
+/** "http://host:port" or "https://…" with nothing behind; an IPv6 address in brackets. */
+export const etcdEndpoint: Kind<string> = text("URL", (value) => {
+  const expected = "http://host:port or https://host:port";
+  if (!/^https?:\/\/[^/@?#\s]+:\d{1,5}\/?$/.test(value) || !URL.canParse(value)) return expected;
+  const { port, protocol, hostname } = new URL(value);
+  const usual = protocol === "https:" ? "443" : "80";
+  return hostname !== "" && Number(port || usual) > 0 ? undefined : expected;
+});
+
+/** What networking-calico takes as openstack_region, so that it fits into a namespace. */
+export const regionName: Kind<string> = text("region", (value) =>
+  value.length <= 46 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value)
+    ? undefined
+    : "at most 46 lower-case letters, digits and hyphens, with no hyphen at either end",
+);

@@ -3,7 +3,21 @@
  */
 import { hostname } from "node:os";
 import { DEFAULT_TIMEOUTS } from "../dataplane/bpf/images-control.js";
-import { choice, flag, integer, interfaceName, interfaceWord, list, path, seconds, text, type Kind } from "./kinds.js";
+import {
+  choice,
+  etcdEndpoint,
+  flag,
+  integer,
+  interfaceName,
+  interfaceWord,
+  list,
+  optional,
+  path,
+  regionName,
+  seconds,
+  text,
+  type Kind,
+} from "./kinds.js";
 
 export interface Setting<T> {
   readonly kind: Kind<T>;
@@ -39,19 +53,58 @@ export const SETTINGS = {
     example: "compute-17",
   }),
   datastore: setting({
-    kind: choice(["yaml"], {
-      etcd: `"etcd" ${NOT_YET}: use "yaml" with policy-dir`,
-      etcdv3: `"etcdv3" ${NOT_YET}: use "yaml" with policy-dir`,
-    }),
+    kind: choice(["yaml", "etcd"], { etcdv3: 'Torbie calls it "etcd"' }),
     fallback: "yaml",
-    doc: "Where endpoints and policies come from: a directory of YAML files.",
-    example: "yaml",
+    doc: "Where endpoints and policies come from: a directory of YAML files, or etcd with Calico's data model.",
+    example: "etcd",
   }),
   policyDir: setting({
     kind: path,
     fallback: "/etc/torbie/policy",
     doc: "The directory that datastore yaml reads and watches.",
     example: "/srv/torbie/policy",
+  }),
+  etcdEndpoints: setting({
+    kind: list(etcdEndpoint),
+    fallback: Object.freeze([]),
+    doc: "Members of the etcd cluster, all http or all https. One is used at a time, the next when it fails.",
+    example: "https://10.0.0.1:2379,https://10.0.0.2:2379",
+  }),
+  etcdCa: setting({
+    kind: optional(path),
+    fallback: "",
+    doc: "File with the certificate authorities (PEM) that may vouch for etcd. Empty: the system's.",
+    example: "/etc/torbie/etcd-ca.pem",
+  }),
+  etcdCert: setting({
+    kind: optional(path),
+    fallback: "",
+    doc: "File with the certificate (PEM) that the agent shows to etcd.",
+    example: "/etc/torbie/etcd-cert.pem",
+  }),
+  etcdKey: setting({
+    kind: optional(path),
+    fallback: "",
+    doc: "File with the private key (PEM) of etcd-cert.",
+    example: "/etc/torbie/etcd-key.pem",
+  }),
+  etcdUsername: setting({
+    kind: optional(text("text")),
+    fallback: "",
+    doc: "User of etcd; it must be allowed to read /calico/.",
+    example: "torbie",
+  }),
+  etcdPasswordFile: setting({
+    kind: optional(path),
+    fallback: "",
+    doc: "File whose only line is that user's password; a password is never a setting itself.",
+    example: "/etc/torbie/etcd-password",
+  }),
+  region: setting({
+    kind: optional(regionName),
+    fallback: "",
+    doc: "This cloud's OpenStack region, where several share an etcd: openstack_region of the Neutron driver.",
+    example: "north",
   }),
   dataplane: setting({
     kind: choice(["auto", "bpf"], { iptables: `"iptables" ${NOT_YET}: use "auto" or "bpf"` }),
@@ -88,6 +141,12 @@ export const SETTINGS = {
     fallback: "/run/torbie",
     doc: "Where the running agent keeps its lock and status file.",
     example: "/run/torbie",
+  }),
+  stateDir: setting({
+    kind: path,
+    fallback: "/var/lib/torbie",
+    doc: "Where the agent remembers across reboots which cluster it serves, and how far it had read.",
+    example: "/var/lib/torbie",
   }),
   attach: setting({
     kind: choice(["auto", "clsact", "tcx"]),

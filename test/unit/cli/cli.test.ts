@@ -84,7 +84,7 @@ describe("wrong command lines", () => {
     [["status", "--flows", "2048"], /unknown flag "--flows"/],
     [["agent", "--no-flows"], /unknown flag "--no-flows"/],
     [["agent", "--mark-shift", "99"], /--mark-shift: mark-shift: expected integer 0\.\.16/],
-    [["agent", "--datastore", "etcd"], /not part of this version/],
+    [["agent", "--datastore", "etcdv3"], /Torbie calls it "etcd"/],
     [["agent", "--config", "/nowhere.yaml"], /"\/nowhere.yaml" does not exist/],
     [[HOSTILE], /unknown command "evil\\n/],
   ])("%j", async (command, expected) => {

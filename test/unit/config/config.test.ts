@@ -104,7 +104,7 @@ describe("bad input", () => {
     [{ text: "mark-shift: 17\n" }, /torbie\.yaml:1:1: mark-shift: expected integer 0\.\.16, got "17"/],
     [{ flags: { "mark-shift": "1e1" } }, /--mark-shift: mark-shift: expected integer/],
     [{ env: { TORBIE_FLOWS: "" } }, /TORBIE_FLOWS: flows: expected integer/],
-    [{ flags: { datastore: "etcd" } }, /"etcd" is not part of this version: use "yaml"/],
+    [{ flags: { datastore: "etcdv3" } }, /Torbie calls it "etcd"/],
     [{ flags: { dataplane: "iptables" } }, /"iptables" is not part of this version/],
     [{ flags: { dataplane: "ebpf" } }, /expected one of auto, bpf, got "ebpf"/],
     [{ flags: { dataplane: "__proto__" } }, /expected one of auto, bpf/],
