@@ -35,30 +35,47 @@ export function sizeOf(name: StructName): number {
   return STRUCTS[name].size;
 }
 
-function fieldsOf(name: StructName): readonly (readonly [string, Field])[] {
-  return Object.entries(STRUCTS[name].fields as Record<string, Field>);
+interface Slot {
+  readonly key: string;
+  readonly offset: number;
+  readonly kind: string;
+  /** Bytes of one number, and of the whole field. */
+  readonly width: number;
+  readonly bytes: number;
+  /** Numbers in an array; undefined for a single one. */
+  readonly length: number | undefined;
+  readonly raw: boolean;
 }
 
-function bytesOf(field: Field): number {
-  const width = WIDTH[field.kind] ?? (field.kind in STRUCTS ? STRUCTS[field.kind as StructName].size : 4);
-  return width * (field.length ?? 1);
+function slot(key: string, { offset, kind, length }: Field): Slot {
+  const raw = !(kind in WIDTH) || (kind === "u8" && length !== undefined);
+  const width = WIDTH[kind] ?? (kind in STRUCTS ? STRUCTS[kind as StructName].size : 4);
+  return { key, offset, kind, width, bytes: width * (length ?? 1), length, raw };
 }
 
-function isBytes(field: Field): boolean {
-  return !(field.kind in WIDTH) || (field.kind === "u8" && field.length !== undefined);
+/** Worked out once: 100,000 addresses are encoded at start. */
+const SLOTS = new Map(
+  Object.entries(STRUCTS).map(([name, { fields }]) => [
+    name,
+    Object.entries(fields as Record<string, Field>).map(([key, field]) => slot(key, field)),
+  ]),
+);
+
+function slotsOf(name: StructName): readonly Slot[] {
+  return SLOTS.get(name) ?? [];
 }
 
-function put(buffer: Buffer, kind: string, offset: number, value: number | bigint): void {
-  if (kind === "u64") {
+function put(buffer: Buffer, width: number, offset: number, value: number | bigint): void {
+  if (width === 8) {
     if (LITTLE_ENDIAN) buffer.writeBigUInt64LE(BigInt(value), offset);
     else buffer.writeBigUInt64BE(BigInt(value), offset);
-  } else if (LITTLE_ENDIAN) buffer.writeUIntLE(Number(value), offset, WIDTH[kind] ?? 4);
-  else buffer.writeUIntBE(Number(value), offset, WIDTH[kind] ?? 4);
+  } else if (width === 1) buffer.writeUInt8(Number(value), offset);
+  else if (LITTLE_ENDIAN) buffer.writeUIntLE(Number(value), offset, width);
+  else buffer.writeUIntBE(Number(value), offset, width);
 }
 
-function get(buffer: Buffer, kind: string, offset: number): number | bigint {
-  if (kind === "u64") return LITTLE_ENDIAN ? buffer.readBigUInt64LE(offset) : buffer.readBigUInt64BE(offset);
-  const width = WIDTH[kind] ?? 4;
+function get(buffer: Buffer, width: number, offset: number): number | bigint {
+  if (width === 8) return LITTLE_ENDIAN ? buffer.readBigUInt64LE(offset) : buffer.readBigUInt64BE(offset);
   return LITTLE_ENDIAN ? buffer.readUIntLE(offset, width) : buffer.readUIntBE(offset, width);
 }
 
@@ -68,19 +85,18 @@ export function encode<S extends StructName>(name: S, record: Partial<RecordOf<S
   const given = record as Readonly<
     Record<string, number | bigint | Uint8Array | readonly (number | bigint)[] | undefined>
   >;
-  for (const [key, field] of fieldsOf(name)) {
+  for (const { key, offset, width, bytes, length } of slotsOf(name)) {
     const value = given[key];
     if (value === undefined) continue;
     if (value instanceof Uint8Array) {
-      if (value.length > bytesOf(field))
-        throw new RangeError(`${name}.${key} holds ${bytesOf(field)} bytes, not ${value.length}`);
-      buffer.set(value, field.offset);
+      if (value.length > bytes) throw new RangeError(`${name}.${key} holds ${bytes} bytes, not ${value.length}`);
+      buffer.set(value, offset);
     } else if (typeof value === "object") {
-      if (value.length > (field.length ?? 1))
-        throw new RangeError(`${name}.${key} holds ${field.length ?? 1} numbers, not ${value.length}`);
-      value.forEach((item, i) => put(buffer, field.kind, field.offset + i * (WIDTH[field.kind] ?? 4), item));
+      const room = length ?? 1;
+      if (value.length > room) throw new RangeError(`${name}.${key} holds ${room} numbers, not ${value.length}`);
+      value.forEach((item, i) => put(buffer, width, offset + i * width, item));
     } else {
-      put(buffer, field.kind, field.offset, value);
+      put(buffer, width, offset, value);
     }
   }
   return buffer;
@@ -88,17 +104,14 @@ export function encode<S extends StructName>(name: S, record: Partial<RecordOf<S
 
 /** Inverse of encode. Throws RangeError unless `buffer` has exactly the struct's length. */
 export function decode<S extends StructName>(name: S, buffer: Buffer): RecordOf<S> {
-  if (buffer.length !== sizeOf(name))
+  if (buffer.length !== sizeOf(name)) {
     throw new RangeError(`struct ${name} has ${sizeOf(name)} bytes, not ${buffer.length}`);
+  }
   const record: Record<string, unknown> = {};
-  for (const [key, field] of fieldsOf(name)) {
-    if (isBytes(field))
-      record[key] = Uint8Array.prototype.slice.call(buffer, field.offset, field.offset + bytesOf(field));
-    else if (field.length === undefined) record[key] = get(buffer, field.kind, field.offset);
-    else
-      record[key] = Array.from({ length: field.length }, (_, i) =>
-        get(buffer, field.kind, field.offset + i * (WIDTH[field.kind] ?? 4)),
-      );
+  for (const { key, offset, width, bytes, length, raw } of slotsOf(name)) {
+    if (raw) record[key] = Uint8Array.prototype.slice.call(buffer, offset, offset + bytes);
+    else if (length === undefined) record[key] = get(buffer, width, offset);
+    else record[key] = Array.from({ length }, (_, i) => get(buffer, width, offset + i * width));
   }
   return record as RecordOf<S>;
 }

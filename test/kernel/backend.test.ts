@@ -34,7 +34,10 @@ const noDelta: DesiredDelta = {
 const WEB = [rule({ action: "allow", protocols: [6], ports: [{ first: 80, last: 81 }] })];
 const web = () =>
   stateOf({
-    endpoints: [endpoint("a", { owned: ["10.65.0.11/32", "fd00::11/128"], set: "s" }), endpoint("b", { owned: ["10.65.0.12/32"], set: "s" })],
+    endpoints: [
+      endpoint("a", { owned: ["10.65.0.11/32", "fd00::11/128"], set: "s" }),
+      endpoint("b", { owned: ["10.65.0.12/32"], set: "s" }),
+    ],
     policies: [policy("p", { ingress: WEB, egress: [rule({ action: "allow" })] })],
     sets: { s: { ingress: [["p"]], egress: [["p"]] } },
     addresses: { "10.65.0.11": ["group:web"], "10.65.0.12": ["group:web"], "10.65.0.99": ["group:db"] },
@@ -83,7 +86,10 @@ describe("maps", () => {
     const base = web();
     await backend.apply(base, interfacesOf());
     const key = "10.65.0.77" as Address;
-    const joined = { ...base, addresses: new Map([...base.addresses, [key, { classes: ["group:web" as ClassKey], complete: false }]]) };
+    const joined = {
+      ...base,
+      addresses: new Map([...base.addresses, [key, { classes: ["group:web" as ClassKey], complete: false }]]),
+    };
     const join = await backend.apply(joined, interfacesOf(), { ...noDelta, addresses: new Set([key]) });
     expect(join.writes).toEqual({ remote: 1 });
     const leave = await backend.apply(base, interfacesOf(), {
@@ -113,7 +119,12 @@ describe("maps", () => {
       remotes: ["any"],
       hits: 0n,
     });
-    expect(pinned.locals().map(({ prefix }) => prefix).sort()).toEqual(["10.65.0.11", "10.65.0.12", "fd00::11"] as (Prefix | Address)[]);
+    expect(
+      pinned
+        .locals()
+        .map(({ prefix }) => prefix)
+        .sort(),
+    ).toEqual(["10.65.0.11", "10.65.0.12", "fd00::11"] as (Prefix | Address)[]);
     expect(pinned.control()).toMatchObject({ endpoint_limit: 3, flow_limit: 1024, port_limit: 512 });
     expect(pinned.name(NameKind.NAME_ENDPOINT, a?.number ?? 0)).toBe("a");
     expect(pinned.drops()).toEqual([]);
@@ -140,11 +151,15 @@ describe("maps", () => {
     await (await BpfBackend.open({ pinDir: pinDir("shape"), flows: 64 })).close();
     const path = join(pinDir("shape"), "maps", "tap");
     rmSync(path);
-    await expect(BpfBackend.open({ pinDir: pinDir("shape"), flows: 64 })).rejects.toMatchObject({ code: "PINNED_MISSING" });
+    await expect(BpfBackend.open({ pinDir: pinDir("shape"), flows: 64 })).rejects.toMatchObject({
+      code: "PINNED_MISSING",
+    });
     const wrong = BpfMap.create({ type: 1, keySize: 4, valueSize: 8, maxEntries: 4, flags: 1 });
     wrong.pin(path);
     wrong.close();
-    await expect(BpfBackend.open({ pinDir: pinDir("shape"), flows: 64 })).rejects.toMatchObject({ code: "PINNED_SHAPE" });
+    await expect(BpfBackend.open({ pinDir: pinDir("shape"), flows: 64 })).rejects.toMatchObject({
+      code: "PINNED_SHAPE",
+    });
   });
 
   it("refuses a directory that is no bpffs, and mounts nothing", async () => {

@@ -28,7 +28,10 @@ export function rule(says: Partial<Omit<DesiredRule, "remote">> & { remote?: str
   };
 }
 
-export function policy(key: string, rules: { ingress?: readonly DesiredRule[]; egress?: readonly DesiredRule[] }): CompiledPolicy {
+export function policy(
+  key: string,
+  rules: { ingress?: readonly DesiredRule[]; egress?: readonly DesiredRule[] },
+): CompiledPolicy {
   const keyed = (side: "ingress" | "egress"): DesiredRule[] =>
     (rules[side] ?? []).map((one, i) => ({ ...one, key: `${key}/${side}/${i}` as RuleKey }));
   return { key: key as PolicyKey, name: key, ingress: keyed("ingress"), egress: keyed("egress") };
@@ -36,7 +39,12 @@ export function policy(key: string, rules: { ingress?: readonly DesiredRule[]; e
 
 let macs = 0;
 
-export function endpoint(id: string, says: { owned: readonly string[]; set: string; interfaceName?: string } & Partial<Pick<DesiredEndpoint, "adminUp" | "portSecurity" | "blocked" | "mac">>): DesiredEndpoint {
+export function endpoint(
+  id: string,
+  says: { owned: readonly string[]; set: string; interfaceName?: string } & Partial<
+    Pick<DesiredEndpoint, "adminUp" | "portSecurity" | "blocked" | "mac">
+  >,
+): DesiredEndpoint {
   const number = [...id].reduce((sum, character) => sum + character.charCodeAt(0) - 96, 0);
   const mac = says.mac ?? (`fa:16:3e:00:00:${(number & 0xff).toString(16).padStart(2, "0")}` as Mac);
   macs++;

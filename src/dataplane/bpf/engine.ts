@@ -7,7 +7,7 @@ import type { DesiredDelta, DesiredState, PolicyKey, PolicySetKey } from "../../
 import type { EndpointId, Prefix } from "../../model/types.js";
 import type { Interfaces } from "../backend.js";
 import { controlBefore, controlValue } from "./images-control.js";
-import { ClassTable } from "./images-classes.js";
+import type { ClassTable } from "./images-classes.js";
 import { policyImage } from "./images-policy.js";
 import type { Maps } from "./maps.js";
 import { planAddresses } from "./plan-addresses.js";

@@ -4,7 +4,7 @@
  * "grow" phases may run out of room; once one has failed the rest of them, and every "after" phase, is left out, so that nothing points at what
  * is half written. "shrink" phases always run: they only take away. "after" phases need everything before them.
  */
-import { MAPS } from "../../abi/layout.gen.js";
+import type { MAPS } from "../../abi/layout.gen.js";
 import type { Bytes } from "../../abi/records.js";
 
 export type MapName = keyof typeof MAPS;

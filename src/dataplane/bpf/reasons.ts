@@ -1,5 +1,6 @@
 /** Why a packet was dropped, in a sentence for the operator; by the numbers of enum reason (bpf/abi.h). */
-import { Reason, ReasonNames } from "../../abi/layout.gen.js";
+import type { Reason } from "../../abi/layout.gen.js";
+import { ReasonNames } from "../../abi/layout.gen.js";
 
 export type ReasonName = Exclude<keyof typeof Reason, "REASON_NONE" | "REASONS">;
 

@@ -34,11 +34,16 @@ export class MemoryMaps implements Maps {
     return new Map(this.of(name));
   }
 
-  write(name: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[], written: (count: number) => void): void {
+  write(
+    name: MapName,
+    entries: readonly (readonly [Bytes, Bytes | undefined])[],
+    written: (count: number) => void,
+  ): void {
     let done = 0;
     for (const [key, value] of entries) {
       const { keySize, valueSize } = MAPS[name];
-      if (key.length !== keySize || (value !== undefined && value.length !== valueSize)) throw new Error(`wrong size in ${name}`);
+      if (key.length !== keySize || (value !== undefined && value.length !== valueSize))
+        throw new Error(`wrong size in ${name}`);
       if (value === undefined) this.of(name).delete(key);
       else {
         if (!this.of(name).has(key) && this.of(name).size >= (this.room.get(name) ?? Infinity)) {
@@ -70,31 +75,48 @@ export interface Verdict {
   readonly log: number;
 }
 
+const chains = new Map<Address, readonly Bytes[]>();
+
+/** Keys of all prefixes that an LPM lookup of the address could find, longest first. */
+function chainOf(address: Address): readonly Bytes[] {
+  let chain = chains.get(address);
+  if (chain === undefined) chains.set(address, (chain = [...chainKeys(address)]));
+  return chain;
+}
+
 function longest(maps: MemoryMaps, address: Address): Bytes | undefined {
-  for (let length = family(address) === 4 ? 32 : 128; length >= 0; length--) {
-    const value = maps.of("prefix").get(prefixKey(prefixOf(address, length)));
-    if (value !== undefined) return value;
-  }
-  if (family(address) === 6) return undefined;
+  const prefixes = maps.of("prefix");
+  const key = chainOf(address).find((prefix) => prefixes.has(prefix));
+  return key === undefined ? undefined : prefixes.get(key);
+}
+
+function* chainKeys(address: Address): IterableIterator<Bytes> {
+  for (let length = family(address) === 4 ? 32 : 128; length >= 0; length--) yield prefixKey(prefixOf(address, length));
+  if (family(address) === 6) return;
   // Inside ::ffff:0:0/96: what an LPM lookup of the mapped address would go on to.
   for (let length = 95; length >= 0; length--) {
     const bytes = new Uint8Array(16);
     if (length > 80) bytes[10] = 0xff;
     if (length > 88) bytes[11] = (0xff << (96 - length)) & 0xff;
     else if (length > 80) bytes[10] = (0xff << (88 - length)) & 0xff;
-    const value = maps.of("prefix").get(record("prefix_key", { prefixlen: length, address: bytes }));
-    if (value !== undefined) return value;
+    yield record("prefix_key", { prefixlen: length, address: bytes });
   }
-  return undefined;
 }
 
 /** Line for line what judge() of bpf/policy.h does. */
 export function ask(maps: MemoryMaps, set: number, packet: Packet): Verdict {
   const exact = maps.of("remote").get(addressKey(packet.remote));
   const exactClasses = exact === undefined ? undefined : parse("classes", exact);
-  const prefix = exactClasses !== undefined && (exactClasses.flags & ClassesFlag.CLASSES_COMPLETE) !== 0 ? undefined : longest(maps, packet.remote);
+  const prefix =
+    exactClasses !== undefined && (exactClasses.flags & ClassesFlag.CLASSES_COMPLETE) !== 0
+      ? undefined
+      : longest(maps, packet.remote);
   const prefixClasses = prefix === undefined ? undefined : parse("classes", prefix);
-  const classes = [ClassNumber.CLASS_ANY, ...(exactClasses?.number.slice(0, exactClasses.count) ?? []), ...(prefixClasses?.number.slice(0, prefixClasses.count) ?? [])];
+  const classes = [
+    ClassNumber.CLASS_ANY,
+    ...(exactClasses?.number.slice(0, exactClasses.count) ?? []),
+    ...(prefixClasses?.number.slice(0, prefixClasses.count) ?? []),
+  ];
   const way = packet.direction | (family(packet.remote) === 6 ? WAY_IPV6 : 0);
   let log = 0;
   for (let number = 0; number < 16; number++) {
@@ -106,18 +128,36 @@ export function ask(maps: MemoryMaps, set: number, packet: Packet): Verdict {
       for (let length = 0; length <= 16; length++) if ((mask >>> length) & 1) yield length;
     };
     const masked = (port: number, length: number): number => port & (0xffff0000 >> length) & 0xffff;
-    const lookup = (fields: { class: number; port: number; length: number; protocol: number; way: number; source_class: number }): { order: number; rule: number; action: number; flags: number } | undefined => {
+    const lookup = (fields: {
+      class: number;
+      port: number;
+      length: number;
+      protocol: number;
+      way: number;
+      source_class: number;
+    }): { order: number; rule: number; action: number; flags: number } | undefined => {
       const entry = maps.of("policy").get(record("policy_key", { policy_set: set, plane: number, ...fields }));
       return entry === undefined ? undefined : parse("policy_entry", entry);
     };
     let source = 0;
     if ((plane.flags & PlaneFlag.PLANE_SOURCE_PORTS) !== 0) {
       for (const length of each(plane.source_lengths)) {
-        source = lookup({ class: ClassNumber.CLASS_SOURCE_PORT, port: masked(packet.sourcePort, length), length, protocol: packet.protocol, way, source_class: 0 })?.rule ?? 0;
+        source =
+          lookup({
+            class: ClassNumber.CLASS_SOURCE_PORT,
+            port: masked(packet.sourcePort, length),
+            length,
+            protocol: packet.protocol,
+            way,
+            source_class: 0,
+          })?.rule ?? 0;
         if (source !== 0) break;
       }
     }
-    const best = (half: number, allowOnly: boolean): { order: number; rule: number; action: number; flags: number } | undefined => {
+    const best = (
+      half: number,
+      allowOnly: boolean,
+    ): { order: number; rule: number; action: number; flags: number } | undefined => {
       let found: { order: number; rule: number; action: number; flags: number } | undefined;
       const consider = (entry: typeof found): boolean => {
         if (entry === undefined || (found !== undefined && entry.order >= found.order)) return false;
@@ -127,9 +167,27 @@ export function ask(maps: MemoryMaps, set: number, packet: Packet): Verdict {
       for (const one of classes) {
         for (const sourceClass of source === 0 ? [0] : [0, source]) {
           for (const length of each(lengths)) {
-            if (consider(lookup({ class: one, port: masked(packet.port, length), length, protocol: packet.protocol, way: half, source_class: sourceClass }))) return found;
+            if (
+              consider(
+                lookup({
+                  class: one,
+                  port: masked(packet.port, length),
+                  length,
+                  protocol: packet.protocol,
+                  way: half,
+                  source_class: sourceClass,
+                }),
+              )
+            )
+              return found;
           }
-          if ((plane.flags & PlaneFlag.PLANE_ANY_PROTOCOL) !== 0 && consider(lookup({ class: one, port: 0, length: 0, protocol: PROTOCOL_ANY, way: half, source_class: sourceClass }))) return found;
+          if (
+            (plane.flags & PlaneFlag.PLANE_ANY_PROTOCOL) !== 0 &&
+            consider(
+              lookup({ class: one, port: 0, length: 0, protocol: PROTOCOL_ANY, way: half, source_class: sourceClass }),
+            )
+          )
+            return found;
         }
       }
       return found;
@@ -141,7 +199,12 @@ export function ask(maps: MemoryMaps, set: number, packet: Packet): Verdict {
     }
     const action = decided?.action ?? plane.end;
     if (action === Action.ACTION_PASS) continue;
-    return { allowed: action === Action.ACTION_ALLOW, stateless: ((decided?.flags ?? 0) & 1) !== 0, rule: decided?.rule ?? 0, log };
+    return {
+      allowed: action === Action.ACTION_ALLOW,
+      stateless: ((decided?.flags ?? 0) & 1) !== 0,
+      rule: decided?.rule ?? 0,
+      log,
+    };
   }
   return { allowed: false, stateless: false, rule: 0, log };
 }
