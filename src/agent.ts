@@ -4,7 +4,7 @@
  */
 import { collectProblems } from "./agent/collect.js";
 import { describeDelta, isEmpty, mergeDeltas, NO_CHANGE, NO_DESIRED_CHANGE, type Change } from "./agent/delta.js";
-import { Gate } from "./agent/gate.js";
+import { Gate, type SyncState } from "./agent/gate.js";
 import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
 import { ProblemList } from "./agent/problems.js";
@@ -12,8 +12,10 @@ import { asError, runRound, type RoundResult } from "./agent/round.js";
 import { endpointsStatus, interfacesStatus, policiesStatus } from "./agent/status-of.js";
 import type { AgentStatus, ApplyEvent } from "./agent/status.js";
 import type { DesiredDelta, DesiredState } from "./compile/desired.js";
+import type { Interfaces } from "./dataplane/backend.js";
 import type { DatastoreEvent } from "./datastore/types.js";
-import type { EndpointId, ModelDelta } from "./model/types.js";
+import type { EndpointId, FelixSettings, ModelDelta } from "./model/types.js";
+import type { Problem } from "./problems.js";
 
 export interface AgentOptions {
   readonly version: string;
@@ -25,8 +27,37 @@ export interface AgentOptions {
   readonly backoff?: Backoff;
   /** Of the cluster whose policy is pinned, if a former agent knew it. */
   readonly clusterGuid?: string;
+  /** Of when the pinned policy is, if a former agent knew it. */
+  readonly dataFrom?: string;
   /** Called after every pass, and when the agent has stopped. */
   readonly onStatus?: (status: () => AgentStatus) => void;
+  /** Called after every pass that had policy to write, also while the datastore is lost. */
+  readonly onPass?: (pass: FinishedPass) => void;
+  /** Present problems of those who are told, not of a part of the loop. */
+  readonly problems?: () => Iterable<Problem>;
+}
+
+export interface FinishedPass {
+  readonly desired: DesiredState;
+  /** As they were in this pass. */
+  readonly interfaces: Interfaces;
+  readonly enforced: ReadonlySet<EndpointId>;
+  readonly felix: FelixSettings | undefined;
+}
+
+/** What liveness, readiness and the watchdog go by. */
+export interface AgentHealth {
+  /** How long the present pass has been running, in milliseconds; 0: none runs. */
+  readonly busy: number;
+  readonly state: SyncState;
+  /** Why what the datastore says is not put in force. */
+  readonly held?: string;
+  /** A policy of the datastore has been put in force by this process. */
+  readonly inForce: boolean;
+  readonly dataFrom?: string;
+  /** What failed in the last pass, other than single interfaces. */
+  readonly failing: readonly string[];
+  readonly enforced: number;
 }
 
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
@@ -61,11 +92,15 @@ export class Agent {
   #lastApply: ApplyEvent | undefined;
   #applies = 0;
   #totalWrites = 0;
+  #inForce = false;
+  #current = false;
+  #dataFrom: string | undefined;
 
   constructor(parts: AgentParts, options: AgentOptions) {
     this.#parts = parts;
     this.#options = options;
     this.#gate = new Gate(options.clusterGuid);
+    this.#dataFrom = options.dataFrom;
     this.#started = parts.clock.date().toISOString();
     this.#guard = parts.guard.wanted ? "failed" : "off";
     this.#loop = new Loop(
@@ -114,11 +149,35 @@ export class Agent {
     await this.#loop.idle();
   }
 
+  health(): AgentHealth {
+    const held = this.#gate.closed(this.#parts.model.model.cluster);
+    const taps = this.#parts.links.interfaces().taps;
+    const dataFrom = this.#current ? this.#parts.clock.date().toISOString() : this.#dataFrom;
+    return {
+      busy: this.#loop.busy,
+      state: this.#gate.state,
+      ...(typeof held === "object" ? { held: held.what } : {}),
+      inForce: this.#inForce,
+      ...(dataFrom === undefined ? {} : { dataFrom }),
+      failing: this.#failures
+        .filter(({ where }) => !taps.has(where))
+        .map(({ where, error }) => `${where}: ${error.message}`),
+      enforced: this.#enforced.size,
+    };
+  }
+
+  /** Whether what is in force is what the datastore says at this moment; from when it no longer is, its age is remembered. */
+  #setCurrent(current: boolean): void {
+    if (this.#current && !current) this.#dataFrom = this.#parts.clock.date().toISOString();
+    this.#current = current;
+  }
+
   status(): AgentStatus {
     const { datastore, links, clock, model } = this.#parts;
     const interfaces = links.interfaces();
     const held = this.#gate.closed(model.model.cluster);
     const { guid } = this.#gate;
+    const { dataFrom } = this.health();
     return {
       format: 1,
       version: this.#options.version,
@@ -136,6 +195,7 @@ export class Agent {
         ...(typeof held === "object" ? { held: held.what } : {}),
       },
       ...(guid === undefined ? {} : { cluster: guid }),
+      ...(dataFrom === undefined ? {} : { dataFrom }),
       applies: this.#applies,
       totalWrites: this.#totalWrites,
       ...(this.#lastApply ? { lastApply: this.#lastApply } : {}),
@@ -148,6 +208,7 @@ export class Agent {
 
   #follow(event: DatastoreEvent): void {
     this.#gate.follow(event);
+    if (this.#gate.state === "lost") this.#setCurrent(false);
     const delta = this.#parts.model.handle(event);
     if (this.#modelDelta !== undefined) this.#modelDelta = mergeDeltas(this.#modelDelta, delta);
     this.#changed = mergeDeltas(this.#changed, delta);
@@ -180,6 +241,15 @@ export class Agent {
     if (uncompiled) this.#failures = [...this.#failures, { where: "compiler", error: uncompiled }];
     if (result?.enforced) this.#enforced = result.enforced;
     if (result?.guard && this.#parts.guard.wanted) this.#guard = result.guard;
+    if (result?.interfaces === undefined || uncompiled) this.#setCurrent(false);
+    if (this.#desired !== undefined && result?.interfaces !== undefined) {
+      const { interfaces } = result;
+      const well = this.#failures.every(({ where }) => interfaces.taps.has(where));
+      this.#inForce ||= well;
+      this.#setCurrent(well && this.#gate.closed(this.#parts.model.model.cluster) === undefined);
+      const { felix } = this.#parts.model.model;
+      this.#options.onPass?.({ desired: this.#desired, interfaces, enforced: this.#enforced, felix });
+    }
     this.#report(result?.writes ?? {}, delta === undefined, began, since);
     this.#options.onStatus?.(() => this.status());
     return this.#failures.length === 0;
@@ -242,7 +312,9 @@ export class Agent {
 
   #reportProblems(): void {
     const { log } = this.#parts;
-    const { appeared, gone } = this.#problems.replace(collectProblems(this.#parts, this.#gate, this.#failures));
+    const { appeared, gone } = this.#problems.replace(
+      collectProblems(this.#parts, this.#gate, this.#failures, this.#options.problems?.()),
+    );
     for (const problem of appeared) log.warn({ problem }, "problem");
     for (const problem of gone) log.info({ problem }, "no longer a problem");
   }

@@ -11,12 +11,14 @@ export function* collectProblems(
   parts: Pick<AgentParts, "model" | "compiler" | "backend" | "links" | "guard">,
   gate: Gate,
   failures: RoundResult["failures"],
+  others: Iterable<Problem> = [],
 ): Iterable<Problem> {
   yield* parts.model.problems();
   yield* parts.compiler.problems();
   yield* parts.backend.problems?.() ?? [];
   yield* parts.links.problems();
   yield* parts.guard.problems();
+  yield* others;
   const held = gate.closed(parts.model.model.cluster);
   if (typeof held === "object") yield held;
   for (const { where, error } of failures) {

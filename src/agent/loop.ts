@@ -22,6 +22,7 @@ export class Loop {
   #since: number | undefined;
   #cancelRetry: (() => void) | undefined;
   #failuresInARow = 0;
+  #began: number | undefined;
 
   /** `pass` says whether all went well and must not throw; `onRetry` is called before the mark that a failure causes. */
   constructor(clock: Clock, backoff: Backoff, pass: (since: number) => Promise<boolean>, onRetry: () => void) {
@@ -36,6 +37,11 @@ export class Loop {
     this.#since ??= this.#clock.now();
     this.#pending = true;
     this.#running ??= this.#run();
+  }
+
+  /** How long the present pass has been running, in milliseconds; 0: none runs. */
+  get busy(): number {
+    return this.#began === undefined ? 0 : this.#clock.now() - this.#began;
   }
 
   /** Resolves when no pass runs or is due now; a repetition may be waiting for its time. */
@@ -65,7 +71,10 @@ export class Loop {
     this.#cancelRetry?.();
     const since = this.#since ?? this.#clock.now();
     this.#since = undefined;
-    if (await this.#pass(since)) {
+    this.#began = this.#clock.now();
+    const well = await this.#pass(since);
+    this.#began = undefined;
+    if (well) {
       this.#failuresInARow = 0;
     } else if (!this.#stopped) {
       const wait = Math.min(this.#backoff.most, this.#backoff.first * 2 ** Math.min(this.#failuresInARow++, 20));

@@ -5,7 +5,7 @@
  */
 import type { DesiredDelta, DesiredState } from "../compile/desired.js";
 import type { EndpointId } from "../model/types.js";
-import type { Tap } from "../dataplane/backend.js";
+import type { Interfaces, Tap } from "../dataplane/backend.js";
 import type { AgentParts, ReportPart } from "./parts.js";
 
 export interface RoundWish {
@@ -22,6 +22,8 @@ export interface RoundResult {
   readonly failures: readonly { readonly where: string; readonly error: Error }[];
   /** Absent when taps were only blocked. */
   readonly enforced?: ReadonlySet<EndpointId>;
+  /** As they were in this pass. Absent when taps were only blocked. */
+  readonly interfaces?: Interfaces;
   /** Absent when the guard was not looked at. */
   readonly guard?: "on" | "failed";
 }
@@ -69,7 +71,7 @@ export async function runRound(
   if (guard.wanted)
     await guarding(() => guard.claim(enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced)));
   add("links", await links.program(wish.desired, report.enforced));
-  return { writes, failures, enforced: report.enforced, ...state() };
+  return { writes, failures, enforced: report.enforced, interfaces, ...state() };
 }
 
 function enforcedTaps(

@@ -59,6 +59,8 @@ export interface AgentStatus {
   readonly guard: "on" | "off" | "failed";
   readonly datastore: { readonly description: string; readonly state: SyncState; readonly held?: string };
   readonly cluster?: string;
+  /** Of when the policy in force is, ISO 8601: now while in sync, else the moment when the datastore was lost. Absent: nobody knows. */
+  readonly dataFrom?: string;
   readonly applies: number;
   readonly totalWrites: number;
   readonly lastApply?: ApplyEvent;

@@ -1,4 +1,5 @@
 /** The types that a setting may have: how text and YAML become a value, and how a value is printed. Pure. */
+import { isIPv4, isIPv6 } from "node:net";
 import { resolve } from "node:path";
 import { quote } from "../text.js";
 
@@ -155,3 +156,13 @@ export const regionName: Kind<string> = text("region", (value) =>
     ? undefined
     : "at most 46 lower-case letters, digits and hyphens, with no hyphen at either end",
 );
+
+/** Where to listen: "127.0.0.1:9199", "[::1]:9199"; "off" is nowhere. */
+export const listenAddress: Kind<string> = text("address:port | off", (value) => {
+  if (value === "off") return undefined;
+  const [, bracketed, plain, port] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value) ?? [];
+  const isAddress = bracketed === undefined ? isIPv4(plain ?? "") : isIPv6(bracketed);
+  return isAddress && Number(port) >= 1 && Number(port) <= 65_535
+    ? undefined
+    : 'an address and a port such as 127.0.0.1:9199 or [::1]:9199, or "off"';
+});

@@ -113,6 +113,11 @@ function checkTogether(config: Config, sources: Readonly<Record<SettingKey, Sour
         "BAD_SETTING",
         `${at("uplinks")}: uplinks: ${quote(name)} is a guest's interface by interface-prefix; list it in interface-exclude or take it out`,
       );
+  if (config.statusTtl <= config.statusInterval)
+    throw new ConfigError(
+      "BAD_SETTING",
+      `${at("statusTtl")}: status-ttl: ${config.statusTtl}s is not longer than status-interval (${config.statusInterval}s): the host would seem dead in between`,
+    );
   if (config.pinDir === config.runDir)
     throw new ConfigError("BAD_SETTING", `${at("runDir")}: run-dir: must not be the pin-dir`);
 }

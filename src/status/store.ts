@@ -1,5 +1,5 @@
 /** What the status writers need of etcd, and nothing more; tests have one in memory. */
-import type { Etcd3 } from "etcd3";
+import type { KVClient, LeaseClient } from "etcd3";
 import type { KeyWrite } from "./queue.js";
 
 /** etcd refuses transactions of more operations (--max-txn-ops, 128 by default). */
@@ -25,38 +25,68 @@ function endOf(prefix: string): Buffer {
   return end;
 }
 
-/** On a client of its own or shared: it is not closed here. Every call throws etcd3's errors; one that ran out of time may have been done. */
-export function etcdStatusStore(etcd: Etcd3): StatusStore {
-  const options = (): { deadline: number } => ({ deadline: Date.now() + DEADLINE });
-  return {
-    async read(prefix) {
-      const found = new Map<string, string>();
-      const range_end = endOf(prefix);
-      let key = Buffer.from(prefix);
-      for (;;) {
-        const { kvs, more } = await etcd.kv.range({ key, range_end, limit: PAGE }, options());
-        for (const kv of kvs) found.set(kv.key.toString(), kv.value.toString());
-        const last = kvs.at(-1);
-        if (!more || last === undefined) return found;
-        key = Buffer.concat([last.key, Buffer.from([0])]);
-      }
-    },
-    async write(writes) {
-      const success = writes.map(({ key, value, lease }) =>
-        value === undefined
-          ? { request_delete_range: { key: Buffer.from(key) } }
-          : {
-              request_put: {
-                key: Buffer.from(key),
-                value: Buffer.from(value),
-                ...(lease === undefined ? {} : { lease }),
-              },
+/** A connection to one member; EtcdSession is one. */
+export interface StatusConnection {
+  readonly kv: Pick<KVClient, "range" | "txn">;
+  readonly leaseClient: Pick<LeaseClient, "leaseGrant">;
+  close(): void;
+}
+
+/**
+ * Over one connection at a time, which is made when it is needed and given up when a call fails. Calls throw etcd3's errors; one that ran
+ * out of time may have been done all the same.
+ */
+export class EtcdStatusStore implements StatusStore {
+  #connection: Promise<StatusConnection> | undefined;
+
+  /** @param connect opens a connection, to another member after a failure */
+  constructor(private readonly connect: () => Promise<StatusConnection>) {}
+
+  async read(prefix: string): Promise<ReadonlyMap<string, string>> {
+    const found = new Map<string, string>();
+    const range_end = endOf(prefix);
+    let key = Buffer.from(prefix);
+    for (;;) {
+      const { kvs, more } = await this.#call(({ kv }, options) => kv.range({ key, range_end, limit: PAGE }, options));
+      for (const kv of kvs) found.set(kv.key.toString(), kv.value.toString());
+      const last = kvs.at(-1);
+      if (!more || last === undefined) return found;
+      key = Buffer.concat([last.key, Buffer.from([0])]);
+    }
+  }
+
+  async write(writes: readonly (KeyWrite & { readonly lease?: string })[]): Promise<void> {
+    const success = writes.map(({ key, value, lease }) =>
+      value === undefined
+        ? { request_delete_range: { key: Buffer.from(key) } }
+        : {
+            request_put: {
+              key: Buffer.from(key),
+              value: Buffer.from(value),
+              ...(lease === undefined ? {} : { lease }),
             },
-      );
-      await etcd.kv.txn({ compare: [], success, failure: [] }, options());
-    },
-    async lease(seconds) {
-      return (await etcd.leaseClient.leaseGrant({ TTL: seconds }, options())).ID;
-    },
-  };
+          },
+    );
+    await this.#call(({ kv }, options) => kv.txn({ compare: [], success, failure: [] }, options));
+  }
+
+  async lease(seconds: number): Promise<string> {
+    return (await this.#call(({ leaseClient }, options) => leaseClient.leaseGrant({ TTL: seconds }, options))).ID;
+  }
+
+  close(): void {
+    void this.#connection?.then((connection) => connection.close()).catch(() => undefined);
+    this.#connection = undefined;
+  }
+
+  async #call<T>(act: (connection: StatusConnection, options: { deadline: number }) => Promise<T>): Promise<T> {
+    const connection = (this.#connection ??= this.connect());
+    try {
+      return await act(await connection, { deadline: Date.now() + DEADLINE });
+    } catch (error) {
+      // Two callers may fail on one connection: the second must not give up what the first has replaced it with.
+      if (this.#connection === connection) this.close();
+      throw error;
+    }
+  }
 }

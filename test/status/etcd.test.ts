@@ -7,7 +7,8 @@ import type { EndpointId, LocalWorkload } from "../../src/model/types.js";
 import type { Candidate, Pass } from "../../src/status/judge.js";
 import { endpointKey, endpointsPrefix, lastReportedKey, statusKey } from "../../src/status/keys.js";
 import { StatusReporter, type ReporterOptions } from "../../src/status/reporter.js";
-import { etcdStatusStore, type StatusStore } from "../../src/status/store.js";
+import { EtcdStatusStore } from "../../src/status/store.js";
+import { EtcdSession } from "../../src/datastore/etcd-session.js";
 import { TestEtcd } from "../support/etcd.js";
 import { tap } from "../unit/agent/fakes.js";
 
@@ -22,7 +23,7 @@ const PREFIX = endpointsPrefix("", HOST);
 
 let etcd: TestEtcd;
 let client: Etcd3;
-let store: StatusStore;
+let store: EtcdStatusStore;
 let reporter: StatusReporter;
 
 const workload = (id: string): LocalWorkload =>
@@ -64,9 +65,10 @@ function report(options: Partial<ReporterOptions> = {}, readBack = all): StatusR
 beforeAll(async () => {
   etcd = await TestEtcd.start();
   client = new Etcd3({ hosts: etcd.url });
-  store = etcdStatusStore(client);
+  store = new EtcdStatusStore(() => EtcdSession.open(etcd.url, {}));
 });
 afterAll(async () => {
+  store.close();
   client.close();
   await etcd.remove();
 });
