@@ -25,10 +25,32 @@ function endpoint(node: string, name: string, tap: string, mac: string, address:
   const value = {
     kind: "WorkloadEndpoint",
     apiVersion: "projectcalico.org/v3",
-    metadata: { name: id, namespace: "openstack", labels: { [label(group)]: group, "projectcalico.org/namespace": "openstack", "projectcalico.org/orchestrator": "openstack" } },
-    spec: { orchestrator: "openstack", workload: name, node, endpoint: name, interfaceName: tap, mac, ipNetworks: [`${address}/32`], allowedIps: [] },
+    metadata: {
+      name: id,
+      namespace: "openstack",
+      labels: {
+        [label(group)]: group,
+        "projectcalico.org/namespace": "openstack",
+        "projectcalico.org/orchestrator": "openstack",
+      },
+    },
+    spec: {
+      orchestrator: "openstack",
+      workload: name,
+      node,
+      endpoint: name,
+      interfaceName: tap,
+      mac,
+      ipNetworks: [`${address}/32`],
+      allowedIps: [],
+    },
   };
-  return { op: "put", key: `${PREFIX}/workloadendpoints/openstack/${id}`, value: { text: JSON.stringify(value) }, origin: "bench" };
+  return {
+    op: "put",
+    key: `${PREFIX}/workloadendpoints/openstack/${id}`,
+    value: { text: JSON.stringify(value) },
+    origin: "bench",
+  };
 }
 
 /**
@@ -37,14 +59,31 @@ function endpoint(node: string, name: string, tap: string, mac: string, address:
  */
 export function* cloud(guests: readonly GuestPlace[], rules: number, members: number): IterableIterator<KeyPut> {
   for (const { name, tap, mac, address } of guests) yield endpoint(HOSTNAME, name, tap, mac, address, "local");
-  for (let i = 0; i < members; i++) yield endpoint("elsewhere", `m${i}`, `tapm${i}`, "fa:16:3e:ff:ff:ff", dotted(FIRST_MEMBER + i), "far");
-  const udp = (port: number): object => ({ action: "Allow", ipVersion: 4, protocol: 17, destination: { ports: [port] } });
-  const ingress = [udp(OPEN_PORT), ...Array.from({ length: rules - 1 }, (_, i) => ({ ...udp(FIRST_RULE_PORT + i), source: { selector: `has(${label("far")})` } }))];
+  for (let i = 0; i < members; i++)
+    yield endpoint("elsewhere", `m${i}`, `tapm${i}`, "fa:16:3e:ff:ff:ff", dotted(FIRST_MEMBER + i), "far");
+  const udp = (port: number): object => ({
+    action: "Allow",
+    ipVersion: 4,
+    protocol: 17,
+    destination: { ports: [port] },
+  });
+  const ingress = [
+    udp(OPEN_PORT),
+    ...Array.from({ length: rules - 1 }, (_, i) => ({
+      ...udp(FIRST_RULE_PORT + i),
+      source: { selector: `has(${label("far")})` },
+    })),
+  ];
   const value = {
     kind: "NetworkPolicy",
     apiVersion: "projectcalico.org/v3",
     metadata: { name: "ossg.default.local", namespace: "openstack" },
     spec: { ingress, egress: [{ action: "Allow", ipVersion: 4 }], selector: `has(${label("local")})` },
   };
-  yield { op: "put", key: `${PREFIX}/networkpolicies/openstack/ossg.default.local`, value: { text: JSON.stringify(value) }, origin: "bench" };
+  yield {
+    op: "put",
+    key: `${PREFIX}/networkpolicies/openstack/ossg.default.local`,
+    value: { text: JSON.stringify(value) },
+    origin: "bench",
+  };
 }

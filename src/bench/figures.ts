@@ -35,9 +35,30 @@ const TOO_WIDE = 0.35;
  */
 export function ratio(samples: Samples, name: string, ours: string, theirs: string): Figure {
   const [a, b, floor] = [samples[ours], samples[theirs], samples["floor"]];
-  if (!a?.length || !b?.length || !floor?.length) return { name, value: null, unit: "ratio", vs: theirs, why: `${!a?.length ? ours : theirs} was not measured` };
+  if (!a?.length || !b?.length || !floor?.length)
+    return { name, value: null, unit: "ratio", vs: theirs, why: `${!a?.length ? ours : theirs} was not measured` };
   const ratios = a.map((value, i) => (value - (floor[i] ?? NaN)) / ((b[i] ?? NaN) - (floor[i] ?? NaN)));
   const value = Math.round(median(ratios) * 100) / 100;
-  if (!(spread(ratios) < TOO_WIDE)) return { name, value: null, unit: "ratio", vs: theirs, why: `rounds differ too much: ${ratios.map((one) => one.toFixed(2)).join(" ")}` };
+  if (!(spread(ratios) < TOO_WIDE))
+    return {
+      name,
+      value: null,
+      unit: "ratio",
+      vs: theirs,
+      why: `rounds differ too much: ${ratios.map((one) => one.toFixed(2)).join(" ")}`,
+    };
   return { name, value, unit: "ratio", vs: theirs };
+}
+
+/** The value that a part (0..1) of the samples does not exceed. */
+export function quantile(values: readonly number[], part: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(part * sorted.length) - 1)] ?? NaN;
+}
+
+export function milliseconds(name: string, part: number, values: readonly number[] | undefined, why?: string): Figure {
+  const vs = "acknowledgement of the etcd write";
+  if (values === undefined || values.length === 0)
+    return { name, value: null, unit: "ms", vs, why: why ?? "nothing was measured" };
+  return { name, value: Math.round(quantile(values, part) * 100) / 100, unit: "ms", vs };
 }

@@ -1,6 +1,6 @@
 /** Frames put on a tap's receive path inside the kernel, and what they cost (DESIGN, "How speed is judged"). */
 import { readFileSync } from "node:fs";
-import { BpfMap, BpfObject, BpfProgram, clsact } from "#libbpf";
+import { BpfObject, clsact, type BpfMap, type BpfProgram } from "#libbpf";
 
 /** struct inject_plan of bpf/bench.bpf.c. Addresses are numbers: 10.0.0.1 is 0x0a000001. */
 export interface Plan {
@@ -56,7 +56,13 @@ export class Injector {
   static async load(path: string): Promise<Injector> {
     const object = BpfObject.open(readFileSync(path), { name: "bench" });
     await object.load();
-    return new Injector(object, object.map("plan"), object.map("targets"), object.map("bench_flows"), object.program("inject"));
+    return new Injector(
+      object,
+      object.map("plan"),
+      object.map("targets"),
+      object.map("bench_flows"),
+      object.program("inject"),
+    );
   }
 
   /** Attaches one of the measuring programs to what `from` receives; the limits send on to `to`. */
@@ -70,7 +76,13 @@ export class Injector {
       key.writeUInt32LE(from.ifindex);
       this.targets.set(key, value);
     }
-    clsact.attach({ ifindex: from.ifindex, direction: "ingress", program: this.object.program(name), priority: 1, handle: 1 });
+    clsact.attach({
+      ifindex: from.ifindex,
+      direction: "ingress",
+      program: this.object.program(name),
+      priority: 1,
+      handle: 1,
+    });
   }
 
   /** Nanoseconds a packet, injecting included. */
@@ -87,7 +99,13 @@ export class Injector {
     value.writeUInt32LE(plan.firstSourcePort ?? 1024, 44);
     this.plan.set(Buffer.alloc(4), value);
     const data = frame(size);
-    return this.program.testRun({ data, context: context(size, on.ifindex), repeat: packets, liveFrames: true, batchSize: 64 }).duration;
+    return this.program.testRun({
+      data,
+      context: context(size, on.ifindex),
+      repeat: packets,
+      liveFrames: true,
+      batchSize: 64,
+    }).duration;
   }
 
   /** Empties the flow table of insert_limit. */

@@ -4,11 +4,22 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
-import { median, ratio, spread, type Figure } from "./figures.js";
+import { milliseconds, median, ratio, spread, type Figure } from "./figures.js";
+import { measureLatency, type Latencies, type Scenario } from "./latency.js";
 import { work, type Role } from "./worker.js";
 
 const ROLES: Readonly<Record<Role, readonly string[]>> = {
-  bpf: ["floor", "limit", "insert_limit", "established_1", "established_1000", "first", "first_large", "first_members", "first_members_large"],
+  bpf: [
+    "floor",
+    "limit",
+    "insert_limit",
+    "established_1",
+    "established_1000",
+    "first",
+    "first_large",
+    "first_members",
+    "first_members_large",
+  ],
   forward: ["forwarding"],
   iptables: ["iptables_2"],
 };
@@ -25,7 +36,9 @@ interface Worker {
 
 async function startWorker(role: Role): Promise<Worker> {
   const namespace = await Namespace.create(`bench-${role}`);
-  const child = namespace.spawn([process.execPath, fileURLToPath(import.meta.url), "--worker", role], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = namespace.spawn([process.execPath, fileURLToPath(import.meta.url), "--worker", role], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const { stdin, stdout } = child;
   if (stdin === null || stdout === null) throw new Error("no pipes to the worker");
   const lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
@@ -59,6 +72,37 @@ function figuresOf(samples: Record<string, number[]>): Figure[] {
   ];
 }
 
+const CHANGES = quick ? 60 : 300;
+const SCENARIOS: readonly { readonly suffix: string; readonly scenario: Scenario }[] = [
+  { suffix: "", scenario: { ports: 2, rules: 10, changes: CHANGES } },
+  { suffix: "_200_ports", scenario: { ports: 200, rules: 10, changes: CHANGES } },
+  { suffix: "_1000_rules", scenario: { ports: 2, rules: 1000, changes: CHANGES } },
+];
+
+/** Acknowledgement of the etcd write → first packet that sees it, each scenario in a namespace of its own. */
+async function latencies(): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const { suffix, scenario } of SCENARIOS) {
+    const namespace = await Namespace.create("bench-latency");
+    let found: Latencies | undefined;
+    let why: string | undefined;
+    try {
+      const argv = [process.execPath, fileURLToPath(import.meta.url), "--latency", JSON.stringify(scenario)];
+      found = JSON.parse(await namespace.run(argv, { timeout: 300_000 })) as Latencies;
+    } catch (error) {
+      why = error instanceof Error ? error.message : String(error);
+    } finally {
+      await namespace.remove();
+    }
+    figures.push(
+      milliseconds(`apply_p99_ms${suffix}`, 0.99, found?.apply, why),
+      milliseconds(`apply_p50_ms${suffix}`, 0.5, found?.apply, why),
+    );
+    figures.push(milliseconds(`revoke_p99_ms${suffix}`, 0.99, found?.revoke, why));
+  }
+  return figures;
+}
+
 async function main(): Promise<void> {
   const workers = new Map<Role, Worker>();
   const samples: Record<string, number[]> = {};
@@ -87,13 +131,19 @@ async function main(): Promise<void> {
   }
   const floor = median(samples["floor"] ?? []);
   const net = (name: string): string => String(Math.round(median(samples[name] ?? []) - floor)).padStart(8);
-  console.log(`64-byte UDP between real taps, ${ROUNDS} interleaved rounds, medians; net of the floor (${Math.round(floor)} ns a packet)\n`);
+  console.log(
+    `64-byte UDP between real taps, ${ROUNDS} interleaved rounds, medians; net of the floor (${Math.round(floor)} ns a packet)\n`,
+  );
   console.log("measured                     net ns   spread");
-  for (const [name, values] of Object.entries(samples)) console.log(`${name.padEnd(25)} ${net(name)}   ${(spread(values) * 100).toFixed(0).padStart(4)} %`);
+  for (const [name, values] of Object.entries(samples))
+    console.log(`${name.padEnd(25)} ${net(name)}   ${(spread(values) * 100).toFixed(0).padStart(4)} %`);
   for (const [name, why] of failed) console.log(`${name.padEnd(25)}   failed: ${why}`);
   console.log("");
   for (const figure of figuresOf(samples)) console.log(JSON.stringify(figure));
+  for (const figure of await latencies()) console.log(JSON.stringify(figure));
 }
 
-const role = process.argv[2] === "--worker" ? (process.argv[3] as Role) : undefined;
-await (role === undefined ? main() : work(role));
+const [mode, what = ""] = process.argv.slice(2);
+if (mode === "--worker") await work(what as Role);
+else if (mode === "--latency") console.log(JSON.stringify(await measureLatency(JSON.parse(what) as Scenario)));
+else await main();

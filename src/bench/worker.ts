@@ -35,14 +35,20 @@ interface Link extends Interface {
 }
 
 function linkOf(name: string): Link {
-  const [link] = JSON.parse(ip("-j", "link", "show", "dev", name)) as { ifindex: number; address: string; mtu: number }[];
+  const [link] = JSON.parse(ip("-j", "link", "show", "dev", name)) as {
+    ifindex: number;
+    address: string;
+    mtu: number;
+  }[];
   if (link === undefined) throw new Error(`no interface ${name}`);
   return { name, ifindex: link.ifindex, mac: link.address, mtu: link.mtu };
 }
 
 /** Frames that the kernel handed to a tap, whether its reader wanted them or not. */
 function handed(name: string): number {
-  const [link] = JSON.parse(ip("-s", "-j", "link", "show", "dev", name)) as { stats64: { tx: { packets: number; dropped: number } } }[];
+  const [link] = JSON.parse(ip("-s", "-j", "link", "show", "dev", name)) as {
+    stats64: { tx: { packets: number; dropped: number } };
+  }[];
   return (link?.stats64.tx.packets ?? 0) + (link?.stats64.tx.dropped ?? 0);
 }
 
@@ -70,8 +76,18 @@ function arriving(to: string, measure: Measurement): Measurement {
   };
 }
 
-async function world(pinDir: string, size: { rules: number; members: number }, taps: readonly Link[], uplink: Link): Promise<BpfBackend> {
-  const guests = taps.map(({ name }, i): GuestPlace => ({ name: `g${i}`, tap: name, mac: `fa:16:3e:00:00:0${i + 1}`, address: dotted(FROM + i) }));
+async function world(
+  pinDir: string,
+  size: { rules: number; members: number },
+  taps: readonly Link[],
+  uplink: Link,
+): Promise<BpfBackend> {
+  const guests = taps.map(({ name }, i): GuestPlace => ({
+    name: `g${i}`,
+    tap: name,
+    mac: `fa:16:3e:00:00:0${i + 1}`,
+    address: dotted(FROM + i),
+  }));
   const store = new ModelStore(HOSTNAME);
   store.apply({ type: "snapshot-begin" });
   let batch: KeyPut[] = [];
@@ -86,8 +102,14 @@ async function world(pinDir: string, size: { rules: number; members: number }, t
   rmSync(pinDir, { recursive: true, force: true });
   process.once("exit", () => rmSync(pinDir, { recursive: true, force: true }));
   const backend = await BpfBackend.open({ pinDir, attach: "clsact" });
-  const known = taps.map(({ name, ifindex, mac, mtu }): [string, Tap] => [name, { name, ifindex, mac: mac as Mac, mtu, up: true }]);
-  const { failures } = await backend.apply(compiler.desired, { taps: new Map(known), uplinks: [{ name: uplink.name, ifindex: uplink.ifindex }] });
+  const known = taps.map(({ name, ifindex, mac, mtu }): [string, Tap] => [
+    name,
+    { name, ifindex, mac: mac as Mac, mtu, up: true },
+  ]);
+  const { failures } = await backend.apply(compiler.desired, {
+    taps: new Map(known),
+    uplinks: [{ name: uplink.name, ifindex: uplink.ifindex }],
+  });
   const [failure] = failures;
   if (failure !== undefined) throw new Error(`${failure.where}: ${failure.error.message}`);
   return backend;
@@ -105,18 +127,28 @@ async function bpf(): Promise<Record<string, Measurement>> {
   const pins = `/sys/fs/bpf/tb-bench-${process.pid}`;
   const small = await world(`${pins}-small`, SMALL, [link("tapa0"), link("tapa1")], link("upa"));
   const large = await world(`${pins}-large`, LARGE, [link("tapb0"), link("tapb1")], link("upb"));
-  const fresh = (maps: ReadonlyMap<string, BpfMap>, measure: Measurement): Measurement => (packets) => {
-    resetFlows(maps);
-    return measure(packets);
-  };
+  const fresh =
+    (maps: ReadonlyMap<string, BpfMap>, measure: Measurement): Measurement =>
+    (packets) => {
+      resetFlows(maps);
+      return measure(packets);
+    };
   const established = (flows: number): Measurement =>
     arriving("tapa1", (packets) => {
       const plan = { ...steady, flows };
       injector.run(link("tapa0"), GUEST_MAC, plan, Math.max(1000, flows * 2));
       return injector.run(link("tapa0"), GUEST_MAC, plan, packets);
     });
-  const first = (backend: BpfBackend, tap: string, plan: Partial<typeof steady> & { sources?: number; ports?: number }, to: string): Measurement =>
-    fresh(backend.objects.maps, arriving(to, (packets) => injector.run(link(tap), GUEST_MAC, { ...steady, flows: packets, ...plan }, packets)));
+  const first = (
+    backend: BpfBackend,
+    tap: string,
+    plan: Partial<typeof steady> & { sources?: number; ports?: number },
+    to: string,
+  ): Measurement =>
+    fresh(
+      backend.objects.maps,
+      arriving(to, (packets) => injector.run(link(tap), GUEST_MAC, { ...steady, flows: packets, ...plan }, packets)),
+    );
   const member = { destination: TO, firstSource: FIRST_MEMBER, firstPort: FIRST_RULE_PORT };
   return {
     floor: (packets) => injector.run(link("floor0"), GUEST_MAC, steady, packets),
@@ -139,7 +171,12 @@ async function forwarding(rules: boolean): Promise<Record<string, Measurement>> 
   const links = await makeTaps(["tap0", "tap1"]);
   const [from] = [...links.values()];
   if (from === undefined) throw new Error("no taps");
-  execFileSync("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.tap0.rp_filter=0"]);
+  execFileSync("sysctl", [
+    "-qw",
+    "net.ipv4.ip_forward=1",
+    "net.ipv4.conf.all.rp_filter=0",
+    "net.ipv4.conf.tap0.rp_filter=0",
+  ]);
   for (const [i, name] of ["tap0", "tap1"].entries()) {
     ip("route", "add", `${dotted(FROM + i)}/32`, "dev", name);
     ip("neigh", "add", dotted(FROM + i), "lladdr", `fa:16:3e:00:00:0${i + 1}`, "dev", name, "nud", "permanent");
@@ -153,9 +190,18 @@ async function forwarding(rules: boolean): Promise<Record<string, Measurement>> 
     const back = links.get("tap1") ?? linkOf("tap1");
     injector.run(from, GUEST_MAC, steady, 64);
     // The answer makes the connection an established one.
-    injector.run(back, "fa:16:3e:00:00:02", { flows: 1, firstSourcePort: OPEN_PORT, firstSource: TO, destination: FROM, firstPort: 1024 }, 64);
+    injector.run(
+      back,
+      "fa:16:3e:00:00:02",
+      { flows: 1, firstSourcePort: OPEN_PORT, firstSource: TO, destination: FROM, firstPort: 1024 },
+      64,
+    );
   }
-  return { [rules ? "iptables_2" : "forwarding"]: arriving("tap1", (packets) => injector.run(from, GUEST_MAC, steady, packets)) };
+  return {
+    [rules ? "iptables_2" : "forwarding"]: arriving("tap1", (packets) =>
+      injector.run(from, GUEST_MAC, steady, packets),
+    ),
+  };
 }
 
 export async function work(role: Role): Promise<void> {

@@ -8,6 +8,7 @@ import { createInterface } from "node:readline";
 import { BpfObject, type BpfMap, type BpfProgram } from "#libbpf";
 import { Limits, Mark, NameKind, Reason } from "../../src/abi/layout.gen.js";
 import { decode, encode } from "../../src/abi/codec.js";
+import { resetFlows } from "../../src/bench/reset-flows.js";
 import { Compiler } from "../../src/compile/compiler.js";
 import type { At, Outcome, ReasonName } from "../../src/compile/evaluate-types.js";
 import { TIMEOUTS } from "../../src/compile/evaluate-flows.js";
@@ -30,6 +31,7 @@ export interface WireWorld {
   readonly uplinkMac: string;
   readonly hostAddresses: readonly string[];
   readonly unreachable: readonly string[];
+  readonly hostToGuest: boolean;
 }
 
 export type Request =
@@ -124,8 +126,8 @@ class Kernel {
     return new Kernel(maps, programs);
   }
 
-  #newEngine(): Engine {
-    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), { flowLimit: FLOWS, hz: HZ, timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])), hostToGuest: true });
+  #newEngine(hostToGuest = true): Engine {
+    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), { flowLimit: FLOWS, hz: HZ, timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])), hostToGuest });
   }
 
   #map(name: string): BpfMap {
@@ -146,21 +148,10 @@ class Kernel {
 
   /** No flow, fragment or announcement is remembered. */
   #forget(): void {
-    for (const name of ["flow", "fragment", "local"]) {
-      const { keys, count } = this.#map(name).dump();
-      if (count > 0) this.#map(name).deleteBatch(keys, count);
-    }
-    const free = this.#map("flow_free");
-    while (free.pop() !== undefined);
-    for (let i = 0; i < FLOWS; i++) {
-      const slot = Buffer.alloc(4);
-      slot.writeUInt32LE(i);
-      free.push(slot);
-    }
-    for (const name of ["account", "pool"]) {
-      const map = this.#map(name);
-      for (const [key, value] of [...map.entries()]) if (value.some((byte) => byte !== 0)) map.set(key, Buffer.alloc(value.length));
-    }
+    const local = this.#map("local");
+    const { keys, count } = local.dump();
+    if (count > 0) local.deleteBatch(keys, count);
+    resetFlows(this.maps);
   }
 
   async load(world: WireWorld): Promise<void> {
@@ -170,7 +161,7 @@ class Kernel {
     this.#hostAddresses = new Set(world.hostAddresses);
     this.#store = new ModelStore(world.hostname);
     this.#compiler = new Compiler();
-    this.#engine = this.#newEngine();
+    this.#engine = this.#newEngine(world.hostToGuest);
     this.#store.apply({ type: "snapshot-begin" });
     this.#store.apply({ type: "changes", changes: changes(world.resources) });
     this.#store.apply({ type: "in-sync" });
