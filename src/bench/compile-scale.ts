@@ -1,9 +1,9 @@
 /**
  * What compiling costs at the size of a big cloud: 100,000 endpoints, 2,000 label sets, 1,000 security groups, 200 local ports.
- * Run: npx rolldown bench/compile-scale.ts --platform node -o build/compile-scale.mjs && node --expose-gc build/compile-scale.mjs
+ * Run: make build && node --expose-gc dist/bench/compile-scale.js
  */
-import { Compiler } from "../src/compile/compiler.js";
-import { parseSelector } from "../src/model/selector.js";
+import { Compiler } from "../compile/compiler.js";
+import { parseSelector } from "../model/selector.js";
 import type {
   Endpoint,
   EndpointId,
@@ -17,7 +17,7 @@ import type {
   Prefix,
   Rule,
   RuleSide,
-} from "../src/model/types.js";
+} from "../model/types.js";
 
 const ENDPOINTS = 100_000,
   LABEL_SETS = 2_000,
