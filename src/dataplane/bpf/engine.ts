@@ -3,7 +3,7 @@
  */
 import { NameKind } from "../../abi/layout.gen.js";
 import { parse, record, u32, type Bytes } from "../../abi/records.js";
-import type { DesiredDelta, DesiredState, PolicyKey, PolicySetKey } from "../../compile/desired.js";
+import type { DesiredDelta, DesiredEndpoint, DesiredState, PolicyKey, PolicySetKey } from "../../compile/desired.js";
 import type { EndpointId, Prefix } from "../../model/types.js";
 import type { Interfaces } from "../backend.js";
 import { controlBefore, controlValue } from "./images-control.js";
@@ -200,6 +200,7 @@ export class Engine {
     }
     const differences = new HalfDifferences(known.images, images);
     const narrowedUsers: PolicySetKey[] = [];
+    const moving = movingSets([...delta.endpoints], known, desired);
     for (const key of affected) {
       const [shape, old] = [desired.sets.get(key), known.sets.get(key)];
       if (shape === undefined) {
@@ -214,7 +215,7 @@ export class Engine {
         sets.set(key, built.state);
       } else {
         const renew = (): number => registry.renew(NameKind.NAME_POLICY_SET, key).number;
-        const planned = planSet(plan, old, shape, known.images, images, differences, numbering, renew);
+        const planned = planSet(plan, old, shape, known.images, images, differences, numbering, renew, moving.has(key));
         if (planned.flipped) registry.release(NameKind.NAME_POLICY_SET, old.number);
         else if (planned.narrowed) narrowedUsers.push(key);
         sets.set(key, planned.state);
@@ -306,6 +307,23 @@ export class Engine {
     }
     return { writes, failed };
   }
+}
+
+/** Sets that an endpoint comes to or leaves. One that goes altogether is down before anything else is written. */
+function movingSets(ids: readonly EndpointId[], known: Knowledge, desired: DesiredState): Set<PolicySetKey> {
+  const setsOf = (endpoint: DesiredEndpoint | undefined): PolicySetKey[] =>
+    endpoint === undefined ? [] : [endpoint.set, ...endpoint.owned.flatMap(({ set }) => set ?? [])];
+  const moving = new Set<PolicySetKey>();
+  for (const id of ids) {
+    const next = desired.endpoints.get(id);
+    if (next === undefined) continue;
+    const [from, to] = [setsOf(known.endpoints.get(id)?.desired), setsOf(next)];
+    for (const key of from) if (!to.includes(key)) moving.add(key);
+    for (const key of to) if (!from.includes(key)) moving.add(key);
+    // An address may go from one set of the endpoint to another.
+    if (new Set([...from, ...to]).size > 1) for (const key of [...from, ...to]) moving.add(key);
+  }
+  return moving;
 }
 
 export function countRules(users: Map<number, number>, image: PolicyImage | undefined, by: number): void {

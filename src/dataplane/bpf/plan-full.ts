@@ -1,6 +1,6 @@
 /** Reads the maps back and plans every difference: at start, after a failure, and whenever the agent asks (D6). */
 import { ClassNumber, EndpointFlag, NameKind, STRUCTS } from "../../abi/layout.gen.js";
-import { parse, policySetOf, readSource, readU32, record, type Bytes } from "../../abi/records.js";
+import { parse, policySetOf, readSource, readU32, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredState, PolicySetKey } from "../../compile/desired.js";
 import type { Interfaces } from "../backend.js";
 import { ClassTable, classNumbers } from "./images-classes.js";
@@ -53,11 +53,12 @@ export function planEverything(
 
   const sets = new Map<PolicySetKey, SetState>();
   let flips = false;
+  const moving = movingNumbers(desired, shadows, registry);
   for (const [key, shape] of desired.sets) {
     const number = registry.number(NameKind.NAME_POLICY_SET, key);
     const built = buildSet(shape, number, images, numbering);
     const there = kernelSets.get(number);
-    if (there !== undefined && mustFlip(built.planes, built.entries, there, built.state)) {
+    if (there !== undefined && mustFlip(built.planes, built.entries, there, built.state, moving.has(number))) {
       const renewed = registry.renew(NameKind.NAME_POLICY_SET, key).number;
       const again = buildSet(shape, renewed, images, numbering);
       planNew(plan, again);
@@ -161,8 +162,21 @@ function planNew(plan: Plan, { entries, planes }: { entries: Dump; planes: Dump 
   for (const [key, value] of planes) plan.set("planesNew", "plane", key, value);
 }
 
+/** Numbers of the sets that an endpoint comes to or leaves, as far as the kernel says where it is now (see planSet). */
+function movingNumbers(desired: DesiredState, shadows: Shadows, registry: Registry): Set<number> {
+  const moving = new Set<number>();
+  for (const { id, set } of desired.endpoints.values()) {
+    const number = registry.find(NameKind.NAME_ENDPOINT, id);
+    const value = number === undefined ? undefined : shadows.endpoint.get(u32(number));
+    const from = value === undefined ? 0 : parse("endpoint", value).policy_set;
+    const to = registry.find(NameKind.NAME_POLICY_SET, set) ?? 0;
+    if (from !== to) moving.add(from).add(to);
+  }
+  return moving;
+}
+
 /** Whether going from `there` to the wanted set one write at a time would show a packet something in between. */
-function mustFlip(planes: Dump, entries: Dump, there: KernelSet, state: SetState): boolean {
+function mustFlip(planes: Dump, entries: Dump, there: KernelSet, state: SetState, moving: boolean): boolean {
   if (planes.size !== there.planes.size || [...planes.keys()].some((key) => !there.planes.has(key))) return true;
   const open = new Set<string>();
   for (const side of SIDES) {
@@ -176,7 +190,7 @@ function mustFlip(planes: Dump, entries: Dump, there: KernelSet, state: SetState
   }
   const closed = (key: Bytes): boolean => {
     const { way, plane } = parse("policy_key", key);
-    return !open.has(`${way & 1}/${plane}`);
+    return moving || !open.has(`${way & 1}/${plane}`);
   };
   const differs = (from: Dump, to: Dump): boolean =>
     [...from].some(([key, value]) => to.get(key) !== value && closed(key));

@@ -134,7 +134,10 @@ export class HalfDifferences {
 const sameClosed = (a: ReadonlyMap<Bytes, Bytes> | undefined, b: ReadonlyMap<Bytes, Bytes>): boolean =>
   a !== undefined && a.size === b.size && [...b].every(([key, value]) => a.get(key) === value);
 
-/** Plans one set from its state to `shape`. `renew` gives the number to flip to. */
+/**
+ * Plans one set from its state to `shape`. `renew` gives the number to flip to. `moving`: an endpoint comes to this set or leaves it at the same
+ * time; changed in place, the set would for a moment say to it what neither its former nor its next one says, so that it flips instead.
+ */
 export function planSet(
   plan: Plan,
   old: SetState,
@@ -144,6 +147,7 @@ export function planSet(
   differences: HalfDifferences,
   numbering: Numbering,
   renew: () => number,
+  moving: boolean,
 ): SetPlan {
   const flip = (): SetPlan => {
     const { state, entries, planes } = buildSet(shape, renew(), after, numbering);
@@ -188,6 +192,7 @@ export function planSet(
       states[side].push({ open: true, value, policies: plane.policies });
     }
   }
+  if (moving && changes.length > 0) return flip();
   for (const change of changes) change();
   return { state: { number: old.number, shape, ...states }, flipped: false, narrowed };
 }
