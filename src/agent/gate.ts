@@ -6,7 +6,7 @@ import type { DatastoreEvent } from "../datastore/types.js";
 import type { ClusterInfo } from "../model/types.js";
 import type { Problem } from "../problems.js";
 
-export type SyncState = "connecting" | "in-sync" | "lost";
+export type SyncState = "connecting" | "in-sync" | "lost" | "held";
 
 const KEPT = "what is enforced stays as it is";
 
@@ -16,11 +16,17 @@ export class Gate {
   #guid: string | undefined;
   #sawCluster: boolean;
   #inSnapshot = false;
+  #held: Problem | undefined;
+  readonly #judged: boolean;
 
-  /** `guid`: of the cluster whose policy the kernel holds, as the last agent left it in its status file. */
-  constructor(guid?: string) {
+  /**
+   * `guid`: of the cluster whose policy the kernel holds, as the last agent left it in its status file. `judged`: the datastore itself
+   * hands nothing on of another cluster than the one that was accepted, so whatever it says is right.
+   */
+  constructor(guid?: string, judged = false) {
     this.#guid = guid;
     this.#sawCluster = guid !== undefined;
+    this.#judged = judged;
   }
 
   get state(): SyncState {
@@ -41,6 +47,10 @@ export class Gate {
       this.#inSnapshot = false;
       this.#state = "lost";
       this.#reason = event.reason;
+    } else if (event.type === "held") {
+      this.#inSnapshot = false;
+      this.#state = "held";
+      this.#held = event.problem;
     }
   }
 
@@ -48,6 +58,7 @@ export class Gate {
   closed(cluster: ClusterInfo | undefined): Problem | "too early" | undefined {
     if (this.#state === "lost")
       return { where: "datastore", code: "DATASTORE_LOST", what: this.#reason ?? "connection lost", consequence: KEPT };
+    if (this.#state === "held" && !this.#inSnapshot) return this.#held;
     if (this.#state !== "in-sync" || this.#inSnapshot) return "too early";
     const where = "ClusterInformation default";
     if (cluster === undefined && this.#sawCluster)
@@ -59,7 +70,7 @@ export class Gate {
       };
     if (cluster !== undefined && !cluster.ready)
       return { where, code: "DATASTORE_NOT_READY", what: "datastoreReady is not true", consequence: KEPT };
-    if (cluster?.guid !== undefined && this.#guid !== undefined && cluster.guid !== this.#guid)
+    if (!this.#judged && cluster?.guid !== undefined && this.#guid !== undefined && cluster.guid !== this.#guid)
       return {
         where,
         code: "OTHER_CLUSTER",
@@ -72,6 +83,6 @@ export class Gate {
   /** The model of `cluster` has been applied. */
   applied(cluster: ClusterInfo | undefined): void {
     if (cluster !== undefined) this.#sawCluster = true;
-    this.#guid ??= cluster?.guid;
+    this.#guid = this.#judged ? cluster?.guid : (this.#guid ?? cluster?.guid);
   }
 }

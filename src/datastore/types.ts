@@ -26,12 +26,15 @@ export type KeyChange = KeyPut | KeyDelete;
 /**
  * State machine: snapshot-begin, changes*, in-sync, changes*, (lost, snapshot-begin, …).
  * Between snapshot-begin and in-sync only puts come; at in-sync whatever was not put since snapshot-begin is gone.
+ * After lost, in-sync may come without a snapshot-begin: the changes since then were, or will be, made up for one by one.
  */
 export type DatastoreEvent =
   | { readonly type: "snapshot-begin" }
   | { readonly type: "changes"; readonly changes: readonly KeyChange[] }
   | { readonly type: "in-sync" }
   | { readonly type: "lost"; readonly reason: string }
+  /** It is there, but nothing of it may be applied, and nothing of it comes until the next snapshot-begin. */
+  | { readonly type: "held"; readonly problem: Problem }
   /** All present problems of the source itself (unreadable file, refused connection); replaces the former list. */
   | { readonly type: "problems"; readonly problems: readonly Problem[] };
 

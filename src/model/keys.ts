@@ -43,6 +43,21 @@ const SILENT = new Set([
   "kubecontrollersconfigurations",
 ]);
 
+/**
+ * Everything that a host has to read, in key order: the prefixes of all kinds that Torbie enforces, or has to say that it does not.
+ * @param region as in keys: "no-region" or "region-<name>"
+ */
+export function watchedPrefixes(region: string): readonly string[] {
+  const plurals = [...Object.keys(NAMESPACED), ...Object.keys(GLOBAL), "hostendpoints"];
+  return [`/calico/dhcp/v2/${region}/subnet/`, ...plurals.sort().map((plural) => `${RESOURCES}${plural}/`)];
+}
+
+/** Whether resources of a kind are among watchedPrefixes, or need not be. @param group "projectcalico.org" @param plural "tiers" */
+export function isReadOrSilent(group: string, plural: string): boolean {
+  const known = Object.hasOwn(NAMESPACED, plural) || Object.hasOwn(GLOBAL, plural) || plural === "hostendpoints";
+  return `/calico/resources/v3/${group}/` === RESOURCES && (known || SILENT.has(plural));
+}
+
 export type NamespacedKind = (typeof NAMESPACED)[keyof typeof NAMESPACED];
 export type GlobalKind = (typeof GLOBAL)[keyof typeof GLOBAL];
 export type Kind = NamespacedKind | GlobalKind | "Subnet";

@@ -68,6 +68,7 @@ export class ModelStore {
         this.synced = true;
         break;
       case "lost":
+      case "held":
         this.synced = false;
         break;
       case "problems":
