@@ -5,7 +5,8 @@ import { FLOWS } from "./cases/flows.js";
 import { HOST_CASES } from "./cases/host.js";
 import { NEIGHBOURS } from "./cases/neighbours.js";
 import { POLICIES } from "./cases/policies.js";
+import { PROMISES } from "./cases/promises.js";
 import { REACH } from "./cases/reach.js";
 import { SOURCES } from "./cases/sources.js";
 
-export const CASES: readonly Case[] = [...REACH, ...NEIGHBOURS, ...SOURCES, ...FLOWS, ...HOST_CASES, ...CHANGES, ...POLICIES];
+export const CASES: readonly Case[] = [...REACH, ...NEIGHBOURS, ...SOURCES, ...FLOWS, ...HOST_CASES, ...CHANGES, ...POLICIES, ...PROMISES];

@@ -16,7 +16,7 @@ export function evaluatorImplementation(): Implementation {
     provides: new Set(["vlan-metadata", "time"]),
     load(world) {
       const model = new TestModel(world.hostname, world.resources);
-      state = { model, evaluator: new Evaluator(model.model, interfacesOf(world), { fib: fibOf(world) }) };
+      state = { model, evaluator: new Evaluator(model.model, interfacesOf(world), { fib: fibOf(world), hostToGuest: world.hostToGuest ?? true }) };
       return Promise.resolve();
     },
     receive: (at, frame, now) => Promise.resolve(running().evaluator.receive(at, frame, now)),

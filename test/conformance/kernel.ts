@@ -18,9 +18,9 @@ interface Answer {
 }
 
 function wire(world: ConformanceWorld): WireWorld {
-  const { hostname, resources, uplinks, hostAddresses, unreachable } = world;
+  const { hostname, resources, uplinks, hostAddresses, unreachable, hostToGuest = true } = world;
   const taps = [...world.taps].map(([name, { hostMac, mtu }]) => ({ name, hostMac, mtu }));
-  return { hostname, resources, taps, uplinks, uplinkMac: UPLINK_MACS.to, hostAddresses, unreachable };
+  return { hostname, resources, taps, uplinks, uplinkMac: UPLINK_MACS.to, hostAddresses, unreachable, hostToGuest };
 }
 
 class KernelImplementation implements Implementation {

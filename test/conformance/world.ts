@@ -17,6 +17,8 @@ export interface ConformanceWorld {
   /** Addresses of the host itself, and prefixes it has no route to; everything else is reached by an uplink. */
   readonly hostAddresses: readonly string[];
   readonly unreachable: readonly string[];
+  /** S9: what the host itself begins towards a guest passes. Default: it does. */
+  readonly hostToGuest?: boolean;
 }
 
 export interface Guest {
