@@ -1,89 +1,106 @@
-/** The clouds that the benchmarks enforce: two guests here, a group of rules, and members elsewhere. */
+/** The clouds that the benchmarks enforce, as the Neutron driver would write them into etcd. Pure. */
 import type { KeyPut } from "../datastore/types.js";
 
 const PREFIX = "/calico/resources/v3/projectcalico.org";
 export const HOSTNAME = "bench";
-/** Port that every guest of the cloud accepts from anyone. */
+/** Port that every guest of cloud() accepts from anyone. */
 export const OPEN_PORT = 9;
 export const FIRST_RULE_PORT = 10_000;
 /** 11.0.0.0: where the members of the remote group begin. */
 export const FIRST_MEMBER = 0x0b000000;
 
-export interface GuestPlace {
+/** An etcd key and the value that is written there as JSON. */
+export interface Entry {
+  readonly key: string;
+  readonly value: object;
+}
+
+export interface Workload {
+  readonly node: string;
   readonly name: string;
   readonly tap: string;
   readonly mac: string;
   readonly address: string;
+  readonly groups: readonly string[];
 }
 
 const label = (group: string): string => `sg.projectcalico.org/openstack-${group}`;
-
 export const dotted = (n: number): string => [24, 16, 8, 0].map((shift) => (n >>> shift) & 255).join(".");
 
-function endpoint(node: string, name: string, tap: string, mac: string, address: string, group: string): KeyPut {
+export function workload({ node, name, tap, mac, address, groups }: Workload): Entry {
   const id = [node, "openstack", name, name].map((part) => part.replaceAll("-", "--")).join("-");
-  const value = {
-    kind: "WorkloadEndpoint",
-    apiVersion: "projectcalico.org/v3",
-    metadata: {
-      name: id,
-      namespace: "openstack",
-      labels: {
-        [label(group)]: group,
-        "projectcalico.org/namespace": "openstack",
-        "projectcalico.org/orchestrator": "openstack",
-      },
-    },
-    spec: {
-      orchestrator: "openstack",
-      workload: name,
-      node,
-      endpoint: name,
-      interfaceName: tap,
-      mac,
-      ipNetworks: [`${address}/32`],
-      allowedIps: [],
-    },
+  const labels = {
+    ...Object.fromEntries(groups.map((group) => [label(group), group])),
+    "projectcalico.org/namespace": "openstack",
+    "projectcalico.org/orchestrator": "openstack",
   };
+  const place = { orchestrator: "openstack", workload: name, node, endpoint: name, interfaceName: tap };
   return {
-    op: "put",
     key: `${PREFIX}/workloadendpoints/openstack/${id}`,
-    value: { text: JSON.stringify(value) },
-    origin: "bench",
+    value: {
+      kind: "WorkloadEndpoint",
+      apiVersion: "projectcalico.org/v3",
+      metadata: { name: id, namespace: "openstack", labels },
+      spec: { ...place, mac, ipNetworks: [`${address}/32`], allowedIps: [] },
+    },
   };
+}
+
+/** A security group that allows everything out and these rules in. */
+export function group(name: string, ingress: readonly object[]): Entry {
+  const full = `ossg.default.${name}`;
+  return {
+    key: `${PREFIX}/networkpolicies/openstack/${full}`,
+    value: {
+      kind: "NetworkPolicy",
+      apiVersion: "projectcalico.org/v3",
+      metadata: { name: full, namespace: "openstack" },
+      spec: { ingress, egress: [{ action: "Allow", ipVersion: 4 }], selector: `has(${label(name)})` },
+    },
+  };
+}
+
+export function allow(protocol: number, port: number, from?: string): object {
+  const source = from === undefined ? {} : { source: { selector: `has(${label(from)})` } };
+  return { action: "Allow", ipVersion: 4, protocol, destination: { ports: [port] }, ...source };
+}
+
+export function ready(): Entry {
+  return {
+    key: `${PREFIX}/clusterinformations/default`,
+    value: {
+      kind: "ClusterInformation",
+      apiVersion: "projectcalico.org/v3",
+      metadata: { name: "default" },
+      spec: { clusterGUID: "bench", clusterType: "openstack", datastoreReady: true },
+    },
+  };
+}
+
+/** An endpoint of another host. */
+export function member(i: number): Entry {
+  const name = `m${i}`;
+  const address = dotted(FIRST_MEMBER + i);
+  return workload({ node: "elsewhere", name, tap: `tap${name}`, mac: "fa:16:3e:ff:ff:ff", address, groups: ["far"] });
 }
 
 /**
  * `rules` rules in the guests' group: port 9 from anyone, the others one UDP port each from the group of the `members`
  * remote addresses, which are counted up from 11.0.0.0.
  */
-export function* cloud(guests: readonly GuestPlace[], rules: number, members: number): IterableIterator<KeyPut> {
-  for (const { name, tap, mac, address } of guests) yield endpoint(HOSTNAME, name, tap, mac, address, "local");
-  for (let i = 0; i < members; i++)
-    yield endpoint("elsewhere", `m${i}`, `tapm${i}`, "fa:16:3e:ff:ff:ff", dotted(FIRST_MEMBER + i), "far");
-  const udp = (port: number): object => ({
-    action: "Allow",
-    ipVersion: 4,
-    protocol: 17,
-    destination: { ports: [port] },
-  });
-  const ingress = [
-    udp(OPEN_PORT),
-    ...Array.from({ length: rules - 1 }, (_, i) => ({
-      ...udp(FIRST_RULE_PORT + i),
-      source: { selector: `has(${label("far")})` },
-    })),
-  ];
-  const value = {
-    kind: "NetworkPolicy",
-    apiVersion: "projectcalico.org/v3",
-    metadata: { name: "ossg.default.local", namespace: "openstack" },
-    spec: { ingress, egress: [{ action: "Allow", ipVersion: 4 }], selector: `has(${label("local")})` },
-  };
-  yield {
+export function* cloud(
+  guests: readonly Omit<Workload, "node" | "groups">[],
+  rules: number,
+  members: number,
+): IterableIterator<KeyPut> {
+  const put = ({ key, value }: Entry): KeyPut => ({
     op: "put",
-    key: `${PREFIX}/networkpolicies/openstack/ossg.default.local`,
+    key,
     value: { text: JSON.stringify(value) },
     origin: "bench",
-  };
+  });
+  for (const guest of guests) yield put(workload({ ...guest, node: HOSTNAME, groups: ["local"] }));
+  for (let i = 0; i < members; i++) yield put(member(i));
+  const remote = Array.from({ length: rules - 1 }, (_, i) => allow(17, FIRST_RULE_PORT + i, "far"));
+  yield put(group("local", [allow(17, OPEN_PORT), ...remote]));
 }

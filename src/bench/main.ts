@@ -6,6 +6,7 @@ import { stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
 import { milliseconds, median, ratio, spread, type Figure } from "./figures.js";
 import { measureLatency, type Latencies, type Scenario } from "./latency.js";
+import { measureScale, type Scale, type Size } from "./scale.js";
 import { work, type Role } from "./worker.js";
 
 const ROLES: Readonly<Record<Role, readonly string[]>> = {
@@ -79,28 +80,45 @@ const SCENARIOS: readonly { readonly suffix: string; readonly scenario: Scenario
   { suffix: "_1000_rules", scenario: { ports: 2, rules: 1000, changes: CHANGES } },
 ];
 
-/** Acknowledgement of the etcd write → first packet that sees it, each scenario in a namespace of its own. */
+/** Runs one of the modes below in a namespace of its own; what it printed, or why it failed. */
+async function apart<T>(mode: string, what: object): Promise<{ readonly found?: T; readonly why?: string }> {
+  const namespace = await Namespace.create("bench");
+  try {
+    const argv = [process.execPath, fileURLToPath(import.meta.url), mode, JSON.stringify(what)];
+    return { found: JSON.parse(await namespace.run(argv, { timeout: 400_000 })) as T };
+  } catch (error) {
+    return { why: error instanceof Error ? error.message : String(error) };
+  } finally {
+    await namespace.remove();
+  }
+}
+
+/** Acknowledgement of the etcd write → first packet that sees it. */
 async function latencies(): Promise<Figure[]> {
   const figures: Figure[] = [];
   for (const { suffix, scenario } of SCENARIOS) {
-    const namespace = await Namespace.create("bench-latency");
-    let found: Latencies | undefined;
-    let why: string | undefined;
-    try {
-      const argv = [process.execPath, fileURLToPath(import.meta.url), "--latency", JSON.stringify(scenario)];
-      found = JSON.parse(await namespace.run(argv, { timeout: 300_000 })) as Latencies;
-    } catch (error) {
-      why = error instanceof Error ? error.message : String(error);
-    } finally {
-      await namespace.remove();
-    }
-    figures.push(
-      milliseconds(`apply_p99_ms${suffix}`, 0.99, found?.apply, why),
-      milliseconds(`apply_p50_ms${suffix}`, 0.5, found?.apply, why),
-    );
+    const { found, why } = await apart<Latencies>("--latency", scenario);
+    figures.push(milliseconds(`apply_p99_ms${suffix}`, 0.99, found?.apply, why));
+    figures.push(milliseconds(`apply_p50_ms${suffix}`, 0.5, found?.apply, why));
     figures.push(milliseconds(`revoke_p99_ms${suffix}`, 0.99, found?.revoke, why));
   }
   return figures;
+}
+
+async function scales(): Promise<Figure[]> {
+  const figure = (name: string, value: number | undefined, unit: string, vs: string, why?: string): Figure =>
+    value === undefined
+      ? { name, value: null, unit, vs, why: why ?? "not measured" }
+      : { name, value: Math.round(value * 10) / 10, unit, vs };
+  const many = await apart<Scale>("--scale", { taps: 1000, members: 0 });
+  const big = await apart<Scale>("--scale", { taps: 2, members: quick ? 10_000 : 100_000 });
+  const cloud = quick ? "10,000 remote endpoints in etcd" : "100,000 remote endpoints in etcd";
+  return [
+    figure("taps_1000_start_s", many.found?.seconds, "s", "cold start of the agent, 1,000 taps", many.why),
+    figure(quick ? "sync_10k_s" : "sync_100k_s", big.found?.seconds, "s", cloud, big.why),
+    figure("agent_rss_mb", big.found?.residentMegabytes, "MB", cloud, big.why),
+    figure("maps_mb", big.found?.mapsMegabytes, "MB", cloud, big.why),
+  ];
 }
 
 async function main(): Promise<void> {
@@ -141,9 +159,11 @@ async function main(): Promise<void> {
   console.log("");
   for (const figure of figuresOf(samples)) console.log(JSON.stringify(figure));
   for (const figure of await latencies()) console.log(JSON.stringify(figure));
+  for (const figure of await scales()) console.log(JSON.stringify(figure));
 }
 
 const [mode, what = ""] = process.argv.slice(2);
 if (mode === "--worker") await work(what as Role);
 else if (mode === "--latency") console.log(JSON.stringify(await measureLatency(JSON.parse(what) as Scenario)));
+else if (mode === "--scale") console.log(JSON.stringify(await measureScale(JSON.parse(what) as Size)));
 else await main();

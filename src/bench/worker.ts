@@ -12,7 +12,7 @@ import { BpfBackend } from "../dataplane/bpf/backend.js";
 import type { KeyPut } from "../datastore/types.js";
 import { ModelStore } from "../model/store.js";
 import type { Mac } from "../model/types.js";
-import { cloud, dotted, FIRST_MEMBER, FIRST_RULE_PORT, HOSTNAME, OPEN_PORT, type GuestPlace } from "./cloud.js";
+import { cloud, dotted, FIRST_MEMBER, FIRST_RULE_PORT, HOSTNAME, OPEN_PORT } from "./cloud.js";
 import { Injector, type Interface } from "./inject.js";
 import { resetFlows } from "./reset-flows.js";
 
@@ -82,7 +82,7 @@ async function world(
   taps: readonly Link[],
   uplink: Link,
 ): Promise<BpfBackend> {
-  const guests = taps.map(({ name }, i): GuestPlace => ({
+  const guests = taps.map(({ name }, i) => ({
     name: `g${i}`,
     tap: name,
     mac: `fa:16:3e:00:00:0${i + 1}`,

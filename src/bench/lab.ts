@@ -1,0 +1,95 @@
+/** A real etcd, real taps and a real agent in the network namespace of this process; for what is measured from outside. */
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Etcd3 } from "etcd3";
+import { stop } from "../demo/world/command.js";
+import { HOSTNAME, type Entry } from "./cloud.js";
+
+const ETCD = "http://127.0.0.1:23790";
+const PEER = "http://127.0.0.1:23800";
+/** Entries in one transaction: etcd takes at most 128 operations. */
+const BATCH = 100;
+const PATIENCE = 120_000;
+
+export class Lab {
+  readonly pinDir = `/sys/fs/bpf/tb-bench-${process.pid}`;
+  private readonly directory = mkdtempSync(join(tmpdir(), "tb-bench-"));
+  private readonly client = new Etcd3({ hosts: ETCD });
+  private readonly children: ChildProcess[] = [];
+
+  static async create(): Promise<Lab> {
+    const lab = new Lab();
+    const urls = ["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD, "--listen-peer-urls", PEER];
+    const peers = ["--initial-advertise-peer-urls", PEER, "--initial-cluster", `default=${PEER}`];
+    lab.start("etcd", ["--data-dir", join(lab.directory, "etcd"), ...urls, ...peers, "--log-level", "error"]);
+    await lab.until(
+      "etcd serves",
+      async () => (await lab.client.maintenance.status().catch(() => undefined)) !== undefined,
+    );
+    return lab;
+  }
+
+  private start(file: string, args: readonly string[]): ChildProcess {
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
+    child.stdout.on("data", () => undefined);
+    this.children.push(child);
+    return child;
+  }
+
+  /** Asks every few milliseconds. */
+  async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
+    const started = performance.now();
+    while (!(await holds())) {
+      if (performance.now() - started > PATIENCE) throw new Error(`${what}: not within ${PATIENCE / 1000} s`);
+      const dead = this.children.find(({ exitCode }) => exitCode !== null);
+      if (dead !== undefined)
+        throw new Error(`${what}: ${dead.spawnfile} has ended with status ${String(dead.exitCode)}`);
+      await sleep(5);
+    }
+  }
+
+  async put(...entries: readonly Entry[]): Promise<void> {
+    for (let from = 0; from < entries.length; from += BATCH) {
+      const part = entries.slice(from, from + BATCH);
+      await this.client
+        .if("none", "Version", "==", 0)
+        .then(...part.map(({ key, value }) => this.client.put(key).value(JSON.stringify(value))))
+        .commit();
+    }
+  }
+
+  async taps(names: readonly string[]): Promise<void> {
+    const [ready] = [once(this.start("build/taps", names).stdout ?? process.stdin, "data")];
+    await ready;
+  }
+
+  /** Starts the agent; does not wait for anything. */
+  agent(): ChildProcess {
+    const source = ["--datastore", "etcd", "--etcd-endpoints", ETCD, "--hostname", HOSTNAME, "--uplinks", "lo"];
+    const places = ["--pin-dir", this.pinDir, "--run-dir", join(this.directory, "run")];
+    const state = ["--state-dir", join(this.directory, "state"), "--log-level", "warn"];
+    return this.start("bin/torbie", ["agent", ...source, ...places, ...state]);
+  }
+
+  /** What the agent's status file says. */
+  status(): { readonly inSync: boolean; readonly enforced: number } {
+    const file = join(this.directory, "run", "status.json");
+    if (!existsSync(file)) return { inSync: false, enforced: 0 };
+    const status = JSON.parse(readFileSync(file, "utf8")) as {
+      datastore?: { inSync?: boolean };
+      endpoints?: { enforced?: number };
+    };
+    return { inSync: status.datastore?.inSync ?? false, enforced: status.endpoints?.enforced ?? 0 };
+  }
+
+  async close(): Promise<void> {
+    this.client.close();
+    for (const child of this.children.reverse()) if (child.exitCode === null) await stop(child);
+    rmSync(this.pinDir, { recursive: true, force: true });
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}

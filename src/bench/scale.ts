@@ -1,0 +1,52 @@
+/** Start-up with many taps and with a big cloud: seconds, resident memory, memory of the maps. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { BpfMap } from "#libbpf";
+import { ABI_VERSION } from "../abi/constants.js";
+import { MAP_NAMES, mapPath } from "../dataplane/bpf/pins.js";
+import { allow, group, member, ready } from "./cloud.js";
+import { Lab } from "./lab.js";
+import { port, tapNames } from "./latency.js";
+
+export interface Size {
+  readonly taps: number;
+  readonly members: number;
+}
+
+export interface Scale {
+  /** From the start of the agent's process until every tap is enforced. */
+  readonly seconds: number;
+  readonly residentMegabytes: number;
+  readonly mapsMegabytes: number;
+}
+
+/** Runs in the network namespace of its process. */
+export async function measureScale({ taps, members }: Size): Promise<Scale> {
+  const lab = await Lab.create();
+  try {
+    await lab.taps(tapNames(taps));
+    await lab.put(ready(), group("shared", [allow(6, 80), allow(6, 22, "far")]));
+    await lab.put(...tapNames(taps).flatMap((_, i) => port(i)));
+    for (let i = 0; i < members; i += 1000) {
+      await lab.put(...Array.from({ length: Math.min(1000, members - i) }, (_, k) => member(i + k)));
+    }
+    const started = performance.now();
+    const agent = lab.agent();
+    await lab.until(`${taps} taps enforced`, () => lab.status().inSync && lab.status().enforced === taps);
+    const seconds = (performance.now() - started) / 1000;
+    const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${agent.pid}/status`, "utf8"))?.[1];
+    return { seconds, residentMegabytes: Number(rss) / 1024, mapsMegabytes: mapsMegabytes(lab.pinDir) };
+  } finally {
+    await lab.close();
+  }
+}
+
+function mapsMegabytes(pinDir: string): number {
+  let bytes = 0n;
+  for (const name of MAP_NAMES) {
+    const map = BpfMap.open(mapPath(join(pinDir, `v${ABI_VERSION}`), name));
+    bytes += map.memory();
+    map.close();
+  }
+  return Number(bytes) / 2 ** 20;
+}
