@@ -14,7 +14,7 @@ BPF_OBJECTS := $(patsubst bpf/%.bpf.c,build/%.bpf.o,$(wildcard bpf/*.bpf.c))
 HELPERS := $(patsubst test/support/%.c,build/%,$(wildcard test/support/*.c))
 SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 # bpf/abi.h is a table, aligned by hand.
-C_SOURCES = $(filter-out bpf/abi.h,$(wildcard $(foreach dir,bpf native/src test/support test/native/programs bench,$(dir)/*.c $(dir)/*.cc $(dir)/*.h)))
+C_SOURCES = $(filter-out bpf/abi.h,$(wildcard $(foreach dir,bpf native/src native/notify test/support test/native/programs bench,$(dir)/*.c $(dir)/*.cc $(dir)/*.h)))
 NPM := node_modules/.package-lock.json
 
 .PHONY: help build artifacts run test bench lint format check generate clean root
@@ -45,11 +45,12 @@ deps-check:
 
 # Rules that make native/build/libbpf.node and native/dist/index.js.
 -include native/native.mk
+-include native/notify/notify.mk
 
 build: deps-build
 	@$(MAKE) --no-print-directory -j$$(nproc) artifacts
 
-artifacts: $(BPF_OBJECTS) $(HELPERS) native/build/libbpf.node native/dist/index.js dist/.built
+artifacts: $(BPF_OBJECTS) $(HELPERS) native/build/libbpf.node native/build/notify.node native/dist/index.js dist/.built
 	@:
 
 $(NPM): package-lock.json

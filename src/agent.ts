@@ -57,7 +57,13 @@ export interface AgentHealth {
   readonly dataFrom?: string;
   /** What failed in the last pass, other than single interfaces. */
   readonly failing: readonly string[];
+  /** What is in force is what the datastore says now. */
+  readonly current: boolean;
+  /** How many endpoints. */
+  readonly wanted: number;
   readonly enforced: number;
+  /** How many. */
+  readonly problems: number;
 }
 
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
@@ -162,7 +168,10 @@ export class Agent {
       failing: this.#failures
         .filter(({ where }) => !taps.has(where))
         .map(({ where, error }) => `${where}: ${error.message}`),
+      current: this.#current,
+      wanted: this.#desired?.endpoints.size ?? 0,
       enforced: this.#enforced.size,
+      problems: this.#problems.present.length,
     };
   }
 

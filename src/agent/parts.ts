@@ -4,6 +4,7 @@ import type { Backend, Interfaces } from "../dataplane/backend.js";
 import type { Datastore, DatastoreEvent } from "../datastore/types.js";
 import type { EndpointId, Model, ModelDelta } from "../model/types.js";
 import type { Problem } from "../problems.js";
+import type { Candidate } from "../status/judge.js";
 
 /** Turns key changes into the model; pure. */
 export interface ModelPart {
@@ -30,6 +31,8 @@ export interface CompilerPart {
 export interface BackendPart extends Backend {
   /** Attaches taps that nothing is known of yet, so that they pass nothing; leaves all else as it is pinned. */
   block?(interfaces: Interfaces): Promise<ReportPart>;
+  /** Those that the kernel has, whole, on the tap that they have now; asked of the kernel. */
+  readBack?(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
   problems?(): readonly Problem[];
 }
 

@@ -4,7 +4,7 @@ import { fileKey, SETTING_KEYS } from "../config/schema.js";
 import { createLog } from "../telemetry/log.js";
 import { Agent } from "../agent.js";
 import { AgentLock } from "./lock.js";
-import { createNotifier } from "./notify.js";
+import { Companions } from "./companions.js";
 import { realClock } from "./parts.js";
 import { readStatus } from "./status.js";
 import { StatusWriter } from "./status-writer.js";
@@ -18,7 +18,8 @@ import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
  * Resolves with the exit status after SIGTERM or SIGINT; what is enforced stays enforced.
  * @throws ConfigError, UnsupportedError (no BPF), DataplaneError (another agent runs, the kernel refuses)
  */
-export async function runAgent({ config, sources }: LoadedConfig, version: string): Promise<number> {
+export async function runAgent(loaded: LoadedConfig, version: string): Promise<number> {
+  const { config, sources } = loaded;
   const log = createLog(config.logLevel, config.logFormat);
   // A promise that nobody awaits or an exception in a callback is a fault of ours: say where, end, and leave enforcement as it is.
   const fatal = (err: unknown): void => {
@@ -38,10 +39,11 @@ export async function runAgent({ config, sources }: LoadedConfig, version: strin
       fileKey(key),
       config[key],
     ]);
-    const { backend, why } = await openBackend(config, log);
+    const { backend, adopted, why } = await openBackend(config, log);
     lock.holdPins();
+    const companions = new Companions(loaded, { version, backend, adopted, log });
     const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
-    const clusterGuid = readStatus(config.runDir)?.cluster;
+    const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
     const agent = new Agent(
       {
         datastore: openDatastore(config),
@@ -60,22 +62,28 @@ export async function runAgent({ config, sources }: LoadedConfig, version: strin
         dataplane: { name: backend.name, why },
         resyncMilliseconds: config.resync * 1000,
         ...(clusterGuid === undefined ? {} : { clusterGuid }),
-        onStatus: (status) => writer.put(status),
+        ...(dataFrom === undefined || !adopted ? {} : { dataFrom }),
+        onStatus: (status) => {
+          writer.put(status);
+          companions.tell();
+        },
+        onPass: (pass) => companions.onPass(pass),
+        problems: () => companions.problems(),
       },
     );
-    const notifier = createNotifier(process.env, () => true);
+    companions.follow(agent);
     log.info(
       { version, pid: process.pid, dataplane: backend.name, why, settings: Object.fromEntries(said) as object },
       "starting",
     );
     await agent.start();
-    notifier.ready(`enforcing with ${backend.name}`);
+    companions.started();
     const name = await signal;
     log.info({ signal: name }, "stopping; what is enforced stays enforced");
-    notifier.stopping();
+    companions.stopping();
     await agent.stop();
     writer.flush();
-    notifier.close();
+    await companions.close();
     return 0;
   } finally {
     lock.release();

@@ -3,9 +3,12 @@ import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { Config } from "../../config/schema.js";
 import type { ForeignProgram } from "../../dataplane/bpf/attach.js";
 import { BpfBackend } from "../../dataplane/bpf/backend.js";
+import { CounterReader, type Counters } from "../../dataplane/bpf/counters.js";
 import type { ApplyReport, Interfaces } from "../../dataplane/backend.js";
 import { features } from "#libbpf";
+import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
+import type { Candidate } from "../../status/judge.js";
 import { quote } from "../../text.js";
 import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
 import { PacketLog } from "./packet-log.js";
@@ -16,7 +19,7 @@ import { flowTimeouts } from "./timeouts.js";
 export async function openBackend(
   config: Config,
   log: AgentLog,
-): Promise<{ readonly backend: BpfPart; readonly why: string }> {
+): Promise<{ readonly backend: BpfPart; readonly adopted: boolean; readonly why: string }> {
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
     flows: config.flows,
@@ -30,6 +33,7 @@ export async function openBackend(
   const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
   return {
     backend: new BpfPart(backend, log),
+    adopted: backend.objects.adopted,
     why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${pinned}`,
   };
 }
@@ -38,11 +42,13 @@ export class BpfPart implements BackendPart {
   readonly name = "bpf";
   readonly #backend: BpfBackend;
   readonly #packets: PacketLog;
+  readonly #counters: CounterReader;
   #foreign: readonly Problem[] = [];
 
   constructor(backend: BpfBackend, log: AgentLog) {
     this.#backend = backend;
     this.#packets = new PacketLog(backend.objects.maps, log);
+    this.#counters = new CounterReader(backend.objects.maps);
   }
 
   async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
@@ -54,6 +60,14 @@ export class BpfPart implements BackendPart {
 
   block(interfaces: Interfaces): Promise<ReportPart> {
     return this.#backend.block(interfaces);
+  }
+
+  async readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>> {
+    return new Set((await this.#backend.readBack(candidates)).map(({ endpoint }) => endpoint.id));
+  }
+
+  counters(): Promise<Counters> {
+    return this.#counters.read();
   }
 
   problems(): readonly Problem[] {

@@ -4,8 +4,8 @@ import type { DatastoreEvent } from "../../datastore/types.js";
 import { ModelStore } from "../../model/store.js";
 import type { Model, ModelDelta } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
-import { NO_CHANGE } from "../delta.js";
-import type { CompilerPart, ModelPart } from "../parts.js";
+import type { Compiled, CompilerPart, ModelPart } from "../parts.js";
+import { applyInSlices } from "./slices.js";
 
 export class ModelAdapter implements ModelPart {
   readonly #store: ModelStore;
@@ -28,14 +28,14 @@ export class ModelAdapter implements ModelPart {
 export class CompilerAdapter implements CompilerPart {
   #compiler: Compiler | undefined;
 
-  compile(model: Model, delta: ModelDelta | undefined): ReturnType<CompilerPart["compile"]> {
+  async compile(model: Model, delta: ModelDelta | undefined): Promise<Compiled> {
     // A new one takes everything. One that has thrown may hold half of a change and is not asked again.
-    const compiler = delta === undefined || this.#compiler === undefined ? new Compiler() : this.#compiler;
-    const fresh = compiler !== this.#compiler;
+    const known = delta === undefined ? undefined : this.#compiler;
     this.#compiler = undefined;
-    const changed = compiler.apply(model, delta ?? NO_CHANGE);
+    const compiler = known ?? new Compiler();
+    const changed = await applyInSlices(compiler, model, known === undefined ? undefined : delta);
     this.#compiler = compiler;
-    return { desired: compiler.desired, ...(fresh ? {} : { delta: changed }) };
+    return { desired: compiler.desired, ...(known !== undefined && { delta: changed }) };
   }
   problems(): readonly Problem[] {
     return this.#compiler?.problems() ?? [];

@@ -22,7 +22,13 @@ const HOOKS: Readonly<Record<Role, readonly { readonly direction: Direction; rea
 /** clsact where there is one: tcx takes a hundred times as long to attach. */
 export function chooseMode(wish: AttachMode | "auto"): AttachMode {
   if (wish !== "auto") return wish;
-  return features.clsact() ? "clsact" : "tcx";
+  try {
+    return features.clsact() ? "clsact" : "tcx";
+  } catch (error) {
+    // To try it out takes a scratch network namespace, and that CAP_SYS_ADMIN, which a daemon had better not have.
+    if (error instanceof BpfError && (error.code === "EPERM" || error.code === "EACCES")) return "clsact";
+    throw error;
+  }
 }
 
 export interface ForeignProgram {
@@ -159,6 +165,15 @@ export function detach(pinDir: string, ifindex: number, direction: Direction): b
   let found = false;
   const path = linkPath(pinDir, ifindex, direction);
   if (existsSync(path)) {
+    // Not by the unlinking alone: the kernel lets go of a link that nothing holds only a moment later.
+    const link = BpfLink.open(path);
+    try {
+      link.detach();
+    } catch (error) {
+      if (!(error instanceof BpfError)) throw error; // its interface is gone, and the link with it
+    } finally {
+      link.close();
+    }
     unlinkSync(path);
     found = true;
   }

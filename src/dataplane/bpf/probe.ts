@@ -41,7 +41,7 @@ export function explainLoadFailure(error: Error): TorbieError {
   if (code === "EPERM" || code === "EACCES") {
     return new UnsupportedError(
       "BPF_REFUSED",
-      `kernel ${kernel} does not let this process load BPF programs (${error.message}): it needs CAP_BPF and CAP_NET_ADMIN, no seccomp filter against bpf(2), and before Linux 5.11 a high \`ulimit -l\`${log}`,
+      `kernel ${kernel} does not let this process load BPF programs (${error.message}): it needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN, no seccomp filter against bpf(2), and before Linux 5.11 a high \`ulimit -l\`${log}`,
       { cause: error },
     );
   }

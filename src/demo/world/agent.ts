@@ -19,6 +19,10 @@ export interface AgentSettings {
   readonly hostname?: string;
   /** More flags: ["--resync", "5s"]. */
   readonly flags?: readonly string[];
+  /** What runs it, before node: ["env", "NAME=value"], ["setpriv", …]. */
+  readonly prefix?: readonly string[];
+  /** Another build's bin/torbie than this checkout's. */
+  readonly program?: string;
 }
 
 /** A line of the log that the agent's followers care for. */
@@ -31,12 +35,16 @@ export class AgentProcess {
   private child: ChildProcess | undefined;
   private readonly followers = new Set<(news: AgentNews) => void>();
   private readonly tail: string[] = [];
+  /** bin/torbie of the build that start() runs. */
+  program: string;
 
   private constructor(
     private readonly host: Namespace,
     readonly workspace: Workspace,
     private readonly settings: AgentSettings,
-  ) {}
+  ) {
+    this.program = settings.program ?? TORBIE;
+  }
 
   /** Not started yet. */
   static async create(host: Namespace, settings: AgentSettings): Promise<AgentProcess> {
@@ -64,10 +72,11 @@ export class AgentProcess {
 
   /** Starts it; it ends with this process even if that is killed. Resolves when it runs, see `enforcing`. */
   start(): void {
-    const { policyDir, hostname = "compute1", flags = [] } = this.settings;
+    const { policyDir, hostname = "compute1", flags = [], prefix = [] } = this.settings;
     const torbie = [
+      ...prefix,
       process.execPath,
-      TORBIE,
+      this.program,
       "agent",
       ...this.flags,
       "--policy-dir",
@@ -140,7 +149,7 @@ export class AgentProcess {
 
   /** Another command of torbie on this host, about this agent: ["endpoint", "list", "--json"]. Gives its output. */
   torbie(argv: readonly string[], options?: CommandOptions): Promise<string> {
-    return this.host.run([process.execPath, TORBIE, ...argv, ...this.flags], options);
+    return this.host.run([process.execPath, this.program, ...argv, ...this.flags], options);
   }
 
   /** Stops it and removes what it pinned. */

@@ -1,0 +1,71 @@
+/** A big change compiled in many small steps with a turn of the event loop between them, so that all else goes on meanwhile. */
+import { setImmediate as turn } from "node:timers/promises";
+import type { Compiler } from "../../compile/compiler.js";
+import type { DesiredDelta } from "../../compile/desired.js";
+import { DeltaBuilder } from "../../model/delta.js";
+import type { Model, ModelDelta } from "../../model/types.js";
+
+/** Milliseconds that a step should take. */
+const STEP = 12;
+/** Objects of the first step; a change of no more is compiled at once. */
+const FIRST = 64;
+
+type Sliced = "tiers" | "networkSets" | "profiles" | "policies" | "endpoints";
+/** What others refer to comes first: an endpoint that is compiled last is compiled once. */
+const ORDER: readonly Sliced[] = ["tiers", "networkSets", "profiles", "policies", "endpoints"];
+
+/**
+ * As `compiler.apply(model, delta)`, in steps. The model may change meanwhile, if what changes is in the next delta.
+ * @param delta undefined: the compiler is new, and everything is to be compiled
+ * @returns what differs in `compiler.desired` now, and perhaps some that was different only in between
+ */
+export async function applyInSlices(
+  compiler: Compiler,
+  model: Model,
+  delta: ModelDelta | undefined,
+): Promise<DesiredDelta> {
+  // The first call takes all that there is: nothing.
+  if (delta === undefined) compiler.apply(emptyLike(model), new DeltaBuilder());
+  const names = ORDER.flatMap((kind) => [...(delta ?? model)[kind].keys()].map((id) => [kind, id] as const));
+  if (names.length <= FIRST) return compiler.apply(model, slice(names));
+  const sum = {
+    endpoints: new Set<never>(),
+    sets: new Set<never>(),
+    policies: new Set<never>(),
+    addresses: new Set<never>(),
+    prefixes: new Set<never>(),
+    narrowed: new Set<never>(),
+  } satisfies DesiredDelta;
+  let size = FIRST;
+  for (let at = 0; at < names.length; ) {
+    const began = performance.now();
+    const changed = compiler.apply(model, slice(names.slice(at, at + size)));
+    for (const [field, ids] of Object.entries(changed))
+      for (const id of ids as ReadonlySet<never>) sum[field as keyof DesiredDelta].add(id);
+    at += size;
+    const took = performance.now() - began;
+    size = Math.max(1, Math.round(size * Math.min(2, Math.max(0.25, STEP / Math.max(took, 0.1)))));
+    if (at < names.length) await turn();
+  }
+  return sum;
+}
+
+function slice(names: readonly (readonly [Sliced, string])[]): ModelDelta {
+  const delta = new DeltaBuilder();
+  for (const [kind, id] of names) (delta[kind] as Set<string>).add(id);
+  return delta;
+}
+
+function emptyLike({ hostname }: Model): Model {
+  return {
+    hostname,
+    endpoints: new Map(),
+    locals: new Map(),
+    policies: new Map(),
+    profiles: new Map(),
+    tiers: new Map(),
+    networkSets: new Map(),
+    subnets: new Map(),
+    migrations: new Map(),
+  };
+}
