@@ -3,7 +3,7 @@
  * kernel back from time to time. When a pass runs is decided in src/agent/loop.ts.
  */
 import { collectProblems } from "./agent/collect.js";
-import { describeDelta, isEmpty, mergeDeltas, NO_CHANGE, NO_DESIRED_CHANGE, type Change } from "./agent/delta.js";
+import { describeDelta, isEmpty, NO_CHANGE, NO_DESIRED_CHANGE, type Change } from "./agent/delta.js";
 import { Gate, type SyncState } from "./agent/gate.js";
 import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
@@ -14,7 +14,8 @@ import type { AgentStatus, ApplyEvent } from "./agent/status.js";
 import type { DesiredDelta, DesiredState } from "./compile/desired.js";
 import type { Interfaces } from "./dataplane/backend.js";
 import type { DatastoreEvent } from "./datastore/types.js";
-import type { EndpointId, FelixSettings, ModelDelta } from "./model/types.js";
+import { DeltaBuilder } from "./model/delta.js";
+import type { EndpointId, FelixSettings } from "./model/types.js";
 import type { Problem } from "./problems.js";
 
 export interface AgentOptions {
@@ -27,6 +28,8 @@ export interface AgentOptions {
   readonly backoff?: Backoff;
   /** Of the cluster whose policy is pinned, if a former agent knew it. */
   readonly clusterGuid?: string;
+  /** The datastore tells one cluster from another itself. */
+  readonly clusterJudged?: boolean;
   /** Of when the pinned policy is, if a former agent knew it. */
   readonly dataFrom?: string;
   /** Called after every pass, and when the agent has stopped. */
@@ -82,9 +85,9 @@ export class Agent {
   #cancelResync: (() => void) | undefined;
 
   /** What to compile. Undefined: everything may have changed. */
-  #modelDelta: ModelDelta | undefined;
+  #modelDelta: DeltaBuilder | undefined;
   /** What to tell people, which is not "everything" because a compile failed. */
-  #changed: ModelDelta = NO_CHANGE;
+  #changed = new DeltaBuilder();
   #desired: DesiredState | undefined;
   /** What to write. Undefined: the next pass reads back in full. */
   #desiredDelta: DesiredDelta | undefined;
@@ -105,7 +108,7 @@ export class Agent {
   constructor(parts: AgentParts, options: AgentOptions) {
     this.#parts = parts;
     this.#options = options;
-    this.#gate = new Gate(options.clusterGuid);
+    this.#gate = new Gate(options.clusterGuid, options.clusterJudged);
     this.#dataFrom = options.dataFrom;
     this.#started = parts.clock.date().toISOString();
     this.#guard = parts.guard.wanted ? "failed" : "off";
@@ -219,16 +222,18 @@ export class Agent {
     this.#gate.follow(event);
     if (this.#gate.state === "lost") this.#setCurrent(false);
     const delta = this.#parts.model.handle(event);
-    if (this.#modelDelta !== undefined) this.#modelDelta = mergeDeltas(this.#modelDelta, delta);
-    this.#changed = mergeDeltas(this.#changed, delta);
-    this.#loop.mark();
+    this.#modelDelta?.add(delta);
+    this.#changed.add(delta);
+    // A pass for every part of a snapshot would find the gate shut each time.
+    if (event.type !== "changes" || this.#gate.closed(this.#parts.model.model.cluster) !== "too early")
+      this.#loop.mark();
   }
 
   /** One pass; true when all of it went well. */
   async #pass(since: number): Promise<boolean> {
     const { clock, log } = this.#parts;
     const began = clock.now();
-    const uncompiled = this.#compile();
+    const uncompiled = await this.#compile();
     const delta = this.#wantFull ? undefined : this.#desiredDelta;
     let result: RoundResult | undefined;
     // Taken before the pass: should it throw, the next one reads back in full.
@@ -268,33 +273,43 @@ export class Agent {
    * Compiles when the gate is open and something changed. What the compiler threw is returned; as it may have left half a state behind,
    * nothing is written until it has succeeded: what is enforced stays enforced, and new taps are only blocked.
    */
-  #compile(): Error | undefined {
+  async #compile(): Promise<Error | undefined> {
     const { model, compiler, log } = this.#parts;
-    const { cluster } = model.model;
-    if (this.#gate.closed(cluster) !== undefined) return undefined;
+    if (this.#gate.closed(model.model.cluster) !== undefined) return undefined;
     if (this.#desired !== undefined && this.#modelDelta !== undefined && isEmpty(this.#modelDelta)) return undefined;
     const since = this.#desired === undefined ? undefined : this.#modelDelta;
-    this.#modelDelta = undefined;
+    // Big changes are compiled in several turns of the event loop; what comes meanwhile is compiled next.
+    this.#modelDelta = new DeltaBuilder();
     try {
-      const { desired, delta } = compiler.compile(model.model, since);
+      const { desired, delta } = await compiler.compile(model.model, since);
+      if (this.#gate.closed(model.model.cluster) !== undefined) {
+        // Half of a snapshot may have got into it.
+        this.#forget();
+        return undefined;
+      }
       this.#desiredDelta = this.#desired === undefined || this.#desiredDelta === undefined ? undefined : delta;
       this.#desired = desired;
     } catch (error) {
       log.error({ err: asError(error) }, "compiling failed: what is enforced stays as it is");
-      this.#desired = undefined;
-      this.#desiredDelta = undefined;
+      this.#forget();
       return asError(error);
     }
-    this.#modelDelta = NO_CHANGE;
-    this.#gate.applied(cluster);
+    this.#gate.applied(model.model.cluster);
     return undefined;
+  }
+
+  /** Nothing is written until everything has been compiled anew. */
+  #forget(): void {
+    this.#desired = undefined;
+    this.#desiredDelta = undefined;
+    this.#modelDelta = undefined;
   }
 
   #report(writes: RoundResult["writes"], full: boolean, began: number, since: number): void {
     const { clock, log, model } = this.#parts;
     this.#reportProblems();
     const told = this.#gate.closed(model.model.cluster) === undefined ? this.#changed : NO_CHANGE;
-    if (told === this.#changed) this.#changed = NO_CHANGE;
+    if (told === this.#changed) this.#changed = new DeltaBuilder();
     const described = describeDelta(told, model.model, MOST_CHANGES);
     const interfaces = this.#interfaceChanges();
     const now = clock.now();

@@ -15,6 +15,11 @@ export interface ModelPart {
   problems(): readonly Problem[];
 }
 
+export interface Compiled {
+  readonly desired: DesiredState;
+  readonly delta?: DesiredDelta;
+}
+
 /** Turns the model into what this host must enforce; pure. */
 export interface CompilerPart {
   /**
@@ -24,7 +29,7 @@ export interface CompilerPart {
   compile(
     model: Model,
     delta: ModelDelta | undefined,
-  ): { readonly desired: DesiredState; readonly delta?: DesiredDelta };
+  ): Compiled | Promise<Compiled>;
   problems(): readonly Problem[];
 }
 

@@ -46,7 +46,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
     const agent = new Agent(
       {
-        datastore: openDatastore(config),
+        datastore: openDatastore(loaded),
         model: new ModelAdapter(config.hostname),
         compiler: new CompilerAdapter(),
         backend,
@@ -62,6 +62,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
         dataplane: { name: backend.name, why },
         resyncMilliseconds: config.resync * 1000,
         ...(clusterGuid === undefined ? {} : { clusterGuid }),
+        clusterJudged: config.datastore === "etcd",
         ...(dataFrom === undefined || !adopted ? {} : { dataFrom }),
         onStatus: (status) => {
           writer.put(status);

@@ -1,7 +1,7 @@
 /** What the agent remembers of its etcd, kept in step with the identity file without writing it at every change. */
 import type { Problem } from "../problems.js";
 import { escape, printable } from "../text.js";
-import { IdentityFile, judge, type Found, type Identity } from "./etcd-identity.js";
+import { judge, type Found, type Identity, type IdentityFile } from "./etcd-identity.js";
 
 /** Milliseconds: how far the file may lag behind. A backup that was taken within them, and restored, is not recognised after a crash. */
 const LAG = 5_000;
