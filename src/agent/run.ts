@@ -39,6 +39,8 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
       fileKey(key),
       config[key],
     ]);
+    // First, as its settings may contradict each other.
+    const datastore = openDatastore(loaded);
     const { backend, adopted, why } = await openBackend(config, log);
     lock.holdPins();
     const companions = new Companions(loaded, { version, backend, adopted, log });
@@ -46,7 +48,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
     const agent = new Agent(
       {
-        datastore: openDatastore(loaded),
+        datastore,
         model: new ModelAdapter(config.hostname),
         compiler: new CompilerAdapter(),
         backend,
