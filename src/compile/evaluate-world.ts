@@ -39,8 +39,8 @@ export class World {
   }
 
   /**
-   * Local endpoints to which the address may be delivered, by id: those with the longest prefix that holds it. None when an
-   * endpoint of another host has a longer one.
+   * Local endpoints to which the address may be delivered, by id: those with the longest prefix that holds it, of them those that
+   * can be reached, where there are any. None when an endpoint of another host has a longer one.
    */
   receivers(address: Address): { readonly ids: readonly EndpointId[]; readonly prefix: Prefix } | undefined {
     const hits = [...this.model.locals.values()].flatMap((workload) => {
@@ -51,8 +51,14 @@ export class World {
     if (best === undefined) return undefined;
     const elsewhere = longest(this.remoteHits(address));
     if (elsewhere !== undefined && prefixLength(elsewhere.prefix) > prefixLength(best.prefix)) return undefined;
-    const ids = hits.filter(({ prefix }) => prefix === best.prefix).map(({ id }) => id);
-    return { ids: ids.sort((a, b) => (a < b ? -1 : 1)), prefix: best.prefix };
+    const all = hits.filter(({ prefix }) => prefix === best.prefix).map(({ id }) => id).sort((a, b) => (a < b ? -1 : 1));
+    const reachable = all.filter((id) => this.canReceive(id));
+    return { ids: reachable.length > 0 ? reachable : all, prefix: best.prefix };
+  }
+
+  private canReceive(id: EndpointId): boolean {
+    const workload = this.model.locals.get(id);
+    return workload !== undefined && workload.adminUp && !this.isBlocked(workload) && this.tapOf(workload) !== undefined;
   }
 
   /**

@@ -182,7 +182,8 @@ class Kernel {
     this.#endpointByTap = new Map();
     for (const one of this.#compiler.desired.endpoints.values()) {
       const tap = interfaces.taps.get(one.interfaceName);
-      if (tap !== undefined) this.#endpointByTap.set(tap.ifindex, one.id);
+      const other = tap === undefined ? undefined : this.#endpointByTap.get(tap.ifindex);
+      if (tap !== undefined && (other === undefined || one.id < other)) this.#endpointByTap.set(tap.ifindex, one.id);
     }
   }
 

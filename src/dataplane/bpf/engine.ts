@@ -85,8 +85,8 @@ export class Engine {
     this.#unsure = true;
     const next =
       known === undefined || delta === undefined
-        ? planEverything(plan, this.maps, desired, interfaces, failures)
-        : this.#planDelta(plan, known, desired, interfaces, delta, failures);
+        ? planEverything(plan, this.maps, desired, interfaces)
+        : this.#planDelta(plan, known, desired, interfaces, delta);
     this.#planUplinks(plan, next.shadows, interfaces);
     this.#planControl(plan, next, desired);
     planNames(plan, next.registry, this.maps);
@@ -103,7 +103,6 @@ export class Engine {
     desired: DesiredState,
     interfaces: Interfaces,
     delta: DesiredDelta,
-    failures: EngineReport["failures"],
   ): Knowledge {
     const { registry, table, shadows } = known;
     const numbering = numberingOf(registry, table);
@@ -156,7 +155,6 @@ export class Engine {
       setNumber,
       current: (map, key) => this.maps.get(map, key),
     });
-    failures.push(...endpoints.failures);
 
     for (const id of new Set(narrowedUsers.flatMap((key) => [...(users.get(key) ?? [])]))) {
       const state = endpoints.states.get(id);
@@ -337,7 +335,7 @@ function symmetricDifference<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): T[] {
 /** A tap's entry is the last thing written of an endpoint: where it is, everything is. */
 function writtenEndpoints(known: Knowledge, desired: DesiredState, interfaces: Interfaces): Set<EndpointId> {
   const written = new Set<EndpointId>();
-  for (const [id, tap] of assignTaps(desired, interfaces).taps) {
+  for (const [id, tap] of assignTaps(desired, interfaces)) {
     const number = known.endpoints.get(id)?.number;
     if (number !== undefined && known.shadows.tap.get(u32(tap.ifindex)) === u32(number)) written.add(id);
   }

@@ -3,8 +3,6 @@ import { EndpointFlag, NameKind } from "../../abi/layout.gen.js";
 import { parse, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredEndpoint, DesiredState, PolicySetKey } from "../../compile/desired.js";
 import type { EndpointId, Prefix } from "../../model/types.js";
-import { DataplaneError } from "../../errors.js";
-import { quote } from "../../text.js";
 import type { Interfaces, Tap } from "../backend.js";
 import {
   collidingMarks,
@@ -51,39 +49,32 @@ export interface EndpointWork {
 export interface EndpointsPlan {
   readonly states: Map<EndpointId, EndpointState>;
   readonly owners: Map<Prefix, Set<EndpointId>>;
-  readonly failures: readonly { readonly where: string; readonly error: Error }[];
 }
 
 const endpointKey = (number: number): Bytes => u32(number);
 const DOWN = EndpointFlag.ENDPOINT_ADMIN_DOWN | EndpointFlag.ENDPOINT_BLOCKED;
 
-/** The tap that each endpoint gets. One that two endpoints claim goes to neither: nothing says whose packets they are. */
-export function assignTaps(
-  desired: DesiredState,
-  interfaces: Interfaces,
-): { taps: Map<EndpointId, Tap>; failures: { where: string; error: Error }[] } {
-  const claims = new Map<string, EndpointId[]>();
-  for (const { id, interfaceName } of desired.endpoints.values())
-    claims.set(interfaceName, [...(claims.get(interfaceName) ?? []), id]);
-  const taps = new Map<EndpointId, Tap>();
-  const failures: { where: string; error: Error }[] = [];
-  for (const [name, ids] of claims) {
-    const tap = interfaces.taps.get(name);
-    const [only, second] = ids;
-    if (second !== undefined) {
-      const error = new DataplaneError(
-        "TAP_CLAIMED_TWICE",
-        `${ids.map((id) => quote(id)).join(" and ")} both name interface ${quote(name)}: it passes nothing until one of them goes`,
-      );
-      failures.push({ where: name, error });
-    } else if (only !== undefined && tap !== undefined) taps.set(only, tap);
+/**
+ * The tap that each endpoint gets: one that several claim has the lowest id, as the compiler has it (src/compile/locals.ts), which blocks the
+ * others and reports them.
+ */
+export function assignTaps(desired: DesiredState, interfaces: Interfaces): Map<EndpointId, Tap> {
+  const holders = new Map<string, EndpointId>();
+  for (const { id, interfaceName } of desired.endpoints.values()) {
+    const holder = holders.get(interfaceName);
+    if (holder === undefined || id < holder) holders.set(interfaceName, id);
   }
-  return { taps, failures };
+  const taps = new Map<EndpointId, Tap>();
+  for (const [name, id] of holders) {
+    const tap = interfaces.taps.get(name);
+    if (tap !== undefined) taps.set(id, tap);
+  }
+  return taps;
 }
 
 export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
   const { desired, registry, shadows } = work;
-  const { taps, failures } = assignTaps(desired, work.interfaces);
+  const taps = assignTaps(desired, work.interfaces);
   const colliding = collidingMarks(work.interfaces.taps.values());
   const signature = (id: EndpointId): string => {
     const tap = taps.get(id);
@@ -139,7 +130,7 @@ export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
   }
   planLocals(plan, work, states, owners, prefixes);
   planTaps(plan, shadows, states, taps);
-  return { states, owners, failures };
+  return { states, owners };
 }
 
 /** Frees an endpoint's slot. Its generation goes on, so that flows of a former holder of the number are never taken for the next one's. */
@@ -182,6 +173,9 @@ function planEndpoint(
   return lost || before.policy_set !== after.policy_set || before.flags !== after.flags || !sameMac;
 }
 
+const canReceive = ({ desired, tap }: EndpointState): boolean =>
+  tap !== "" && desired.adminUp && desired.blocked === undefined;
+
 function planLocals(
   plan: Plan,
   work: EndpointWork,
@@ -192,10 +186,10 @@ function planLocals(
   for (const prefix of prefixes) {
     const ids = [...(owners.get(prefix) ?? [])];
     if (ids.length === 0) owners.delete(prefix);
-    const list = ids.flatMap((id) => {
-      const state = states.get(id);
-      return state === undefined ? [] : [{ endpoint: state.desired, number: state.number }];
-    });
+    const all = ids.flatMap((id) => states.get(id) ?? []);
+    // Where another one can be reached, nothing goes to one that can't.
+    const reachable = all.filter(canReceive);
+    const list = (reachable.length > 0 ? reachable : all).map(({ desired, number }) => ({ endpoint: desired, number }));
     const { map, keys } = localKeys(prefix);
     for (const key of keys) {
       const was =

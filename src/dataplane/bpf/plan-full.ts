@@ -6,7 +6,7 @@ import type { Interfaces } from "../backend.js";
 import { ClassTable, classNumbers } from "./images-classes.js";
 import { directionOf, SIDES } from "./images-policy.js";
 import { localKeys } from "./images-endpoints.js";
-import { countRules, type EngineReport, type Knowledge } from "./engine.js";
+import { countRules, type Knowledge } from "./engine.js";
 import type { Maps } from "./maps.js";
 import { planAddresses, unwantedAddresses, unwantedPrefixes } from "./plan-addresses.js";
 import { clearEndpoint, planEndpoints, type Shadows, type ShadowName, SHADOWED } from "./plan-endpoints.js";
@@ -34,7 +34,6 @@ export function planEverything(
   maps: Maps,
   desired: DesiredState,
   interfaces: Interfaces,
-  failures: EngineReport["failures"],
 ): Knowledge {
   const shadows = Object.fromEntries(SHADOWED.map((name) => [name, maps.dump(name)])) as Record<
     ShadowName,
@@ -98,7 +97,6 @@ export function planEverything(
     setNumber: (key) => sets.get(key)?.number ?? 0,
     current: (map, key) => maps.get(map, key),
   });
-  failures.push(...endpoints.failures);
   const known: Knowledge = {
     registry,
     table,
