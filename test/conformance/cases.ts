@@ -1,6 +1,7 @@
 /** The whole table: every clause of S1-S6 and S9, and of the decisions that a guest can notice. */
 import type { Case } from "./case.js";
 import { CHANGES } from "./cases/changes.js";
+import { CLAIMS } from "./cases/claims.js";
 import { FLOWS } from "./cases/flows.js";
 import { HOST_CASES } from "./cases/host.js";
 import { NEIGHBOURS } from "./cases/neighbours.js";
@@ -9,4 +10,4 @@ import { PROMISES } from "./cases/promises.js";
 import { REACH } from "./cases/reach.js";
 import { SOURCES } from "./cases/sources.js";
 
-export const CASES: readonly Case[] = [...REACH, ...NEIGHBOURS, ...SOURCES, ...FLOWS, ...HOST_CASES, ...CHANGES, ...POLICIES, ...PROMISES];
+export const CASES: readonly Case[] = [...REACH, ...NEIGHBOURS, ...SOURCES, ...FLOWS, ...HOST_CASES, ...CHANGES, ...CLAIMS, ...POLICIES, ...PROMISES];
