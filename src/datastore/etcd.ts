@@ -135,7 +135,7 @@ export class EtcdDatastore implements Datastore {
       const found = await this.admitted(session);
       if (this.stopped) return;
       try {
-        if (!this.continues(found)) await this.snapshot(session, found);
+        if (!(await this.continues(session, found))) await this.snapshot(session, found);
         await this.follow(session);
       } catch (error) {
         // A pinned or a watched revision is gone: what is needed is a new snapshot, not another member.
@@ -167,9 +167,14 @@ export class EtcdDatastore implements Datastore {
     return { clusterId, revision: BigInt(revision), ...clusterOf(kvs[0]?.value.toString("utf8")) };
   }
 
-  /** Whether what was handed on can be followed from where it was left. */
-  private continues(found: Found): boolean {
-    return this.known?.found.clusterId === found.clusterId && found.revision >= this.known.found.revision;
+  /** Whether what was handed on can be followed from where it was left. @throws etcd's "compacted" when that is gone */
+  private async continues(session: EtcdSession, found: Found): Promise<boolean> {
+    const { known } = this;
+    if (known?.found.clusterId !== found.clusterId) return false;
+    const oldest = [...known.ranges.map(({ from }) => from), found.revision].reduce((a, b) => (a < b ? a : b));
+    // Asked for, since a watch that begins too early is first accepted and then cancelled.
+    await session.kv.range({ key: Buffer.from(CLUSTER_KEY), keys_only: true, revision: String(oldest) });
+    return true;
   }
 
   private async snapshot(session: EtcdSession, found: Found): Promise<void> {

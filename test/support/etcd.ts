@@ -23,7 +23,7 @@ export class TestEtcd {
 
   private constructor(
     readonly directory: string,
-    readonly port: number,
+    public port: number,
     private readonly peerPort: number,
     private options: EtcdOptions,
   ) {}
@@ -104,6 +104,22 @@ export class TestEtcd {
 
   resume(): void {
     this.child?.kill("SIGCONT");
+  }
+
+  /** Serves the same data at another port, where nobody looks for it; etcd must be down, and is again after `end`. */
+  async aside(): Promise<{ readonly url: string; readonly end: () => Promise<void> }> {
+    const [port] = await freePorts(1);
+    const { port: usual } = this;
+    this.port = port as number;
+    await this.up();
+    const { url } = this;
+    return {
+      url,
+      end: async () => {
+        await this.kill();
+        this.port = usual;
+      },
+    };
   }
 
   /** Forgets all data; etcd must be down. */
