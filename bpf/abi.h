@@ -56,7 +56,7 @@ enum flow_state {
     FLOW_DEAD = 0,              /* free to be taken over or reclaimed */
     FLOW_NEW = 1,               /* not TCP, one direction seen */
     FLOW_REPLIED = 2,           /* not TCP, both seen */
-    FLOW_SYN_SENT = 3,
+    FLOW_SYN_SENT = 3,          /* until its opener goes on after an answer */
     FLOW_ESTABLISHED = 4,
     FLOW_CLOSING = 5,           /* a FIN was seen each way */
     FLOW_CLOSED = 6,            /* RST */
@@ -219,7 +219,7 @@ enum flow_flag {
     FLOW_HOST = 8,              /* the other end is this host itself (S9) */
     FLOW_FIN_LO = 16,           /* lo has sent a FIN */
     FLOW_FIN_HI = 32,
-    FLOW_HALF_OPEN = 64,        /* inbound and unanswered: counted in account.half_open */
+    FLOW_HALF_OPEN = 64,        /* inbound, and its opener has not gone on after an answer: counted in account.half_open */
     FLOW_PAIR_MAC = 128,        /* an end has another MAC than its endpoint's: see `local` */
 };
 
@@ -243,7 +243,8 @@ struct flow {
 struct flow_slot {
     struct flow_key key;
     __u32 next;                 /* slot + 1; 0 ends the list */
-    __u32 owner;                /* endpoint number whose list it is on; 0: free */
+    __u16 owner;                /* endpoint number whose list it is on; 0: free */
+    __u16 half_open;            /* 1: counted in account.half_open */
 };
 
 struct account {
@@ -252,7 +253,7 @@ struct account {
     __u32 hand;                 /* slot + 1 that the reclaiming hand looks at next, 0: start at head */
     __u32 hand_previous;        /* slot + 1 before the hand, 0: the hand is at the head */
     __u32 count;                /* entries on the list = entries of `flow` that it owns */
-    __u32 half_open;            /* of them inbound and unanswered */
+    __u32 half_open;            /* of them inbound and not confirmed: whoever opened them may have forged his address */
     __u32 opened;               /* ever */
     __u32 refused;              /* new flows refused for lack of room */
 };
@@ -269,7 +270,7 @@ struct fragment_key {
     struct address source;
     struct address destination;
     __u32 id;                   /* network byte order as on the wire; IPv4: 16 bits */
-    __u8 protocol;
+    __u8 protocol;              /* of the IP or fragment header */
     __u8 family;
     __u16 endpoint;             /* number of the sender when it is local, else 0 */
 };
@@ -280,7 +281,8 @@ struct fragment {
     __u32 host_generation;
     __u32 seen;                 /* low 32 bits of jiffies of the first fragment */
     __u32 peer_generation;      /* of the receiver */
-    __u32 flags;                /* 1: to the host itself */
+    __u16 flags;                /* 1: to the host itself */
+    __u16 least;                /* bytes: a later fragment that begins before lies over the L4 header that was judged */
 };
 
 /* --- `drop`: ARRAY of u64, index = endpoint * MAX_REASONS + reason; endpoint 0 where none is known. ----------- */

@@ -31,7 +31,8 @@ ALWAYS_INLINE void flow_seen(struct packet *p, struct flow *f, __u8 state, __u8 
     f->last_seen = p->now;
     f->packets[side]++;
     f->bytes[side] += p->length;
-    if (flags & FLOW_HALF_OPEN && !from_opener)
+    /* An answer alone proves nothing: whoever forged the sender of a SYN gets none. */
+    if (flags & FLOW_HALF_OPEN && from_opener && f->packets[(side ^ 1) & 1])
         flow_not_half_open(f);
     if (p->protocol == PROTOCOL_TCP) {
         if (p->tcp_flags & TCP_RST) {
@@ -47,7 +48,7 @@ ALWAYS_INLINE void flow_seen(struct packet *p, struct flow *f, __u8 state, __u8 
             }
             if (state == FLOW_SYN_SENT || state == FLOW_ESTABLISHED || state == FLOW_FIN)
                 f->state = (flags & FLOW_FIN_LO) && (flags & FLOW_FIN_HI) ? FLOW_CLOSING : FLOW_FIN;
-        } else if (state == FLOW_SYN_SENT && !from_opener) {
+        } else if (state == FLOW_SYN_SENT && from_opener && f->packets[(side ^ 1) & 1]) {
             f->state = FLOW_ESTABLISHED;
         }
     } else if (state == FLOW_NEW && !from_opener) {

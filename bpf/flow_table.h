@@ -27,24 +27,28 @@ ALWAYS_INLINE __u16 flow_tag(const struct flow_key *key)
     return (mix >> 16 ^ mix) | 1;
 }
 
-/* An inbound flow was answered, or is gone: it no longer counts as half open. Exactly once, under the flow's lock. */
+/*
+ * An inbound flow was confirmed, or is gone: it no longer counts as half open. Exactly once, under the flow's lock. Only one
+ * end of such a flow is local, and that one owns it.
+ */
 NOINLINE int flow_not_half_open(struct flow *f)
 {
     struct flow_slot *slot;
     struct account *owner;
-    __u32 number = f->slot;
+    __u32 number, index;
     int was;
 
     bpf_spin_lock(&f->lock);
     was = f->flags & FLOW_HALF_OPEN;
     f->flags &= ~FLOW_HALF_OPEN;
+    number = f->endpoint[0] | f->endpoint[1];
+    index = f->slot;
     bpf_spin_unlock(&f->lock);
     if (!was)
         return 0;
-    slot = bpf_map_lookup_elem(&flow_slot, &number);
-    if (!slot)
-        return 0;
-    number = slot->owner;
+    slot = bpf_map_lookup_elem(&flow_slot, &index);
+    if (slot)
+        slot->half_open = 0;
     owner = bpf_map_lookup_elem(&account, &number);
     if (owner)
         __sync_fetch_and_add(&owner->half_open, -1);
@@ -52,28 +56,38 @@ NOINLINE int flow_not_half_open(struct flow *f)
 }
 
 /*
- * Looks at the entry under the hand of one port, removes it when it has expired, and moves the hand on.
- * Another CPU may do the same: whoever finds the list changed leaves it as it is.
+ * Looks at the entry under the hand of one port, removes it when it has expired, and moves the hand on. Nothing lives of a
+ * port that is gone.
+ *
+ * Another CPU may do the same: whoever finds the list changed leaves it as it is. Who has put NO_SLOT into the flow, and
+ * nobody else, takes its slot off the list. A slot whose flow is not there (someone deleted it from the map) has no lock to
+ * decide that by: then nothing may have been put on the list since we looked, or the slot might be another flow's by now.
  */
 GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
 {
     struct control *c;
     struct account *a = bpf_map_lookup_elem(&account, &number);
+    struct endpoint *e = bpf_map_lookup_elem(&endpoint, &number);
     struct flow_slot *slot, *before = 0;
     struct flow *f;
-    __u32 hand, previous, zero = 0, index, removed = 0, half_open = 0, mine = 0;
+    __u32 hand, previous, opened, zero = 0, index, removed = 0, half_open = 0, mine = 0, stray = 0;
     struct pool *all;
+    int gone;
 
     KEEP(skb);
     c = bpf_map_lookup_elem(&control, &zero);
-    if (!a || !c)
+    if (!a || !c || !e)
         return 0;
+    gone = !(e->flags & ENDPOINT_PRESENT);
+    bpf_spin_lock(&a->lock);
+    opened = a->opened;
     hand = a->hand;
     previous = a->hand_previous;
     if (!hand) {
         hand = a->head;
         previous = 0;
     }
+    bpf_spin_unlock(&a->lock);
     if (!hand)
         return 0;
     index = hand - 1;
@@ -87,9 +101,11 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
             return 0;
     }
     f = bpf_map_lookup_elem(&flow, &slot->key);
-    if (f && f->slot == hand - 1 && flow_expired(f, c, now)) {
+    if (!f || (f->slot != hand - 1 && f->slot != NO_SLOT)) {
+        stray = 1;
+    } else if (gone || flow_expired(f, c, now)) {
         bpf_spin_lock(&f->lock);
-        if (f->slot == hand - 1 && (f->state == FLOW_DEAD || f->last_seen != now)) {
+        if (f->slot == hand - 1 && (gone || flow_expired(f, c, now))) {
             f->state = FLOW_DEAD;
             f->slot = NO_SLOT;      /* nobody takes it over any more */
             half_open = f->flags & FLOW_HALF_OPEN;
@@ -103,7 +119,7 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
                : (a->head == hand && (!a->hand || a->hand == hand))) {
         __u32 next = slot->next;
 
-        if (mine || !f) {
+        if (mine || (stray && a->opened == opened)) {
             if (before)
                 before->next = next;
             else
@@ -121,6 +137,10 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
         a->hand_previous = 0;
     }
     bpf_spin_unlock(&a->lock);
+    if (mine && half_open)
+        slot->half_open = 0;
+    else if (removed && !mine)
+        half_open = slot->half_open;
     if (half_open)
         __sync_fetch_and_add(&a->half_open, -1);
     if (!removed) {
@@ -130,6 +150,7 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
     }
     if (mine)
         bpf_map_delete_elem(&flow, &slot->key);
+    slot->half_open = 0;
     slot->owner = 0;
     index = hand - 1;
     bpf_map_push_elem(&flow_free, &index, 0);
@@ -170,17 +191,22 @@ ALWAYS_INLINE int reclaim(struct __sk_buff *skb, __u32 number, struct control *c
     return 0;
 }
 
-/* Whether the owner may have one more entry (D7). */
+/*
+ * Whether the owner may have one more entry (D7). What comes in unconfirmed has a share of its own, and whatever comes in
+ * leaves room for what goes out. When the rest of the table is for guarantees only, nobody has more than his, in either
+ * direction. Signed: a counter may be one behind for a moment.
+ */
 ALWAYS_INLINE int flow_room(const struct account *a, const struct pool *all, const struct control *c, int inbound)
 {
-    __u32 half_open = a->half_open;
-    int borrowed = all->used + c->reserve >= c->flow_limit;
+    __s32 half_open = a->half_open, count = a->count, limit = c->port_limit, guaranteed = c->guaranteed;
+    __s32 outbound = guaranteed < limit >> 2 ? guaranteed : limit >> 2;
+    int scarce = (__s64)all->used + c->reserve >= c->flow_limit;
 
-    if (a->count >= c->port_limit)
+    if (count >= limit || (scarce && count - half_open >= guaranteed))
         return 0;
-    if (inbound)
-        return half_open < c->port_limit / 2 && (!borrowed || half_open < c->guaranteed / 2);
-    return !borrowed || a->count - half_open < c->guaranteed;
+    if (!inbound)
+        return 1;
+    return count < limit - outbound && half_open < (scarce ? guaranteed : limit) >> 1;
 }
 
 /* A new entry for the packet's key, as `fresh` says (slot is filled in here). 0, FLOW_TABLE_FULL or FLOW_RACE. */
@@ -226,6 +252,7 @@ GLOBAL int flow_insert(struct __sk_buff *skb)
         return FLOW_TABLE_FULL;
     slot->key = p->key;
     slot->owner = owner;
+    slot->half_open = !!(fresh->flags & FLOW_HALF_OPEN);
     fresh->slot = index;
     if (fresh->flags & FLOW_HALF_OPEN)
         __sync_fetch_and_add(&a->half_open, 1);
@@ -233,6 +260,7 @@ GLOBAL int flow_insert(struct __sk_buff *skb)
     if (error) {
         if (fresh->flags & FLOW_HALF_OPEN)
             __sync_fetch_and_add(&a->half_open, -1);
+        slot->half_open = 0;
         slot->owner = 0;
         bpf_map_push_elem(&flow_free, &index, 0);
         return error == -17 ? FLOW_RACE : FLOW_TABLE_FULL;

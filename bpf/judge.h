@@ -71,7 +71,8 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
     if (!c || !w)
         return POLICY_MISSING;
     p = &w->packet;
-    p->host_generation = *(volatile __u32 *)&c->generation;
+    if (!(p->own_known & SENDER))
+        p->host_generation = *(volatile __u32 *)&c->generation;
     p->stateless = 0;
     p->blame_receiver = 0;
     for (__u32 side = 0; side < 2; side++) {
@@ -87,7 +88,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
             return side ? RECEIVER_GONE : NO_ENDPOINT;
         if (side)
             p->generation[1] = *(volatile __u32 *)&e->generation;
-        else
+        else if (!(p->own_known & SENDER))
             p->generation[0] = *(volatile __u32 *)&e->generation;
         if (!(sides & (1 << side)))
             continue;
@@ -149,7 +150,7 @@ NOINLINE int flow_take_over(struct flow *f, struct flow *fresh)
     if (owner != fresh->endpoint[0] && owner != fresh->endpoint[1])
         fresh->flags &= ~FLOW_HALF_OPEN;
     bpf_spin_lock(&f->lock);
-    if (f->slot == number) {
+    if (f->slot == number && f->tag == fresh->tag) {
         was = f->flags & FLOW_HALF_OPEN;
         f->state = FLOW_DEAD;
         f->generation[0] = fresh->generation[0];
@@ -171,6 +172,7 @@ NOINLINE int flow_take_over(struct flow *f, struct flow *fresh)
     bpf_spin_unlock(&f->lock);
     if (race)
         return FLOW_RACE;
+    slot->half_open = !!(fresh->flags & FLOW_HALF_OPEN);
     if (was && !(fresh->flags & FLOW_HALF_OPEN))
         __sync_fetch_and_add(&a->half_open, -1);
     if (!was && fresh->flags & FLOW_HALF_OPEN)
@@ -256,6 +258,31 @@ ALWAYS_INLINE void swap_sides(struct packet *p)
     p->source_hi ^= 1;
 }
 
+/* What a flow that was judged again may rely on from now on. 0, or FLOW_RACE: the element holds another, which nobody has judged. */
+NOINLINE int flow_renew(struct packet *p, struct flow *f)
+{
+    __u8 hi = p->source_hi & 1, flags = 0;
+    __u16 tag = flow_tag(&p->key);
+    int reason = 0;
+
+    if (p->stateless & SENDER)
+        flags |= hi ? FLOW_STATELESS_HI : FLOW_STATELESS_LO;
+    if (p->stateless & RECEIVER)
+        flags |= hi ? FLOW_STATELESS_LO : FLOW_STATELESS_HI;
+    bpf_spin_lock(&f->lock);
+    if (f->slot == p->slot && f->tag == tag) {
+        f->flags = (f->flags & ~(FLOW_STATELESS_LO | FLOW_STATELESS_HI)) | flags;
+        f->rule = p->rule;
+        f->generation[hi] = p->generation[0];
+        f->generation[hi ^ 1] = p->generation[1];
+        f->host_generation = p->host_generation;
+    } else {
+        reason = FLOW_RACE;
+    }
+    bpf_spin_unlock(&f->lock);
+    return reason;
+}
+
 /*
  * A live flow whose generations moved: judged again in the direction of its opener (D3). p is any packet of it, with
  * endpoint and receiver as in the entry. 0: still allowed, and the entry says so.
@@ -276,6 +303,7 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
         swap_sides(p);
     p->kind = KIND_FLOW;
     p->own_known = 0;
+    p->slot = f->slot;
     if (p->key.asker)
         p->destination_port = p->key.port[1];
     if (f->flags & FLOW_HOST) {
@@ -285,24 +313,7 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
         reason = judge_sides(skb, SENDER | RECEIVER);
     }
     if (!reason) {
-        __u8 flags = 0;
-
-        if (p->stateless & SENDER)
-            flags |= p->source_hi ? FLOW_STATELESS_HI : FLOW_STATELESS_LO;
-        if (p->stateless & RECEIVER)
-            flags |= p->source_hi ? FLOW_STATELESS_LO : FLOW_STATELESS_HI;
-        bpf_spin_lock(&f->lock);
-        f->flags = (f->flags & ~(FLOW_STATELESS_LO | FLOW_STATELESS_HI)) | flags;
-        bpf_spin_unlock(&f->lock);
-        f->rule = p->rule;
-        if (p->source_hi) {
-            f->generation[1] = p->generation[0];
-            f->generation[0] = p->generation[1];
-        } else {
-            f->generation[0] = p->generation[0];
-            f->generation[1] = p->generation[1];
-        }
-        f->host_generation = p->host_generation;
+        reason = flow_renew(p, f);
     } else {
         f->state = FLOW_DEAD;
         flow_not_half_open(f);

@@ -45,6 +45,7 @@ struct packet {
     __u32 receiver;             /* number of the receiver; 0: not on this host */
     __u32 now;                  /* low 32 bits of jiffies */
     __u32 rule;                 /* that decided last */
+    __u32 slot;                 /* of the flow that is judged again */
     __u32 generation[2];        /* of sender and receiver, read before they were judged */
     __u32 host_generation;
     __u32 own_set[2];           /* policy set of the sender's, the receiver's address; 0: the endpoint's */
@@ -52,6 +53,8 @@ struct packet {
     __u16 destination_port;     /* host order; ICMP: type << 8 | code */
     __u16 icmp;                 /* of an ICMP error: type << 8 | code */
     __u16 l4;                   /* offset of the L4 header in the frame */
+    __u16 fragment_at;          /* of a later fragment: its offset; of a first one: where the L4 header ends; bytes */
+    __u8 fragment_protocol;     /* what the IP or fragment header says comes next: part of what ties fragments together */
     __u8 l4_length;             /* of the L4 header, for GSO */
     __u8 protocol;
     __u8 family;                /* 4 or 6 */
@@ -273,6 +276,8 @@ ALWAYS_INLINE int packet_l4(struct packet *p, const __u8 *header)
         if (p->protocol == PROTOCOL_TCP) {
             p->tcp_flags = header[13];
             p->l4_length = (header[12] >> 4) * 4;
+            if (p->l4_length < 20)
+                return MALFORMED;
         }
         packet_key(p);
         return 0;

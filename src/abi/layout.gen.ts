@@ -108,7 +108,8 @@ export const STRUCTS = {
     fields: {
       key: { offset: 0, kind: "flow_key" },
       next: { offset: 40, kind: "u32" },
-      owner: { offset: 44, kind: "u32" },
+      owner: { offset: 44, kind: "u16" },
+      half_open: { offset: 46, kind: "u16" },
     },
   },
   fragment: {
@@ -119,7 +120,8 @@ export const STRUCTS = {
       host_generation: { offset: 8, kind: "u32" },
       seen: { offset: 12, kind: "u32" },
       peer_generation: { offset: 16, kind: "u32" },
-      flags: { offset: 20, kind: "u32" },
+      flags: { offset: 20, kind: "u16" },
+      least: { offset: 22, kind: "u16" },
     },
   },
   fragment_key: {

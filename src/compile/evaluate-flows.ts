@@ -18,6 +18,8 @@ export interface Flow {
   state: FlowState;
   finOpener: boolean;
   finOther: boolean;
+  /** The other side has sent something. */
+  answered: boolean;
   seen: number;
   generation: number;
   rule?: string;
@@ -94,14 +96,16 @@ export class FlowTable {
 }
 
 /** Whatever a TCP segment says, it is a beginning: it must be answered soon. */
-export function firstState(tuple: Tuple): Pick<Flow, "state" | "finOpener" | "finOther"> {
+export function firstState(tuple: Tuple): Pick<Flow, "state" | "finOpener" | "finOther" | "answered"> {
   const state = tuple.icmp !== undefined ? "ICMP" : tuple.protocol === TCP ? "SYN_SENT" : "NEW";
-  return { state, finOpener: false, finOther: false };
+  return { state, finOpener: false, finOther: false, answered: false };
 }
 
 /** A packet that passed on the flow. */
 export function touch({ flow, forward }: Hit, flags: number, now: number): void {
   flow.seen = now;
+  const confirmed = forward && flow.answered;
+  if (!forward) flow.answered = true;
   if (flow.state === "NEW" && !forward) flow.state = "REPLIED";
   if (flow.tuple.protocol !== TCP) return;
   if ((flags & RST) !== 0) flow.state = "CLOSED";
@@ -109,7 +113,8 @@ export function touch({ flow, forward }: Hit, flags: number, now: number): void 
     if (forward) flow.finOpener = true;
     else flow.finOther = true;
     if (flow.state !== "CLOSED") flow.state = flow.finOpener && flow.finOther ? "CLOSING" : "FIN";
-  } else if (flow.state === "SYN_SENT" && !forward) flow.state = "ESTABLISHED";
+    // An answer alone proves nothing: whoever forged the sender of a SYN gets none.
+  } else if (flow.state === "SYN_SENT" && confirmed) flow.state = "ESTABLISHED";
 }
 
 /** Whether a packet that finds an entry starts anew all the same: a SYN from the other side, or on a closing entry. */

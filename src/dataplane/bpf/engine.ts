@@ -232,6 +232,7 @@ export class Engine {
     return controlValue({
       generation,
       endpoints: [...next.endpoints.values()].map(({ number }) => number),
+      endpointLimit: parse("control", next.shadows.control.get(u32(0)) ?? record("control", {})).endpoint_limit,
       ...this.settings,
       localPrefixes: [...desired.endpoints.values()].some(({ owned }) =>
         owned.some(({ prefix }) => !prefix.endsWith("/32") && !prefix.endsWith("/128")),

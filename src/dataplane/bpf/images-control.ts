@@ -22,6 +22,8 @@ export interface ControlWish {
   readonly generation: number;
   /** Numbers of the endpoints in use. */
   readonly endpoints: Iterable<number>;
+  /** What it was: accounts of numbers that are no longer in use may still hold flows, which the programs reclaim up to this limit. */
+  readonly endpointLimit?: number;
   readonly flowLimit: number;
   readonly hz: number;
   readonly timeouts: Readonly<Partial<Record<string, number>>>;
@@ -59,7 +61,7 @@ export function controlValue(wish: ControlWish): Bytes {
   const numbers = [...wish.endpoints];
   return record("control", {
     generation: wish.generation >>> 0,
-    endpoint_limit: Math.min(Math.max(0, ...numbers) + 1, Limits.MAX_ENDPOINTS),
+    endpoint_limit: Math.min(Math.max(wish.endpointLimit ?? 0, Math.max(0, ...numbers) + 1), Limits.MAX_ENDPOINTS),
     ...flowShares(wish.flowLimit, numbers.length),
     flags:
       (wish.localPrefixes ? ControlFlag.CONTROL_LOCAL_PREFIXES : 0) |

@@ -98,6 +98,11 @@ export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
     }
   };
 
+  /** Flows of a port that is gone stay on its account until the programs find them (D7): the next port must not pay for them. */
+  const hasFlows = (number: number): boolean => {
+    const account = work.current("account", u32(number));
+    return account !== undefined && parse("account", account).count > 0;
+  };
   for (const id of dirty) {
     const state = work.states.get(id);
     const endpoint = desired.endpoints.get(id);
@@ -110,7 +115,7 @@ export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
       states.delete(id);
       continue;
     }
-    const number = registry.number(NameKind.NAME_ENDPOINT, id);
+    const number = registry.number(NameKind.NAME_ENDPOINT, id, hasFlows);
     const sources = sourceEntries(endpoint, number, work.setNumber);
     let lost = false;
     for (const [key, value] of sources) {

@@ -64,12 +64,10 @@ class Numbers {
     return true;
   }
 
-  /** Lowest free number; those that were given back are kept sorted, so that arrays by number stay dense. */
-  allocate(digest: string): number {
-    while (this.used.has(this.#next) || this.retired.has(this.#next)) this.#next++;
-    const hole = this.#holes.shift();
-    const number = hole !== undefined && hole < this.#next ? hole : this.#next;
-    if (number >= this.range.end) {
+  /** Lowest free number; those that were given back are kept sorted, so that arrays by number stay dense. One to avoid is taken last. */
+  allocate(digest: string, avoid: (number: number) => boolean = () => false): number {
+    const number = this.#lowest(avoid) ?? this.#lowest(() => false);
+    if (number === undefined) {
       throw new DataplaneError(
         "NUMBERS_EXHAUSTED",
         `more than ${this.range.end - this.range.first} ${this.range.what}: no number is left; nothing was changed`,
@@ -78,6 +76,17 @@ class Numbers {
     this.used.set(number, digest);
     this.byDigest.set(digest, number);
     return number;
+  }
+
+  #lowest(avoid: (number: number) => boolean): number | undefined {
+    const at = this.#holes.findIndex((hole) => hole < this.#next && !avoid(hole));
+    if (at >= 0) return this.#holes.splice(at, 1)[0];
+    for (; this.#next < this.range.end; this.#next++) {
+      if (this.used.has(this.#next) || this.retired.has(this.#next)) continue;
+      if (!avoid(this.#next)) return this.#next;
+      this.#holes.push(this.#next);
+    }
+    return undefined;
   }
 
   free(number: number): void {
@@ -119,8 +128,11 @@ export class Registry {
     return numbers;
   }
 
-  /** The number of a text, a new one when it has none. Throws DataplaneError NUMBERS_EXHAUSTED, changing nothing. */
-  number(kind: Kind, text: string): number {
+  /**
+   * The number of a text, a new one when it has none, if possible none to `avoid`. Throws DataplaneError NUMBERS_EXHAUSTED, changing
+   * nothing.
+   */
+  number(kind: Kind, text: string, avoid?: (number: number) => boolean): number {
     const digest = digestOf(text);
     const numbers = this.#of(kind);
     const known = numbers.byDigest.get(digest.toString("latin1"));
@@ -128,7 +140,7 @@ export class Registry {
       this.#adopted.get(kind)?.delete(known);
       return known;
     }
-    return this.#enter(kind, text, digest, numbers.allocate(digest.toString("latin1")));
+    return this.#enter(kind, text, digest, numbers.allocate(digest.toString("latin1"), avoid));
   }
 
   find(kind: Kind, text: string): number | undefined {

@@ -1,0 +1,81 @@
+/** D7 on the kernel: one guest cannot hurt another through the flow table, and its counters are what the table holds. */
+import { execFileSync, spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const bundle = join(root, "build", `tb-${process.pid}-flows.mjs`);
+
+beforeAll(async () => {
+  const built = await rolldown({
+    input: join(root, "test/kernel/flow-table-child.ts"),
+    platform: "node",
+    external: [/^node:/, "#libbpf"],
+    logLevel: "silent",
+  });
+  await built.write({ file: bundle, format: "esm" });
+  await built.close();
+});
+afterAll(() => rmSync(bundle, { force: true }));
+
+let spaces = 0;
+
+/** Runs a scenario of flow-table-child.ts in a namespace that lives no longer. */
+function run(...scenario: (string | number)[]): Record<string, unknown> {
+  const namespace = `tb-${process.pid}-flows${spaces++}`;
+  execFileSync("ip", ["netns", "add", namespace]);
+  try {
+    const args = [`--net=/run/netns/${namespace}`, "--", process.execPath, bundle, ...scenario.map(String)];
+    const { status, stdout, stderr } = spawnSync("nsenter", args, {
+      cwd: root,
+      encoding: "utf8",
+      timeout: 170_000,
+      maxBuffer: 1 << 26,
+    });
+    if (status !== 0) throw new Error(`${scenario.join(" ")}: ${stderr}`);
+    return JSON.parse(stdout) as Record<string, unknown>;
+  } finally {
+    execFileSync("ip", ["netns", "del", namespace]);
+  }
+}
+
+describe("one guest cannot hurt another", () => {
+  it("while one floods with SYNs its neighbour opens 10,000 connections, and who is flooded still opens his", () => {
+    const found = run("shares");
+    expect(found).toMatchObject({ neighbour: 0, underFlood: 0, faults: [] });
+    // It did flood: to the limit of a port, and of what may be half open.
+    expect(found).toMatchObject({ flooded: 131_072, halfOpen: 65_536 });
+  }, 180_000);
+
+  it("the guaranteed share is there, whatever two others have taken in either direction", () => {
+    const found = run("guarantee");
+    expect(found["passed"]).toBe(found["guaranteed"]);
+    expect(found["faults"]).toEqual([]);
+  }, 60_000);
+
+  it("a port that is gone leaves nothing behind for long", () => {
+    expect(run("reuse")).toMatchObject({ filled: 512, left: 0, faults: [] });
+  });
+
+  it("a number is given to another port once its flows are gone", () => {
+    const found = run("renumber");
+    expect(found["next"]).not.toBe(found["former"]);
+    expect(found).toMatchObject({ passed: 100, faults: [] });
+  });
+});
+
+describe("counters", () => {
+  const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31) + 1);
+  it(`equal the entries after any mix (SEED=${seed})`, () => {
+    for (const n of [seed, seed + 1, seed + 2]) expect(run("mix", n, 1500)).toMatchObject({ faults: [] });
+  }, 180_000);
+
+  it("equal the entries after two CPUs have fought for them", () => {
+    const found = run("race", 6);
+    expect(found["faults"], JSON.stringify(found)).toEqual([]);
+    for (const opened of found["opened"] as number[]) expect(opened).toBeGreaterThan(1000);
+  }, 120_000);
+});
