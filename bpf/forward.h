@@ -143,7 +143,7 @@ ALWAYS_INLINE void fragment_key_of(const struct packet *p, struct fragment_key *
     key->source = p->source;
     key->destination = p->destination;
     key->id = p->fragment_id;
-    key->protocol = p->protocol;
+    key->protocol = p->fragment_protocol;
     key->family = p->family;
     key->endpoint = p->endpoint;
 }
@@ -171,6 +171,7 @@ GLOBAL int fragment_remember(struct __sk_buff *skb)
     value.host_generation = c->generation;
     value.seen = p->now;
     value.flags = p->host;
+    value.least = p->fragment_at;
     number = p->endpoint;
     e = bpf_map_lookup_elem(&endpoint, &number);
     if (e)
@@ -203,7 +204,7 @@ GLOBAL int fragment_follow(struct __sk_buff *skb)
     fragment_key_of(p, &key);
     first = bpf_map_lookup_elem(&fragment, &key);
     c = bpf_map_lookup_elem(&control, &zero);
-    if (!first || !c || first->host_generation != c->generation || p->now - first->seen > fragment_timeout)
+    if (!first || !c || first->host_generation != c->generation || (__s32)(p->now - first->seen) > (__s32)fragment_timeout)
         return FRAGMENT_WITHOUT_FIRST;
     number = p->endpoint;
     e = bpf_map_lookup_elem(&endpoint, &number);
@@ -214,6 +215,9 @@ GLOBAL int fragment_follow(struct __sk_buff *skb)
     if (!e || (number && e->generation != first->peer_generation))
         return FRAGMENT_WITHOUT_FIRST;
     p->receiver = number;
+    /* It would lie over the header by which the first was judged. */
+    if (p->fragment_at < first->least)
+        return FRAGMENT_TINY;
     p->pair_mac = 1;
     p->host = first->flags & 1;
     return 0;

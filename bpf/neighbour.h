@@ -194,6 +194,23 @@ NOINLINE int solicitation(struct __sk_buff *skb, struct packet *p, struct endpoi
     return advertise(skb, p, e, target);
 }
 
+/*
+ * Whether what is sent there ends at this host: on the link, its link-local address, or one that the FIB does not forward to.
+ * What goes to the host unjudged must not leave it again.
+ */
+NOINLINE int ends_here(struct __sk_buff *skb, const struct packet *p, const struct address *host)
+{
+    struct bpf_fib_lookup fib = {.family = FAMILY_INET6, .ifindex = skb->ifindex};
+
+    if (is_multicast(&p->destination, 6) || address_equal(&p->destination, host))
+        return 1;
+    if (address_is_link_local(&p->destination))
+        return 0;
+    __builtin_memcpy(fib.ipv6_src, &p->source, 16);
+    __builtin_memcpy(fib.ipv6_dst, &p->destination, 16);
+    return bpf_fib_lookup(skb, &fib, sizeof(fib), 0) == BPF_FIB_LKUP_RET_NOT_FWDED;
+}
+
 /* ICMPv6 133..137 from a guest. */
 GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
 {
@@ -217,6 +234,8 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
     secure = !(e->flags & ENDPOINT_NO_PORT_SECURITY);
     if (p->ttl != 255 || p->l4 != ETH_LENGTH + sizeof(struct ipv6) || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
         return drop_packet(p, MALFORMED);
+    if (!mac_equal(eth.destination, e->host_mac) && !is_ipv6_multicast_mac(eth.destination))
+        return drop_packet(p, WRONG_DESTINATION_MAC);
     if (type != ND_SOLICITATION && type != ND_ADVERTISEMENT && type != ND_ROUTER_SOLICITATION)
         return drop_packet(p, ROUTER_ADVERTISEMENT);
     link_local_of(e->host_mac, &host);
@@ -263,5 +282,5 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
             return drop_packet(p, SPOOFED_ND);
     }
     announce(p->endpoint, &target);
-    return mac_equal(eth.destination, e->host_mac) ? to_host(skb) : drop_packet(p, ND_ABSORBED);
+    return mac_equal(eth.destination, e->host_mac) && ends_here(skb, p, &host) ? to_host(skb) : drop_packet(p, ND_ABSORBED);
 }

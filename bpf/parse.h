@@ -79,15 +79,19 @@ NOINLINE int parse_ipv4_rest(struct __sk_buff *skb, struct packet *p, __u32 frag
         if (reason)
             return reason;
     }
+    p->fragment_protocol = p->protocol;
     if (fragment & 0x1fff) {
         /* RFC 3128: an offset of 8 would overwrite TCP flags that were judged. */
         if ((fragment & 0x1fff) == 1 && l4_minimum(p->protocol) > 8)
             return FRAGMENT_TINY;
+        p->fragment_at = (fragment & 0x1fff) * 8;
         p->kind = KIND_LATER;
         return 0;
     }
-    if (fragment & 0x2000)
+    if (fragment & 0x2000) {
         p->flags |= PACKET_FIRST_FRAGMENT;
+        p->fragment_at = l4_minimum(p->protocol);
+    }
     return parse_l4(skb, p, fragment & 0x2000);
 }
 
@@ -145,6 +149,7 @@ ALWAYS_INLINE int is_extension(__u8 next)
 NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
 {
     __u32 offset = ETH_LENGTH + sizeof(struct ipv6);
+    __u32 whole = 0;                /* where the part begins that fragments share out; 0: no fragment header yet */
     __u8 next = p->protocol;
     int fragmented = 0;
 
@@ -162,10 +167,11 @@ NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
         if (next == PROTOCOL_FRAGMENT) {
             __u32 place = (__u32)header[2] << 8 | header[3];
 
-            if (fragmented)
+            if (whole)
                 return EXTENSION_HEADERS;
             next = header[0];
             offset += 8;
+            whole = offset;
             if (!(place & 0xfff9))
                 continue;           /* atomic fragment, RFC 6946 */
             __builtin_memcpy(&p->fragment_id, header + 4, 4);
@@ -174,9 +180,12 @@ NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
                 p->l4 = offset;
                 if ((place & 0xfff8) == 8 && l4_minimum(next) > 8)
                     return FRAGMENT_TINY;
+                p->fragment_at = place & 0xfff8;
+                p->fragment_protocol = next;
                 p->kind = KIND_LATER;
                 return 0;
             }
+            p->fragment_protocol = next;
             fragmented = 1;
             p->flags |= PACKET_FIRST_FRAGMENT;
             continue;
@@ -194,6 +203,7 @@ NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
         return EXTENSION_HEADERS;
     p->protocol = next;
     p->l4 = offset;
+    p->fragment_at = offset - whole + l4_minimum(next);
     return parse_l4(skb, p, fragmented);
 }
 

@@ -121,7 +121,15 @@ ALWAYS_INLINE int is_listener_report(const struct packet *p, __u8 type)
 NOINLINE int check_owner(struct packet *p, const struct endpoint *e, const __u8 *mac)
 {
     struct source own = {};
+    struct control *c;
+    __u32 zero = 0;
 
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!c)
+        return SPOOFED_ADDRESS;
+    /* First: whatever changes after this makes the flow one to be judged again (D3). */
+    p->host_generation = *(volatile __u32 *)&c->generation;
+    p->generation[0] = *(volatile __u32 *)&e->generation;
     if (!find_owner(p->endpoint, &p->source, &own))
         return SPOOFED_ADDRESS;
     p->own_set[0] = own.policy_set;
@@ -175,6 +183,8 @@ GLOBAL int check_source(struct __sk_buff *skb)
         if (!known)
             return SPOOFED_MAC;
         link_local_of(e->host_mac, &host);
+        if (address_equal(&p->source, &host))
+            return SPOOFED_ADDRESS;
         if (is_listener_report(p, single))
             return TO_HOST;
         if (is_dhcp_client(p) && (is_all_dhcp_servers(&p->destination) || address_equal(&p->destination, &host)))
@@ -184,6 +194,9 @@ GLOBAL int check_source(struct __sk_buff *skb)
     known = check_owner(p, e, eth.source);
     if (known)
         return known;
+    /* A pair such as 0.0.0.0/0 owns them, but they are never forwarded. */
+    if (is_impossible_source(p))
+        return MARTIAN;
     if (is_dhcp_server(p))
         return DHCP_SERVER;
     if (is_listener_report(p, single))

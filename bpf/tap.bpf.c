@@ -141,9 +141,16 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
             return neighbour_discovery(skb, number);
         if (is_listener_report(p, single) || (is_dhcp_client(p) && mac[0] & 1))
             return to_host(skb);
-        reason = mac_equal(mac, e->host_mac) ? check_destination(p) : WRONG_DESTINATION_MAC;
+        if (mac_equal(mac, e->host_mac))
+            reason = check_destination(p);
+        else if (is_broadcast_mac(mac) || (p->family == 6 && is_ipv6_multicast_mac(mac)))
+            reason = is_multicast(&p->destination, p->family) ? MULTICAST : WRONG_DESTINATION_MAC;
+        else
+            reason = mac[0] & 1 ? MULTICAST : WRONG_DESTINATION_MAC;
         if (address_is_zero(&p->source) || (p->family == 4 && p->source.word[3] == 0))
             reason = UNSPECIFIED_SOURCE;
+        else if (!reason && p->family == 6 && address_is_link_local(&p->source))
+            reason = LINK_LOCAL;
         else if (!reason && is_impossible_source(p))
             reason = MARTIAN;
     } else {
@@ -258,7 +265,8 @@ SEC("tc") int tap_ingress(struct __sk_buff *skb)
     if (!checksum_agrees(skb, p))
         return drop_at(number, CHECKSUM_METADATA);
     p->now = bpf_jiffies64();
-    if (p->kind == KIND_FLOW && !p->flags) {
+    /* Whoever asked, a guest does not answer DHCP: check_source() says so. */
+    if (p->kind == KIND_FLOW && !p->flags && !is_dhcp_server(p)) {
         eth = (void *)(long)skb->data;
         if ((void *)(eth + 1) > (void *)(long)skb->data_end)
             return drop_at(number, MALFORMED);
@@ -319,6 +327,9 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
         return TC_ACT_UNSPEC;
     if (is_impossible_source(p))
         return drop_packet(p, MARTIAN);
+    /* RFC 3927 §2.6.2, RFC 4291 §2.5.6: no router forwards them, and the metadata address is the host's. */
+    if (is_link_scope(&p->source, p->family))
+        return drop_packet(p, LINK_LOCAL);
     if (address_equal(&p->source, &p->destination))
         return drop_packet(p, SELF);
     reason = decide(skb, p);
@@ -368,6 +379,8 @@ SEC("tc") int uplink_ingress(struct __sk_buff *skb)
     if (reason < 0)
         return TC_ACT_UNSPEC;
     if (reason) {
+        if (!p->family)
+            return TC_ACT_UNSPEC;       /* not even addresses */
         find_receiver(p);
         return p->receiver ? drop_packet(p, reason) : TC_ACT_UNSPEC;
     }

@@ -28,7 +28,7 @@ const FRAGMENT_SECONDS = 30;
 
 export class Gate {
   private readonly flows = new FlowTable();
-  private readonly fragments = new Map<string, { receiver: Side; seen: number; generation: number; rule?: string }>();
+  private readonly fragments = new Map<string, { receiver: Side; seen: number; generation: number; headerEnd: number; rule?: string }>();
   private judgeNow: Judge;
   private generation = 0;
 
@@ -45,17 +45,19 @@ export class Gate {
 
   admit(packet: Packet, sender: Side, route: Route, now: number): Admission {
     const fragment = packet.fragment;
-    if (fragment === undefined) return this.admitWhole(packet, sender, route, now);
+    // RFC 6946: alone in its fragment header it is whole.
+    if (fragment === undefined || (fragment.offset === 0 && !fragment.more)) return this.admitWhole(packet, sender, route, now);
     const key = fragmentKey(packet, fragment, sender);
     if (fragment.offset === 0) {
       const admission = this.admitWhole(packet, sender, route, now);
-      if ("receiver" in admission) this.fragments.set(key, { ...admission, seen: now, generation: this.generation });
+      if ("receiver" in admission) this.fragments.set(key, { ...admission, seen: now, generation: this.generation, headerEnd: fragment.headerEnd });
       return admission;
     }
     const first = this.fragments.get(key);
     if (first === undefined || now - first.seen > FRAGMENT_SECONDS || first.generation !== this.generation) {
       return { refused: "FRAGMENT_WITHOUT_FIRST", ...at(sender !== "remote" ? sender : route(packet)) };
     }
+    if (fragment.offset < first.headerEnd) return { refused: "FRAGMENT_TINY", ...at(sender !== "remote" ? sender : route(packet)) };
     const unfit = this.unfit(first.receiver);
     return unfit ?? { receiver: first.receiver, ...(first.rule === undefined ? {} : { rule: first.rule }) };
   }

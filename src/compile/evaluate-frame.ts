@@ -34,6 +34,8 @@ export interface Fragment {
   readonly more: boolean;
   /** What the IP or fragment header says comes next: part of what ties fragments together. */
   readonly protocol: number;
+  /** Of a first fragment: bytes from the start of what is shared out to the end of the fixed L4 header. */
+  readonly headerEnd: number;
 }
 
 /** What rules and flows are about. */
@@ -115,7 +117,7 @@ function parseV4(raw: Uint8Array, whole: boolean): Packet | ReasonName {
   const more = (word & 0x2000) !== 0;
   const base = { family: 4 as const, protocol, source: v4At(bytes, 12), destination: v4At(bytes, 16), bytes,
     hopLimit: bytes[8] ?? 0, options: header > 20 };
-  return withL4({ ...base, ...(offset > 0 || more ? { fragment: { id: u16(bytes, 4), offset, more, protocol } } : {}) },
+  return withL4({ ...base, ...(offset > 0 || more ? { fragment: { id: u16(bytes, 4), offset, more, protocol, headerEnd: fixedHeader(protocol) } } : {}) },
     bytes.subarray(header), whole);
 }
 
@@ -155,11 +157,12 @@ function parseV6(raw: Uint8Array, whole: boolean): Packet | ReasonName {
     if (next === FRAGMENT) {
       const word = u16(bytes, at + 2);
       fragment = { id: (u16(bytes, at + 4) * 65536 + u16(bytes, at + 6)), offset: word & 0xfff8, more: (word & 1) !== 0,
-        protocol: bytes[at] ?? 0 };
+        protocol: bytes[at] ?? 0, headerEnd: at + length };
     }
     next = bytes[at] ?? 0;
     at += length;
   }
+  if (fragment !== undefined) fragment = { ...fragment, headerEnd: at - fragment.headerEnd + fixedHeader(next) };
   return withL4({ ...base, protocol: next, options, ...(fragment === undefined ? {} : { fragment }) }, bytes.subarray(at), whole);
 }
 
@@ -189,6 +192,11 @@ function withL4(base: Base, l4: Uint8Array, whole: boolean): Packet | ReasonName
 /** The fixed header: TCP, SCTP and DCCP; 8 for all others that are looked into. */
 function leastL4(protocol: number): number {
   return protocol === TCP ? 20 : protocol === 132 || protocol === 33 ? 12 : 8;
+}
+
+/** What of an L4 header no later fragment may lie over. */
+function fixedHeader(protocol: number): number {
+  return PORT_PROTOCOLS.has(protocol) || protocol === ICMP || protocol === ICMPV6 ? leastL4(protocol) : 0;
 }
 
 /** The frame with its hop limit one lower, and the IPv4 checksum adjusted (RFC 1624) without looking at the rest. */

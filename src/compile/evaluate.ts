@@ -110,8 +110,9 @@ export class Evaluator {
     if (forged !== undefined) return drop("UPLINK_SPOOFED", forged);
     if (packet.source === packet.destination) return drop("SELF", receiver);
     const kind = kindOf(packet.source);
-    if (kind === "link-local" && family === 6) return drop("LINK_LOCAL", receiver);
-    return kind === "unicast" || kind === "link-local" ? packet : drop("MARTIAN", receiver);
+    // RFC 3927 §2.6.2, RFC 4291 §2.5.6: no router forwards them.
+    if (kind === "link-local") return drop("LINK_LOCAL", receiver);
+    return kind === "unicast" ? packet : drop("MARTIAN", receiver);
   }
 
   /** At the tap's egress: what the stack is about to send to the guest. Hop limit and MTU were its business. */

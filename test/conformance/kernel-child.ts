@@ -179,6 +179,8 @@ class Kernel {
   async #apply(interfaces: Interfaces, delta: Parameters<Engine["apply"]>[2]): Promise<void> {
     const { failures } = await this.#engine.apply(this.#compiler.desired, interfaces, delta);
     if (failures.length > 0) throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
+    // A number that is given to another endpoint begins at 0.
+    this.#counted = undefined;
     this.#endpointByTap = new Map();
     for (const one of this.#compiler.desired.endpoints.values()) {
       const tap = interfaces.taps.get(one.interfaceName);
