@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
+import type { AgentStatus } from "../agent/status.js";
 import { stop } from "../demo/world/command.js";
 import { HOSTNAME, type Entry } from "./cloud.js";
 
@@ -34,7 +35,8 @@ export class Lab {
   }
 
   private start(file: string, args: readonly string[]): ChildProcess {
-    const child = spawn(file, args, { stdio: ["pipe", "pipe", "inherit"] });
+    // etcd tells of its elections there.
+    const child = spawn(file, args, { stdio: ["pipe", "pipe", file === "etcd" ? "ignore" : "inherit"] });
     child.stdout.on("data", () => undefined);
     this.children.push(child);
     return child;
@@ -79,11 +81,8 @@ export class Lab {
   status(): { readonly inSync: boolean; readonly enforced: number } {
     const file = join(this.directory, "run", "status.json");
     if (!existsSync(file)) return { inSync: false, enforced: 0 };
-    const status = JSON.parse(readFileSync(file, "utf8")) as {
-      datastore?: { inSync?: boolean };
-      endpoints?: { enforced?: number };
-    };
-    return { inSync: status.datastore?.inSync ?? false, enforced: status.endpoints?.enforced ?? 0 };
+    const { datastore, endpoints } = JSON.parse(readFileSync(file, "utf8")) as AgentStatus;
+    return { inSync: datastore.state === "in-sync", enforced: endpoints.filter(({ enforced }) => enforced).length };
   }
 
   async close(): Promise<void> {

@@ -30,7 +30,7 @@ export interface DesiredRule {
   readonly ports?: readonly PortRange[];
   readonly sourcePorts?: readonly PortRange[];
   /** For people and counters: policy name, Neutron rule id. */
-  readonly origin: { readonly policy: string; readonly neutronId?: string; readonly where: string };
+  readonly origin: { readonly policy: string; readonly neutronId?: string };
 }
 
 /** A policy compiled for one direction-pair; shared by every set that holds it. */

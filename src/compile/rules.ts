@@ -30,8 +30,23 @@ const TCP = 6,
   ICMPV6 = 58;
 const WITH_PORTS: readonly number[] = [TCP, UDP, DCCP, SCTP, UDPLITE];
 
+/**
+ * What rules were compiled to. A rule object of the model stands for the same rule as long as it lives, so that an edit of one
+ * rule of a thousand costs one.
+ */
+const compiled = new WeakMap<Rule, { readonly of: string; readonly rule: CompiledRule | undefined }>();
+
 /** Undefined when the rule can match nothing: an impossible match, or an allow, pass or log that cannot be expressed (D5). */
 export function compileRule(rule: Rule, direction: "ingress" | "egress", source: RuleSource): CompiledRule | undefined {
+  const of = JSON.stringify([direction, source.id, source.name, source.stateless]);
+  const known = compiled.get(rule);
+  if (known?.of === of) return known.rule;
+  const result = compileAnew(rule, direction, source);
+  compiled.set(rule, { of, rule: result });
+  return result;
+}
+
+function compileAnew(rule: Rule, direction: "ingress" | "egress", source: RuleSource): CompiledRule | undefined {
   if (rule.inexpressible !== undefined && rule.action !== "deny") return undefined;
   const [remoteSide, localSide] =
     direction === "ingress" ? [rule.source, rule.destination] : [rule.destination, rule.source];
@@ -49,7 +64,6 @@ export function compileRule(rule: Rule, direction: "ingress" | "egress", source:
     origin: {
       policy: source.name,
       ...(rule.neutronId === undefined ? {} : { neutronId: rule.neutronId }),
-      where: source.origin,
     },
   };
   return { rule: desired, remote, local: saysNothing(local) ? undefined : local };

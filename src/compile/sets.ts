@@ -7,6 +7,7 @@ import {
   type PolicyKey,
   type PolicySetKey,
   type PolicySetShape,
+  type DesiredRule,
 } from "./desired.js";
 import { compileVariant, type PolicyRecord, type Variant } from "./policies.js";
 
@@ -87,7 +88,7 @@ export class PolicySets {
     const old = this.policies.get(variant.key);
     const record = this.variants.has(variant.key) ? lookUp(variant.id) : undefined;
     const next = record === undefined ? undefined : compileVariant(record, variant);
-    if (JSON.stringify(old) === JSON.stringify(next)) return false;
+    if (samePolicy(old, next)) return false;
     this.countClasses(next, "add");
     this.countClasses(old, "remove");
     if (next === undefined) this.policies.delete(variant.key);
@@ -102,6 +103,16 @@ export class PolicySets {
       if (action === "deny" || action === "pass") this.refusing[verb](remote, undefined);
     }
   }
+}
+
+function samePolicy(old: CompiledPolicy | undefined, next: CompiledPolicy | undefined): boolean {
+  if (old === undefined || next === undefined) return old === next;
+  return old.name === next.name && sameRules(old.ingress, next.ingress) && sameRules(old.egress, next.egress);
+}
+
+function sameRules(old: readonly DesiredRule[], next: readonly DesiredRule[]): boolean {
+  if (old.length !== next.length) return false;
+  return old.every((rule, i) => rule === next[i] || JSON.stringify(rule) === JSON.stringify(next[i]));
 }
 
 /** Things that several others hold; remembers which came or went since they were last asked for. */

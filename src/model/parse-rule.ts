@@ -76,7 +76,43 @@ export function parseRules(
     report.fault(`spec.${direction}`, "BAD_LIST", `spec.${direction} is ${describe(value)}, not a list of rules`);
     return undefined;
   }
-  return value.map((rule: unknown, i) => parseRule(rule, direction, i, namespace, report));
+  const parse = (rule: unknown, i: number): Rule => parseRule(rule, direction, i, namespace, report);
+  if (value.length < MANY) return value.map(parse);
+  return remembered(JSON.stringify([report.key, direction]), value, parse, () => report.problems.length);
+}
+
+/** From so many rules on a policy's are remembered from one version to the next. */
+const MANY = 50;
+/** So many lists of them. */
+const LISTS = 256;
+const lists = new Map<string, ReadonlyMap<string, Rule>>();
+
+/**
+ * A driver writes a whole policy for every rule that comes or goes. What is the same text in the same place is the same rule,
+ * and stays the same object, which saves the later stages their work as well. Rules with problems are parsed each time.
+ */
+function remembered(
+  list: string,
+  value: readonly unknown[],
+  parse: (rule: unknown, i: number) => Rule,
+  problems: () => number,
+): readonly Rule[] {
+  const former = lists.get(list);
+  const present = new Map<string, Rule>();
+  const rules = value.map((rule, i) => {
+    const text = `${i} ${JSON.stringify(rule)}`;
+    const before = problems();
+    const known = former?.get(text) ?? parse(rule, i);
+    if (problems() === before && known.inexpressible === undefined) present.set(text, known);
+    return known;
+  });
+  lists.delete(list);
+  lists.set(list, present);
+  for (const oldest of lists.keys()) {
+    if (lists.size <= LISTS) break;
+    lists.delete(oldest);
+  }
+  return rules;
 }
 
 function parseRule(

@@ -22,7 +22,7 @@ export function rule(says: Partial<Omit<DesiredRule, "remote">> & { remote?: str
     action: "allow",
     stateless: false,
     families: [4, 6],
-    origin: { policy: "test", where: "test" },
+    origin: { policy: "test" },
     ...says,
     remote: (says.remote ?? ANY_CLASS) as ClassKey,
   };

@@ -56,18 +56,30 @@ export class Attacher {
   ensure(ifindex: number, role: Role, verify: boolean): number {
     if (!verify && this.#attached.get(ifindex) === role) return 0;
     let writes = 0;
-    for (const { direction, program } of HOOKS[role]) {
-      const loaded = this.programs.get(program);
-      if (loaded === undefined) throw new DataplaneError("NO_PROGRAM", `program ${program} is not loaded`);
+    for (const { direction, program } of this.hooks(role)) {
       if (
         this.mode === "clsact"
-          ? ensureClsact(ifindex, direction, loaded)
-          : ensureTcx(this.pinDir, ifindex, direction, loaded)
+          ? ensureClsact(ifindex, direction, program)
+          : ensureTcx(this.pinDir, ifindex, direction, program)
       )
         writes++;
     }
     this.#attached.set(ifindex, role);
     return writes;
+  }
+
+  /** The loaded program for each hook of an interface. */
+  hooks(role: Role): readonly { readonly direction: Direction; readonly program: BpfProgram }[] {
+    return HOOKS[role].map(({ direction, program }) => {
+      const loaded = this.programs.get(program);
+      if (loaded === undefined) throw new DataplaneError("NO_PROGRAM", `program ${program} is not loaded`);
+      return { direction, program: loaded };
+    });
+  }
+
+  /** Asks the kernel: a program of ours, of whichever build, is on a hook of the interface. */
+  isGuarded(ifindex: number, role: Role): boolean {
+    return HOOKS[role].some(({ direction }) => queryHook(ifindex, direction).some(({ name }) => isOurs(name)));
   }
 
   /** Takes our programs off every interface that we attached to and that is not among `keep`; one that is gone is forgotten. */

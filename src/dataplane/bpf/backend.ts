@@ -2,18 +2,20 @@
 import { fileURLToPath } from "node:url";
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { EndpointId } from "../../model/types.js";
+import { DataplaneError } from "../../errors.js";
 import type { ApplyReport, Backend, Interfaces } from "../backend.js";
 import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role } from "./attach.js";
-import { Engine } from "./engine.js";
+import { Engine, type EngineReport } from "./engine.js";
 import { findHz } from "./hz.js";
 import { KernelMaps } from "./maps.js";
 import { openObjects, type Objects } from "./objects.js";
 import { DEFAULT_PIN_DIR } from "./pins.js";
+import { findPredecessors } from "./predecessor.js";
 import { readBackAll, type ReadBack } from "./read-back.js";
+import { Takeover, type TakeoverReport } from "./takeover.js";
 
-const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map((name) =>
-  fileURLToPath(new URL(`../../../build/${name}`, import.meta.url)),
-);
+const built = (name: string): string => fileURLToPath(new URL(`../../../build/${name}`, import.meta.url));
+const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map(built);
 
 export interface BpfOptions {
   /** In a bpffs; made when missing. Default: /sys/fs/bpf/torbie/v<ABI>. */
@@ -31,6 +33,8 @@ export interface BpfOptions {
   readonly hostToGuest?: boolean;
   /** Things worth telling the operator once. */
   readonly warn?: (message: string) => void;
+  /** What a build of another layout had enforced has been taken over. */
+  readonly onTakeover?: (report: TakeoverReport) => void;
 }
 
 type Failures = { where: string; error: Error }[];
@@ -44,6 +48,10 @@ export class BpfBackend implements Backend {
     private readonly engine: Engine,
     private readonly attacher: Attacher,
     readonly attachMode: AttachMode,
+    private readonly pinDir: string,
+    /** Present as long as programs of another layout enforce. */
+    private takeover: Takeover | undefined,
+    private readonly onTakeover: (report: TakeoverReport) => void,
   ) {}
 
   /**
@@ -76,45 +84,125 @@ export class BpfBackend implements Backend {
       hostToGuest: options.hostToGuest ?? true,
     };
     const mode = chooseMode(options.attach ?? "auto");
+    const predecessors = findPredecessors(pinDir);
     return new BpfBackend(
       objects,
       new Engine(new KernelMaps(objects.maps), settings),
       new Attacher(objects.programs, mode, pinDir),
       mode,
+      pinDir,
+      predecessors.length === 0 ? undefined : new Takeover(predecessors, objects.maps, built("adopt.bpf.o")),
+      options.onTakeover ?? (() => undefined),
     );
   }
 
+  /** Pin directories of builds of other layouts, whose programs enforce until the first apply with policy has succeeded. */
+  get takingOverFrom(): readonly string[] {
+    return this.takeover?.from ?? [];
+  }
+
+  /** @throws DataplaneError only while taking over: what could not be written, and that the former programs go on */
   async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
     const started = performance.now();
     const failures: Failures = [];
     const writes: Record<string, number> = {};
     let written: ReadonlySet<EndpointId> = new Set();
-    try {
-      const report = await this.engine.apply(desired, interfaces, delta);
+    const take = (report: EngineReport): void => {
       Object.assign(writes, report.writes);
       failures.push(...report.failures);
       written = report.written;
-    } catch (error) {
-      failures.push({ where: "policy", error: error instanceof Error ? error : new Error(String(error)) });
+    };
+    if (this.takeover !== undefined) take(await this.#prepare(this.takeover, desired, interfaces));
+    else {
+      try {
+        take(await this.engine.apply(desired, interfaces, delta));
+      } catch (error) {
+        failures.push({ where: "policy", error: error instanceof Error ? error : new Error(String(error)) });
+      }
     }
-    const attached = this.#attach(interfaces, delta === undefined, failures, writes);
+    const attached =
+      this.takeover === undefined
+        ? this.#attach(interfaces, delta === undefined, failures, writes)
+        : await this.#swap(this.takeover, interfaces, failures, writes);
     const enforced = new Set([...written].filter((id) => attached.has(desired.endpoints.get(id)?.interfaceName ?? "")));
     const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
     return { writes, totalWrites, milliseconds: performance.now() - started, failures, enforced };
+  }
+
+  /** Fills our maps, so that nothing changes for any packet when our programs come; and copies flows while the former ones run on. */
+  async #prepare(takeover: Takeover, desired: DesiredState, interfaces: Interfaces): Promise<EngineReport> {
+    const fill = async (): Promise<EngineReport> => {
+      const report = await this.engine.apply(desired, interfaces);
+      const failed = report.failures.find(({ where }) => where.startsWith("map "));
+      if (failed !== undefined) throw failed.error;
+      return report;
+    };
+    takeover.begin();
+    try {
+      let report = await fill();
+      // Who holds a shared address is put into its entry; the second pass gives it that one's policy set and MAC.
+      if (takeover.followShared() > 0) report = await fill();
+      await takeover.copyFlows(true);
+      await takeover.copyFlows(false);
+      return report;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new DataplaneError(
+        "TAKEOVER",
+        `the programs of another build (${takeover.from.join(", ")}) go on enforcing what they know: ${why}`,
+        { cause: error, retryable: true },
+      );
+    }
+  }
+
+  /** Our programs in the place of the former ones, and the flows that changed while they were put there. */
+  async #swap(
+    takeover: Takeover,
+    interfaces: Interfaces,
+    failures: Failures,
+    writes: Record<string, number>,
+  ): Promise<Set<string>> {
+    const began = performance.now();
+    for (const { ifindex, role } of this.#places(interfaces))
+      for (const { direction, program } of this.attacher.hooks(role))
+        takeover.inheritLink(this.pinDir, ifindex, direction, program);
+    const attached = this.#attach(interfaces, true, failures, writes);
+    await takeover.copyFlows(false);
+    const milliseconds = performance.now() - began;
+    const missing = [...this.#places(interfaces)].filter(({ name }) => !attached.has(name));
+    const isGone = ({ ifindex, role }: (typeof missing)[number]): boolean => !this.attacher.isGuarded(ifindex, role);
+    if (!missing.every(isGone)) return attached; // one of theirs is still on: theirs stay, and all of it is done again
+    if (takeover.followShared() > 0) this.engine.doubt();
+    const report = takeover.finish(milliseconds);
+    this.takeover = undefined;
+    writes["flow"] = (writes["flow"] ?? 0) + report.adopted + report.merged;
+    this.onTakeover(report);
+    return attached;
   }
 
   /** Attaches taps before anything is known about them: what has no entry in the maps passes nothing. */
   block(interfaces: Interfaces): Promise<{ writes: number; failures: Failures }> {
     const failures: Failures = [];
     const writes: Record<string, number> = {};
-    this.#attach(interfaces, false, failures, writes);
+    // What programs of another build guard stays theirs until our maps are filled.
+    const places = [...this.#places(interfaces)].filter(
+      ({ ifindex, role }) => this.takeover === undefined || !this.attacher.isGuarded(ifindex, role),
+    );
+    this.#attach(interfaces, false, failures, writes, places);
     return Promise.resolve({ writes: writes["attach"] ?? 0, failures });
   }
 
   /** Names of the taps and uplinks that have our programs. */
-  #attach(interfaces: Interfaces, verify: boolean, failures: Failures, writes: Record<string, number>): Set<string> {
-    const places = [...this.#places(interfaces)];
-    let count = this.attacher.release(new Map(places.map(({ ifindex, role }) => [ifindex, role])));
+  #attach(
+    interfaces: Interfaces,
+    verify: boolean,
+    failures: Failures,
+    writes: Record<string, number>,
+    places = [...this.#places(interfaces)],
+  ): Set<string> {
+    let count = this.attacher.release(
+      new Map([...this.#places(interfaces)].map(({ ifindex, role }) => [ifindex, role])),
+    );
     const attached = new Set<string>();
     for (const { name, ifindex, role } of places) {
       try {
@@ -144,6 +232,7 @@ export class BpfBackend implements Backend {
   }
 
   close(): Promise<void> {
+    this.takeover?.close();
     this.objects.close();
     return Promise.resolve();
   }

@@ -77,6 +77,11 @@ export class Engine {
     private readonly settings: EngineSettings,
   ) {}
 
+  /** Somebody else has written to the maps: the next apply reads everything back. */
+  doubt(): void {
+    this.#unsure = true;
+  }
+
   async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<EngineReport> {
     const plan = new Plan();
     const failures: EngineReport["failures"] = [];

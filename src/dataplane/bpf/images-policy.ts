@@ -114,27 +114,57 @@ function writeRule(
 
 const ANY_SOURCE: readonly number[] = [0];
 
+interface Expansion {
+  readonly side: Side;
+  readonly number: number;
+  readonly classes: readonly number[];
+  readonly entries: readonly (readonly [Bytes, Bytes])[];
+  readonly masks: Masks;
+}
+
+/** What rules of open planes were expanded to, as long as their numbers are the same. */
+const expansions = new WeakMap<DesiredRule, Expansion>();
+
+function expandOpen(rule: DesiredRule, side: Side, number: number, classes: readonly number[]): Expansion {
+  const known = expansions.get(rule);
+  if (
+    known?.side === side &&
+    known.number === number &&
+    known.classes.length === classes.length &&
+    known.classes.every((one, i) => one === classes[i])
+  )
+    return known;
+  const sink = { entries: new Map<Bytes, Bytes>(), masks: noMasks() };
+  // The program takes the lowest order: a rule that remembers the flow goes before one that does not.
+  writeRule(sink, rule, side, rule.stateless ? 1 : 0, { rule: number, classes, source: ANY_SOURCE });
+  const expansion = { side, number, classes: [...classes], entries: [...sink.entries], masks: sink.masks };
+  expansions.set(rule, expansion);
+  return expansion;
+}
+
 /** Expands a policy; rule numbers are asked for in order. */
 export function policyImage(policy: CompiledPolicy, numbering: Numbering): PolicyImage {
   const rules = new Set<number>();
   const half = (side: Side): PolicyHalf => {
     const list = policy[side];
     const open = list.every((rule) => rule.action === "allow" && rule.sourcePorts === undefined);
-    const sink = { entries: new Map<Bytes, Bytes>(), masks: noMasks() };
+    const entries = new Map<Bytes, Bytes>();
+    const masks: Masks[] = [];
     for (const rule of list) {
       const number = numbering.rule(rule, policy, side);
       rules.add(number);
-      // The program takes the lowest order: a rule that remembers the flow goes before one that does not.
-      if (open)
-        writeRule(sink, rule, side, rule.stateless ? 1 : 0, {
-          rule: number,
-          classes: numbering.classes(rule.remote),
-          source: ANY_SOURCE,
-        });
+      if (!open) continue;
+      const expansion = expandOpen(rule, side, number, numbering.classes(rule.remote));
+      masks.push(expansion.masks);
+      for (const [key, value] of expansion.entries) {
+        const present = entries.get(key);
+        if (present === undefined || readU32(present, ORDER) > readU32(value, ORDER)) entries.set(key, value);
+      }
     }
     return {
       open,
-      ...sink,
+      entries,
+      masks: uniteMasks(masks),
       stateless: list.some((rule) => rule.stateless),
       stateful: list.some((rule) => !rule.stateless),
     };

@@ -8,6 +8,7 @@ import { LITTLE_ENDIAN } from "../../abi/codec.js";
 import { MAPS } from "../../abi/layout.gen.js";
 import { fromBytes, record, u32 } from "../../abi/records.js";
 import { DataplaneError, UnsupportedError } from "../../errors.js";
+import { pinDescription } from "./description-pin.js";
 import { MAP_NAMES, mapPath, mapsDir, PROGRAMS, programPath, programsDir, type ProgramName } from "./pins.js";
 import type { MapName } from "./plan.js";
 import { explainLoadFailure, requireBpffs } from "./probe.js";
@@ -123,6 +124,7 @@ function adoptMaps(pinDir: string): Map<MapName, BpfMap> {
       maps.set(name, map);
       checkShape(name, map, pinDir);
     }
+    pinDescription(mapsDir(pinDir));
   } catch (error) {
     for (const map of maps.values()) map.close();
     throw error;
@@ -208,6 +210,7 @@ function pinAll(pinDir: string, maps: ReadonlyMap<MapName, BpfMap>): void {
   mkdirSync(made, { mode: 0o700 });
   try {
     for (const [name, map] of maps) map.pin(`${made}/${name}`);
+    pinDescription(made);
     renameSync(made, mapsDir(pinDir));
   } catch (error) {
     rmPins(made);

@@ -29,12 +29,7 @@ interface KernelSet {
   readonly entries: Dump;
 }
 
-export function planEverything(
-  plan: Plan,
-  maps: Maps,
-  desired: DesiredState,
-  interfaces: Interfaces,
-): Knowledge {
+export function planEverything(plan: Plan, maps: Maps, desired: DesiredState, interfaces: Interfaces): Knowledge {
   const shadows = Object.fromEntries(SHADOWED.map((name) => [name, maps.dump(name)])) as Record<
     ShadowName,
     Dump

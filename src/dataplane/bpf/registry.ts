@@ -130,10 +130,9 @@ export class Registry {
 
   /**
    * The number of a text, a new one when it has none, if possible none to `avoid`. Throws DataplaneError NUMBERS_EXHAUSTED, changing
-   * nothing.
+   * nothing. `digest` where the caller knows it already.
    */
-  number(kind: Kind, text: string, avoid?: (number: number) => boolean): number {
-    const digest = digestOf(text);
+  number(kind: Kind, text: string, avoid?: (number: number) => boolean, digest = digestOf(text)): number {
     const numbers = this.#of(kind);
     const known = numbers.byDigest.get(digest.toString("latin1"));
     if (known !== undefined) {

@@ -25,7 +25,7 @@ import {
 import { unitePlanes } from "./masks.js";
 import type { ClassTable } from "./images-classes.js";
 import type { Plan } from "./plan.js";
-import type { Registry } from "./registry.js";
+import { digestOf, type Registry } from "./registry.js";
 import { ruleText } from "./rule-text.js";
 
 export interface PlaneState {
@@ -48,11 +48,29 @@ export type Images = ReadonlyMap<PolicyKey, PolicyImage>;
 export const planeKey = (set: number, side: Side, number: number): Bytes =>
   record("plane_key", { policy_set: set, direction: directionOf(side), number });
 
+/** Digests of rules' texts: a rule object of the DesiredState never changes. */
+const digests = new WeakMap<DesiredRule, { readonly side: Side; readonly text: string; readonly digest: Buffer }>();
+
+function nameOf(
+  rule: DesiredRule,
+  policy: CompiledPolicy,
+  side: Side,
+): { readonly text: string; readonly digest: Buffer } {
+  const known = digests.get(rule);
+  if (known?.side === side) return known;
+  const text = ruleText(rule, policy, side);
+  const name = { side, text, digest: digestOf(text) };
+  digests.set(rule, name);
+  return name;
+}
+
 /** The numbers that expanding asks for. Rules that say the same twice within a policy share a number. */
 export function numberingOf(registry: Registry, classes: ClassTable): Numbering {
   return {
-    rule: (rule: DesiredRule, policy: CompiledPolicy, side: Side) =>
-      registry.number(NameKind.NAME_RULE, ruleText(rule, policy, side)),
+    rule: (rule: DesiredRule, policy: CompiledPolicy, side: Side) => {
+      const { text, digest } = nameOf(rule, policy, side);
+      return registry.number(NameKind.NAME_RULE, text, undefined, digest);
+    },
     classes: (key: ClassKey) => classes.numbers(key),
   };
 }

@@ -24,7 +24,7 @@ describe("what a rule says of the remote side", () => {
       stateless: false,
       families: [4, 6],
       remote: ANY_CLASS,
-      origin: { policy: "web", neutronId: "n1", where: "groups.yaml:3" },
+      origin: { policy: "web", neutronId: "n1" },
     });
   });
 
