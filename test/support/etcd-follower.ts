@@ -29,7 +29,7 @@ export class Follower {
 
   static async start(
     settings: EtcdSettings,
-    { stateDir = newStateDir(), hostname = "host1", timing = {} as Partial<Timing> } = {},
+    { stateDir = newStateDir(), hostname = "host1", timing = {} } = {},
   ): Promise<Follower> {
     const follower = new Follower(settings, stateDir, hostname, timing);
     await follower.datastore.start((event) => follower.take(event));
