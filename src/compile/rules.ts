@@ -34,15 +34,21 @@ const WITH_PORTS: readonly number[] = [TCP, UDP, DCCP, SCTP, UDPLITE];
  * What rules were compiled to. A rule object of the model stands for the same rule as long as it lives, so that an edit of one
  * rule of a thousand costs one.
  */
-const compiled = new WeakMap<Rule, { readonly of: string; readonly rule: CompiledRule | undefined }>();
+const compiled = new WeakMap<Rule, Compiled>();
+
+interface Compiled extends Pick<RuleSource, "id" | "name" | "stateless"> {
+  readonly direction: "ingress" | "egress";
+  readonly rule: CompiledRule | undefined;
+}
 
 /** Undefined when the rule can match nothing: an impossible match, or an allow, pass or log that cannot be expressed (D5). */
 export function compileRule(rule: Rule, direction: "ingress" | "egress", source: RuleSource): CompiledRule | undefined {
-  const of = JSON.stringify([direction, source.id, source.name, source.stateless]);
+  const { id, name, stateless } = source;
   const known = compiled.get(rule);
-  if (known?.of === of) return known.rule;
+  if (known?.direction === direction && known.id === id && known.name === name && known.stateless === stateless)
+    return known.rule;
   const result = compileAnew(rule, direction, source);
-  compiled.set(rule, { of, rule: result });
+  compiled.set(rule, { direction, id, name, stateless, rule: result });
   return result;
 }
 
