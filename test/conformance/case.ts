@@ -27,8 +27,8 @@ export interface Case {
   /** Default: BASE. */
   readonly world?: ConformanceWorld;
   readonly steps: readonly Step[];
-  /** What the BPF test run can't set up: a tag in skb metadata, time that passes. */
-  readonly needs?: readonly ("vlan-metadata" | "time")[];
+  /** What a BPF test run can't set up everywhere: a tag in skb metadata, time that passes, frames without a whole IP header. */
+  readonly needs?: readonly ("vlan-metadata" | "time" | "short-frames")[];
 }
 
 export const deliver = (to: GuestName, mac?: string): Expectation => ({ verdict: "deliver", to, ...(mac === undefined ? {} : { mac }) });

@@ -13,7 +13,7 @@ export function evaluatorImplementation(): Implementation {
   };
   return {
     name: "evaluator",
-    provides: new Set(["vlan-metadata", "time"]),
+    provides: new Set(["vlan-metadata", "time", "short-frames"]),
     load(world) {
       const model = new TestModel(world.hostname, world.resources);
       state = { model, evaluator: new Evaluator(model.model, interfacesOf(world), { fib: fibOf(world), hostToGuest: world.hostToGuest ?? true }) };

@@ -6,7 +6,7 @@ import { execFileSync, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import type { BpfMap } from "#libbpf";
 import { BpfObject, clsact, type BpfProgram } from "#libbpf";
-import { FlowFlag } from "../../src/abi/layout.gen.js";
+import { FlowFlag, Mark } from "../../src/abi/layout.gen.js";
 import { decode, encode } from "../../src/abi/codec.js";
 import type { DesiredState } from "../../src/compile/desired.js";
 import { Injector } from "../../src/bench/inject.js";
@@ -19,7 +19,7 @@ import { endpoint, policy, rule, stateOf } from "../support/desired.js";
 
 const HZ = 250;
 const SHOT = 2;
-const CONTEXT = { size: 192, ingress: 36, ifindex: 40 } as const;
+const CONTEXT = { size: 192, mark: 8, ingress: 36, ifindex: 40 } as const;
 const OUTSIDE = 0xc6336400;
 const UPLINK_MAC = "02:00:00:00:00:02";
 const GUESTS = ["a", "b", "c"] as const;
@@ -124,7 +124,14 @@ class Table {
       throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
   }
 
-  private run(program: string, ifindex: number, macs: readonly [string, string], packet: Packet): boolean {
+  private run(
+    program: string,
+    ifindex: number,
+    macs: readonly [string, string],
+    packet: Packet,
+    mark = 0,
+    ingress = 0,
+  ): boolean {
     const frame = Buffer.alloc(54);
     bytesOf(macs[0]).copy(frame, 0);
     bytesOf(macs[1]).copy(frame, 6);
@@ -141,6 +148,8 @@ class Table {
     frame[47] = packet.flags ?? 0;
     const context = Buffer.alloc(CONTEXT.size);
     context.writeUInt32LE(ifindex, CONTEXT.ifindex);
+    context.writeUInt32LE(mark, CONTEXT.mark);
+    context.writeUInt32LE(ingress, CONTEXT.ingress);
     const result = this.programs.get(program)?.testRun({ data: frame, context, contextOutSize: CONTEXT.size });
     return result?.returnValue !== SHOT;
   }
@@ -166,6 +175,13 @@ class Table {
       ...packet,
       dst: address(guest),
     });
+  }
+
+  /** As the stack hands it to the guest's tap, having come in by the uplink. */
+  forwards(guest: Guest, packet: Omit<Packet, "dst">, mark: number): boolean {
+    const tap = this.tap(guest);
+    const whole = { ...packet, dst: address(guest) };
+    return this.run("tap_egress", tap.ifindex, [this.mac(guest), tap.mac], whole, mark, this.uplink.ifindex);
   }
 
   hostSends(guest: Guest, packet: Omit<Packet, "dst" | "src">): boolean {
@@ -517,6 +533,27 @@ async function worker(
   return sent;
 }
 
+/** What a tap's egress program takes for judged: its own number and nothing else. */
+async function marks(): Promise<unknown> {
+  const table = await Table.open(256);
+  await table.apply({ ...state(GUESTS, false) });
+  const number = (guest: Guest): number => ((table.taps.get(`tap${guest}`)?.ifindex ?? 0) % Mark.MARK_NUMBER) + 1;
+  const forwarded = { src: OUTSIDE, sport: 1024, dport: 80, udp: true };
+  const passes = (mark: number): boolean => table.forwards("a", forwarded, mark >>> 0);
+  return {
+    own: passes(Mark.MARK_JUDGED | number("a")),
+    ownAmongOthers: passes((0xffff0000 | Mark.MARK_JUDGED | number("a")) >>> 0),
+    none: passes(0),
+    another: passes(Mark.MARK_JUDGED | number("b")),
+    nobody: passes(Mark.MARK_JUDGED),
+    host: passes(Mark.MARK_HOST),
+    hostAndOwn: passes(Mark.MARK_HOST | number("a")),
+    both: passes(Mark.MARK_JUDGED | Mark.MARK_HOST | number("a")),
+    numberAlone: passes(number("a")),
+    upperHalf: passes((Mark.MARK_JUDGED | number("a")) << 16),
+  };
+}
+
 async function main(): Promise<unknown> {
   const [, , scenario = "", first = "1", second = "[]", third = "0"] = process.argv;
   switch (scenario) {
@@ -530,6 +567,8 @@ async function main(): Promise<unknown> {
       return renumber();
     case "mix":
       return mix(Number(first), Number(second));
+    case "marks":
+      return marks();
     case "race":
       return race(Number(first));
     case "worker":

@@ -67,6 +67,13 @@ describe("one guest cannot hurt another", () => {
   });
 });
 
+it("a tap takes for judged what carries its own number, and judges everything else", () => {
+  const { own, ownAmongOthers, ...rest } = run("marks");
+  expect({ own, ownAmongOthers }).toEqual({ own: true, ownAmongOthers: true });
+  expect(Object.entries(rest).filter(([, passed]) => passed !== false)).toEqual([]);
+  expect(Object.keys(rest)).toHaveLength(8);
+});
+
 describe("counters", () => {
   const seed = Number(process.env["SEED"] ?? Math.floor(Math.random() * 2 ** 31) + 1);
   it(`equal the entries after any mix (SEED=${seed})`, () => {

@@ -100,9 +100,12 @@ export const REACH: readonly Case[] = [
     sends("web1", out("web1", 6, GUESTS.web2.v6).destinationOptions().hopByHop().tcp(syn(40003, 80)), drop("EXTENSION_HEADERS", "web1")),
     sends("web1", out("web1", 6, GUESTS.web2.v6).payload(Uint8Array.of(6, 3, 0, 0, 0, 0, 0, 0), PROTOCOL.destinationOptions), drop("MALFORMED", "web1")),
   ] },
-  { clause: "D4", name: "malformed packets", steps: [
+  // Linux 6.18 refuses to run a program on them (EINVAL).
+  { clause: "D4", name: "packets shorter than their IP header", needs: ["short-frames"], steps: [
     sends("web1", eth({ from: web1.mac, to: web1.hostMac, type: 0x0800 }).payload(8), drop("MALFORMED", "web1")),
     sends("web1", eth({ from: web1.mac, to: web1.hostMac, type: 0x86dd }).payload(30), drop("MALFORMED", "web1")),
+  ] },
+  { clause: "D4", name: "malformed packets", steps: [
     ...[{ version: 6 }, { ihl: 4 }, { length: 19 }, { length: 2000 }].map((fault) =>
       sends("web1", out("web1", 4, GUESTS.web2.v4, fault).tcp(syn(40000, 80)), drop("MALFORMED", "web1"))),
     sends("web1", eth({ from: web1.mac, to: web1.hostMac }).ip6({ src: web1.v6, dst: GUESTS.web2.v6, length: 2000 }).tcp(syn(40000, 80)), drop("MALFORMED", "web1")),
