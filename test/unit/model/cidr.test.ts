@@ -191,15 +191,6 @@ describe("prefixes", () => {
     expect(() => prefixOf("10.0.0.1" as Address, 33)).toThrow(RangeError);
     expect(() => prefixOf("::1" as Address, 0.5)).toThrow(RangeError);
   });
-
-  test("200,000 addresses in less than a second or so", () => {
-    const started = performance.now();
-    for (let i = 0; i < 100_000; i++) {
-      parsePrefix(`10.${i >> 16}.${(i >> 8) & 255}.${i & 255}/32`);
-      parsePrefix(`fd00:65::${(i & 0xffff).toString(16)}/128`);
-    }
-    expect(performance.now() - started).toBeLessThan(5000);
-  });
 });
 
 test("MACs", () => {
