@@ -12,6 +12,7 @@ import type { Candidate } from "../../status/judge.js";
 import { quote } from "../../text.js";
 import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
 import { PacketLog } from "./packet-log.js";
+import { takeoverProblems, type NotTaken } from "./takeover-problems.js";
 import { pinsIn } from "./pins.js";
 import { flowTimeouts } from "./timeouts.js";
 
@@ -20,6 +21,7 @@ export async function openBackend(
   config: Config,
   log: AgentLog,
 ): Promise<{ readonly backend: BpfPart; readonly adopted: boolean; readonly why: string }> {
+  const notTaken: NotTaken = [];
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
     flows: config.flows,
@@ -28,13 +30,18 @@ export async function openBackend(
     timeouts: flowTimeouts(config),
     hostToGuest: config.hostToGuest,
     warn: (message) => log.warn({}, message),
+    onTakeover: (report) => {
+      notTaken.push(...report.unreadable);
+      log.info({ takeover: report }, "took over from a build of another layout");
+    },
   });
+  const from = backend.takingOverFrom;
   const chosen = config.dataplane === "auto" ? "the best that this machine has" : "as configured";
   const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
   return {
-    backend: new BpfPart(backend, log),
-    adopted: backend.objects.adopted,
-    why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${pinned}`,
+    backend: new BpfPart(backend, log, notTaken),
+    adopted: backend.objects.adopted || from.length > 0,
+    why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${from.length > 0 ? `taking over from ${from.join(", ")}` : pinned}`,
   };
 }
 
@@ -45,7 +52,10 @@ export class BpfPart implements BackendPart {
   readonly #counters: CounterReader;
   #foreign: readonly Problem[] = [];
 
-  constructor(backend: BpfBackend, log: AgentLog) {
+  readonly #notTaken: NotTaken;
+
+  constructor(backend: BpfBackend, log: AgentLog, notTaken: NotTaken = []) {
+    this.#notTaken = notTaken;
     this.#backend = backend;
     this.#packets = new PacketLog(backend.objects.maps, log);
     this.#counters = new CounterReader(backend.objects.maps);
@@ -71,7 +81,7 @@ export class BpfPart implements BackendPart {
   }
 
   problems(): readonly Problem[] {
-    return this.#foreign;
+    return [...this.#foreign, ...takeoverProblems(this.#backend.takingOverFrom, this.#notTaken)];
   }
 
   async close(): Promise<void> {

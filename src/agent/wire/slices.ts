@@ -37,7 +37,7 @@ export async function applyInSlices(
     narrowed: new Set<never>(),
   } satisfies DesiredDelta;
   let size = FIRST;
-  for (let at = 0; at < names.length; ) {
+  for (let at = 0; at < names.length;) {
     const began = performance.now();
     const changed = compiler.apply(model, slice(names.slice(at, at + size)));
     for (const [field, ids] of Object.entries(changed))
