@@ -1,0 +1,188 @@
+"""Traffic that counts what is lost, between two ends.
+
+stream.py serve             echoes UDP and TCP on port 7000, prints "ready"
+stream.py run ADDRESS       until standard input ends: 1,000 UDP packets/s on one socket, 100 words/s on one TCP connection,
+                            and 40 new TCP connections and 40 new UDP sockets a second, of one word each; "ready" once all of them
+                            were answered, and at the end a line of JSON:
+                            udp {sent, lost}, tcp {words, error, longest}, connections {made, failed, slow}, asked {made, unanswered}
+"slow": longer than 0.8 s, a retransmitted SYN or answer among them. "longest": seconds between a word and its echo.
+"""
+import json
+import socket
+import sys
+import threading
+import time
+
+PORT = 7000
+
+
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def serve():
+    def echo(connection):
+        with connection:
+            try:
+                while data := connection.recv(4096):
+                    connection.sendall(data)
+            except OSError:
+                pass
+
+    def datagrams(end):
+        while True:
+            data, sender = end.recvfrom(4096)
+            end.sendto(data, sender)
+
+    udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    udp.bind(("::", PORT))
+    threading.Thread(target=datagrams, args=(udp,), daemon=True).start()
+    tcp = socket.create_server(("::", PORT), family=socket.AF_INET6, backlog=512, dualstack_ipv6=True)
+    print("ready", flush=True)
+    while True:
+        connection, _ = tcp.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=echo, args=(connection,), daemon=True).start()
+
+
+class Run:
+    def __init__(self, address):
+        self.to = (address, PORT)
+        self.family = family(address)
+        self.going = True
+        self.udp = {"sent": 0, "lost": 0}
+        self.tcp = {"words": 0, "error": "", "longest": 0.0}
+        self.connections = {"made": 0, "failed": 0, "slow": 0}
+        self.asked = {"made": 0, "unanswered": 0}
+        self.lock = threading.Lock()
+
+    def paced(self, each, act):
+        due = time.monotonic()
+        while self.going:
+            act()
+            due += each
+            wait = due - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            elif wait < -0.2:
+                due = time.monotonic()  # the machine was busy: no burst to make up for it
+
+    def stream(self):
+        end = socket.socket(self.family, socket.SOCK_DGRAM)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        end.connect(self.to)
+        end.settimeout(0.5)
+        seen = set()
+
+        def listen():
+            while self.going or len(seen) < self.udp["sent"]:
+                try:
+                    seen.add(int(end.recv(64)))
+                except TimeoutError:
+                    if not self.going:
+                        return
+                except OSError:
+                    pass
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+
+        def send():
+            try:
+                end.send(str(self.udp["sent"]).encode())
+            except OSError:
+                pass
+            self.udp["sent"] += 1
+            self.udp["lost"] = self.udp["sent"] - len(seen)
+
+        self.paced(0.001, send)
+        listener.join()
+        missing = sorted(set(range(self.udp["sent"])) - seen)
+        self.udp = {"sent": self.udp["sent"], "lost": len(missing), "which": missing[:20]}
+
+    def talk(self):
+        try:
+            end = socket.create_connection(self.to, timeout=10)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+            def word():
+                began = time.monotonic()
+                end.sendall(b"%08d" % self.tcp["words"])
+                got = b""
+                while len(got) < 8:
+                    part = end.recv(8 - len(got))
+                    if not part:
+                        raise OSError("ended")
+                    got += part
+                self.tcp["words"] += 1
+                self.tcp["longest"] = round(max(self.tcp["longest"], time.monotonic() - began), 3)
+
+            self.paced(0.01, word)
+            end.close()
+        except OSError as error:
+            self.tcp["error"] = str(error) or type(error).__name__
+
+    def connect(self):
+        def once():
+            began = time.monotonic()
+            try:
+                with socket.create_connection(self.to, timeout=8) as end:
+                    end.sendall(b"word")
+                    ok = end.recv(4) == b"word"
+            except OSError:
+                ok = False
+            with self.lock:
+                self.connections["made"] += 1
+                self.connections["failed"] += not ok
+                self.connections["slow"] += ok and time.monotonic() - began > 0.8
+
+        self.spread(once)
+
+    def ask(self):
+        def once():
+            with socket.socket(self.family, socket.SOCK_DGRAM) as end:
+                end.settimeout(2)
+                try:
+                    end.connect(self.to)
+                    end.send(b"ask")
+                    ok = end.recv(16) == b"ask"
+                except OSError:
+                    ok = False
+            with self.lock:
+                self.asked["made"] += 1
+                self.asked["unanswered"] += not ok
+
+        self.spread(once)
+
+    def spread(self, once):
+        running = []
+
+        def start():
+            thread = threading.Thread(target=once)
+            thread.start()
+            running.append(thread)
+
+        self.paced(0.025, start)
+        for thread in running:
+            thread.join()
+
+    def all(self):
+        parts = [threading.Thread(target=part) for part in (self.stream, self.talk, self.connect, self.ask)]
+        for part in parts:
+            part.start()
+        while not (self.udp["sent"] - self.udp["lost"] and self.tcp["words"] and self.connections["made"] and self.asked["made"]):
+            time.sleep(0.02)
+        print("ready", flush=True)
+        sys.stdin.read()
+        self.going = False
+        for part in parts:
+            part.join()
+        names = ("udp", "tcp", "connections", "asked")
+        print(json.dumps({name: getattr(self, name) for name in names}), flush=True)
+
+
+if sys.argv[1] == "serve":
+    serve()
+else:
+    Run(sys.argv[2]).all()
