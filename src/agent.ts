@@ -132,10 +132,15 @@ export class Agent {
    * @throws ConfigError when the datastore can never work, DataplaneError when links cannot be read
    */
   async start(): Promise<void> {
-    const { links, datastore, guard } = this.#parts;
+    const { links, datastore, guard, backend } = this.#parts;
     // Before links: a tap that appears while we look must already be behind the guard. The first pass reports a failure.
     await guard.ensure().catch(() => undefined);
-    await links.start(() => this.#loop.mark());
+    await links.start(
+      () => this.#loop.mark(),
+      (change) => {
+        if (backend.hookChanged?.(change) === true) this.#loop.mark();
+      },
+    );
     this.#armResync();
     this.#loop.mark();
     await this.#loop.idle();

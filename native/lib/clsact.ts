@@ -53,14 +53,14 @@ export const clsact = {
 
   /**
    * Every filter on the hook, whoever put it there, in the order in which they run. A filter that is no BPF program has
-   * programId 0 and its kind ("flower", "matchall", …) for a name. None when the qdisc or the interface is missing.
+   * programId 0 and its kind ("flower", "matchall", …) for a name; one of classic BPF has "bpf". None when the qdisc or the interface is missing.
    */
   query(ifindex: number, direction: Direction): Attached[] {
     return binding
       .clsactQuery(ifindex, direction)
       .map(({ programId, name, filter, priority, handle }) => ({
         programId,
-        name: filter === "bpf" ? name : filter,
+        name: filter === "bpf" && name !== "" ? name : filter,
         kind: "clsact" as const,
         priority,
         handle,

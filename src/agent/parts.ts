@@ -2,6 +2,7 @@
 import type { DesiredDelta, DesiredState } from "../compile/desired.js";
 import type { Backend, Interfaces } from "../dataplane/backend.js";
 import type { Datastore, DatastoreEvent } from "../datastore/types.js";
+import type { HookChange } from "../links/types.js";
 import type { EndpointId, Model, ModelDelta } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import type { Candidate } from "../status/judge.js";
@@ -26,10 +27,7 @@ export interface CompilerPart {
    * `delta` absent: everything may have changed. The result's delta is absent when there is nothing to compare with. `desired` may be
    * the same object as before, changed in place; what is in its maps is replaced, never changed.
    */
-  compile(
-    model: Model,
-    delta: ModelDelta | undefined,
-  ): Compiled | Promise<Compiled>;
+  compile(model: Model, delta: ModelDelta | undefined): Compiled | Promise<Compiled>;
   problems(): readonly Problem[];
 }
 
@@ -39,6 +37,11 @@ export interface BackendPart extends Backend {
   /** Those that the kernel has, whole, on the tap that they have now; asked of the kernel. */
   readBack?(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
   problems?(): readonly Problem[];
+  /**
+   * Somebody changed an interface's tc filters (undefined: any interface's may have been): the next pass looks there. False: it was our own
+   * writing, or concerns nothing of ours.
+   */
+  hookChanged?(change: HookChange | undefined): boolean;
 }
 
 /** What a step of links or guard did. */
@@ -50,7 +53,7 @@ export interface ReportPart {
 /** Interfaces, sysctls, neighbours and routes. */
 export interface LinksPart {
   /** Reads what is there, then calls back after every change. */
-  start(onChange: () => void): Promise<void>;
+  start(onChange: () => void, onHook?: (change: HookChange | undefined) => void): Promise<void>;
   interfaces(): Interfaces;
   /** Reads everything again (resync). */
   refresh(): Promise<void>;

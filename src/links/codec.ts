@@ -1,7 +1,7 @@
 /** rtnetlink messages between bytes and our types. Pure. Layouts: rtnetlink(7), linux/rtnetlink.h, linux/neighbour.h. */
 import { AttrStream, getU32, parseAttributes, putU16, putU32 } from "netlink";
 import type { Family } from "../model/types.js";
-import type { Link, Neighbour, Route, TapNeighbour, TapRoute } from "./types.js";
+import type { HookChange, Link, Neighbour, Route, TapNeighbour, TapRoute } from "./types.js";
 import { addressBytes, addressText, macBytes, macText, prefixParts } from "./wire-address.js";
 
 export const RTM = {
@@ -14,9 +14,12 @@ export const RTM = {
   NEWNEIGH: 28,
   DELNEIGH: 29,
   GETNEIGH: 30,
+  DELQDISC: 37,
+  NEWTFILTER: 44,
+  DELTFILTER: 45,
 };
 export const NLM = { REQUEST: 1, ACK: 4, DUMP_INTR: 0x10, REPLACE: 0x100, EXCL: 0x200, DUMP: 0x300, CREATE: 0x400 };
-export const GROUP = { LINK: 1, NEIGH: 3, IPV4_ROUTE: 7, IPV6_ROUTE: 11 };
+export const GROUP = { LINK: 1, NEIGH: 3, TC: 4, IPV4_ROUTE: 7, IPV6_ROUTE: 11 };
 export const NUD_PERMANENT = 0x80;
 export const TABLE_MAIN = 254;
 
@@ -38,6 +41,19 @@ const familyName = (number: number): Family | undefined =>
   number === AF_INET ? 4 : number === AF_INET6 ? 6 : undefined;
 /** A string attribute: up to its NUL. */
 const text = (data: Buffer): string => data.toString("utf8").replace(/\0[^]*$/, "");
+
+/** Upper half of the handles of ingress and clsact (linux/pkt_sched.h, TC_H_INGRESS). */
+const INGRESS_HANDLE = 0xffff;
+
+/** struct tcmsg (linux/rtnetlink.h): u8 family, 3 of padding, s32 ifindex, u32 handle, parent, info. Undefined: none of ours to know. */
+export function parseHookChange(type: number, body: Buffer): HookChange | undefined {
+  if ((type !== RTM.DELQDISC && type !== RTM.NEWTFILTER && type !== RTM.DELTFILTER) || body.length < 20)
+    return undefined;
+  const [ifindex = 0, handle = 0, parent = 0, info = 0] = [4, 8, 12, 16].map((at) => getU32(body.subarray(at, at + 4)));
+  if (parent >>> 16 !== INGRESS_HANDLE) return undefined;
+  if (type === RTM.DELQDISC) return { ifindex };
+  return { ifindex, filter: { priority: info >>> 16, handle, gone: type === RTM.DELTFILTER } };
+}
 
 /** Body of a RTM_NEWLINK/DELLINK; undefined for what only tells of a bridge port or of IPv6 settings (family not 0). */
 export function parseLink(body: Buffer): Link | undefined {

@@ -9,7 +9,7 @@ import { checkTapRule, DEFAULT_TAP_RULE, isOurs, type TapRule } from "./ours.js"
 import { Routes, type RouteReport } from "./routes.js";
 import { RtNetlink } from "./rtnetlink.js";
 import { Sysctls, type SysctlChange, type SysctlReport } from "./sysctls.js";
-import type { Link } from "./types.js";
+import type { HookChange, Link } from "./types.js";
 import { uplinks } from "./uplinks.js";
 
 /** rtm_protocol of what Torbie installs: assigned to nobody in linux/rtnetlink.h and iproute2's rt_protos (80 is Felix, 84 OVN). */
@@ -33,6 +33,7 @@ export class Links {
   readonly #sysctls = new Sysctls();
   readonly #monitor: Monitor;
   #onChange: () => void = () => undefined;
+  #onHook: (change: HookChange | undefined) => void = () => undefined;
   #trouble: Error | undefined;
   #report: { readonly routes: readonly Problem[]; readonly sysctls: readonly Problem[] } = { routes: [], sysctls: [] };
   #last: Promise<unknown> = Promise.resolve();
@@ -47,6 +48,7 @@ export class Links {
       protocol,
       ...(options.resyncMs === undefined ? {} : { resyncMs: options.resyncMs }),
       onChange: () => this.#onChange(),
+      onHook: (change) => this.#onHook(change),
       onSync: () => (this.#trouble = undefined),
       onForeignRoute: (key) => {
         if (this.#routes.forgetConflict(key)) this.#onChange();
@@ -55,9 +57,13 @@ export class Links {
     });
   }
 
-  /** Resolves when all is known. `onChange`: interfaces(), or routes or neighbours of ours, are no longer what they were. */
-  async start(onChange: () => void): Promise<void> {
+  /**
+   * Resolves when all is known. `onChange`: interfaces(), or routes or neighbours of ours, are no longer what they were. `onHook`: somebody
+   * changed an interface's tc filters (undefined: any interface's may have been).
+   */
+  async start(onChange: () => void, onHook?: (change: HookChange | undefined) => void): Promise<void> {
     this.#onChange = onChange;
+    if (onHook !== undefined) this.#onHook = onHook;
     await this.#monitor.start();
   }
 

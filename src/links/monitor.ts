@@ -3,10 +3,20 @@
  * or, when notifications were lost (ENOBUFS: nobody can say which), lost → subscribe again.
  */
 import type { NetlinkMessage } from "netlink";
-import { familyDump, GROUP, linkDump, NUD_PERMANENT, parseLink, parseNeighbour, parseRoute, RTM } from "./codec.js";
+import {
+  familyDump,
+  GROUP,
+  linkDump,
+  NUD_PERMANENT,
+  parseHookChange,
+  parseLink,
+  parseNeighbour,
+  parseRoute,
+  RTM,
+} from "./codec.js";
 import { Follower } from "./follower.js";
 import type { RtNetlink } from "./rtnetlink.js";
-import { neighbourKey } from "./types.js";
+import { neighbourKey, type HookChange } from "./types.js";
 import { KernelView } from "./view.js";
 
 export type MonitorState = "idle" | "subscribing" | "snapshot" | "following" | "lost" | "closed";
@@ -18,6 +28,8 @@ export interface MonitorOptions {
   readonly onChange: () => void;
   /** A route that is not ours was changed: its key. */
   readonly onForeignRoute?: (key: string) => void;
+  /** Filters of an interface were changed by anyone, ourselves too. Undefined: of any, since notifications were lost. */
+  readonly onHook?: (change: HookChange | undefined) => void;
   /** Everything has been read, and is being followed. */
   readonly onSync?: () => void;
   /** Why notifications were lost or a snapshot failed; it goes on by itself. */
@@ -39,6 +51,7 @@ export class Monitor {
   #timer: NodeJS.Timeout | undefined;
   #resync: NodeJS.Timeout | undefined;
   #snapshots = 0;
+  #lostSome = false;
   #waiting: (() => void)[] = [];
   readonly #requests: RtNetlink;
   readonly #options: MonitorOptions;
@@ -152,6 +165,8 @@ export class Monitor {
     this.#state = "following";
     this.#failures = 0;
     this.#snapshots++;
+    if (this.#lostSome) this.#options.onHook?.(undefined);
+    this.#lostSome = false;
     // Some were already in the reading: a later message about the same thing always follows, so the end is right.
     for (const message of this.#queue.splice(0)) this.#fold(message, false);
     this.#resync = setTimeout(() => void this.#snapshot(), this.#options.resyncMs ?? 90_000).unref();
@@ -161,6 +176,8 @@ export class Monitor {
   }
 
   #hear(message: NetlinkMessage): void {
+    const hook = parseHookChange(message.type, message.data);
+    if (hook !== undefined) return this.#options.onHook?.(hook);
     if (this.#state !== "following") this.#queue.push(message);
     // A long reading must not delay what is heard meanwhile: it is true of the old view as well.
     if (this.#snapshots > 0 && this.#state !== "lost") this.#fold(message, true);
@@ -185,6 +202,7 @@ export class Monitor {
   #lost(error: Error): void {
     if (this.#state === "closed" || this.#state === "lost") return;
     this.#state = "lost";
+    this.#lostSome = true;
     this.#options.onTrouble?.(error);
     clearTimeout(this.#resync);
     clearTimeout(this.#timer);

@@ -61,3 +61,10 @@ export const routeKey = (route: { readonly prefix: Prefix; readonly metric: numb
   `${route.prefix} metric ${route.metric}`;
 export const neighbourKey = (entry: { readonly address: Address; readonly ifindex: number }): string =>
   `${entry.address} at ${entry.ifindex}`;
+
+/** Someone put a filter on a tc hook of an interface, or took one off, or the qdisc that holds them. */
+export interface HookChange {
+  readonly ifindex: number;
+  /** Absent: the qdisc went, or all filters of a direction. */
+  readonly filter?: { readonly priority: number; readonly handle: number; readonly gone: boolean };
+}

@@ -6,6 +6,7 @@ import { BpfBackend } from "../../dataplane/bpf/backend.js";
 import { CounterReader, type Counters } from "../../dataplane/bpf/counters.js";
 import type { ApplyReport, Interfaces } from "../../dataplane/backend.js";
 import { features } from "#libbpf";
+import type { HookChange } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
@@ -51,6 +52,8 @@ export class BpfPart implements BackendPart {
   readonly #packets: PacketLog;
   readonly #counters: CounterReader;
   #foreign: readonly Problem[] = [];
+  /** Somebody changed filters: who is on the hooks has to be looked at again. */
+  #stale = false;
 
   readonly #notTaken: NotTaken;
 
@@ -62,9 +65,10 @@ export class BpfPart implements BackendPart {
   }
 
   async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+    const stale = this.#stale || delta === undefined;
+    this.#stale = false;
     const report = await this.#backend.apply(desired, interfaces, delta);
-    if (delta === undefined)
-      this.#foreign = this.#backend.foreign(interfaces).map((program) => foreignProblem(program, interfaces));
+    if (stale) this.#foreign = this.#backend.foreign(interfaces).map((program) => foreignProblem(program, interfaces));
     return report;
   }
 
@@ -82,6 +86,12 @@ export class BpfPart implements BackendPart {
 
   problems(): readonly Problem[] {
     return [...this.#foreign, ...takeoverProblems(this.#backend.takingOverFrom, this.#notTaken)];
+  }
+
+  hookChanged(change: HookChange | undefined): boolean {
+    const concerns = this.#backend.hookChanged(change);
+    this.#stale ||= concerns;
+    return concerns;
   }
 
   async close(): Promise<void> {

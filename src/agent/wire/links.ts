@@ -41,8 +41,8 @@ export class LinksAdapter implements LinksPart {
     this.#links = links;
   }
 
-  start(onChange: () => void): Promise<void> {
-    return this.#links.start(onChange);
+  start(...callbacks: Parameters<LinksPart["start"]>): Promise<void> {
+    return this.#links.start(...callbacks);
   }
   interfaces(): ReturnType<Links["interfaces"]> {
     return this.#links.interfaces();

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { BpfError, BpfLink, clsact, features, tcx, type Attached, type BpfProgram, type Direction } from "#libbpf";
 import { DataplaneError } from "../../errors.js";
+import type { HookChange } from "../../links/types.js";
 import { linkPath, linksDir, PROGRAMS, type ProgramName } from "./pins.js";
 
 /** First: a foreign filter that came before ours could let a packet by. */
@@ -42,6 +43,8 @@ export interface ForeignProgram {
 export class Attacher {
   /** What is known to be attached: ifindex and role. */
   readonly #attached = new Map<number, Role>();
+  /** Of those, what somebody else has touched, or what could not be put right: to be looked at before it is believed. */
+  readonly #doubted = new Set<number>();
 
   constructor(
     private readonly programs: ReadonlyMap<ProgramName, BpfProgram>,
@@ -51,35 +54,64 @@ export class Attacher {
 
   /**
    * Makes sure that the interface has our programs. `verify`: look even if it is thought to be attached. Returns how many hooks were written.
-   * Throws BpfError (ENODEV: the interface is gone).
+   * Throws BpfError (ENODEV: the interface is gone), DataplaneError NO_EGRESS_HOOK.
    */
   ensure(ifindex: number, role: Role, verify: boolean): number {
-    if (!verify && this.#attached.get(ifindex) === role) return 0;
+    if (!verify && this.#attached.get(ifindex) === role && !this.#doubted.has(ifindex)) return 0;
+    this.#doubted.add(ifindex);
     let writes = 0;
-    for (const { direction, program } of this.hooks(role)) {
-      if (
-        this.mode === "clsact"
-          ? ensureClsact(ifindex, direction, program)
-          : ensureTcx(this.pinDir, ifindex, direction, program)
-      )
-        writes++;
-    }
+    for (const { direction, program } of this.hooks(role)) if (this.#ensureHook(ifindex, direction, program)) writes++;
     this.#attached.set(ifindex, role);
+    this.#doubted.delete(ifindex);
     return writes;
   }
 
   /** The loaded program for each hook of an interface. */
   hooks(role: Role): readonly { readonly direction: Direction; readonly program: BpfProgram }[] {
-    return HOOKS[role].map(({ direction, program }) => {
-      const loaded = this.programs.get(program);
-      if (loaded === undefined) throw new DataplaneError("NO_PROGRAM", `program ${program} is not loaded`);
-      return { direction, program: loaded };
-    });
+    return HOOKS[role].map(({ direction, program }) => ({ direction, program: this.#program(program) }));
   }
 
   /** Asks the kernel: a program of ours, of whichever build, is on a hook of the interface. */
   isGuarded(ifindex: number, role: Role): boolean {
     return HOOKS[role].some(({ direction }) => queryHook(ifindex, direction).some(({ name }) => isOurs(name)));
+  }
+
+  #ensureHook(ifindex: number, direction: Direction, program: BpfProgram): boolean {
+    if (this.mode === "tcx") return ensureTcx(this.pinDir, ifindex, direction, program);
+    if (direction === "ingress" || !this.#hasOnlyIngress(ifindex)) return ensureClsact(ifindex, direction, program);
+    if (features.tcx()) return ensureTcx(this.pinDir, ifindex, direction, program);
+    throw new DataplaneError(
+      "NO_EGRESS_HOOK",
+      "someone's ingress qdisc (libvirt makes one for bandwidth limits) leaves no place for a program at egress, which this kernel (before Linux 6.6) can attach in no other way: nothing passes until `tc qdisc del dev … ingress`",
+      { retryable: true },
+    );
+  }
+
+  #program(name: ProgramName): BpfProgram {
+    const loaded = this.programs.get(name);
+    if (loaded === undefined) throw new DataplaneError("NO_PROGRAM", `program ${name} is not loaded`);
+    return loaded;
+  }
+
+  /**
+   * Whether there is a qdisc of kind ingress where ours is clsact. It has one list of filters, which the kernel shows and changes whichever
+   * direction is named: a program for egress would take the place of the one at ingress. To be asked when tap_ingress is attached.
+   */
+  #hasOnlyIngress(ifindex: number): boolean {
+    const { id } = this.#program("tap_ingress").info;
+    return clsact.query(ifindex, "egress").some(({ programId }) => programId === id);
+  }
+
+  /** Somebody changed tc filters; undefined: any interface's may have been. False: it concerns nothing that is attached, or was our own doing. */
+  doubt(change: HookChange | undefined): boolean {
+    if (change === undefined) for (const ifindex of this.#attached.keys()) this.#doubted.add(ifindex);
+    else {
+      const { ifindex, filter } = change;
+      const own = filter !== undefined && !filter.gone && filter.priority === PRIORITY && filter.handle === HANDLE;
+      if (own || !this.#attached.has(ifindex)) return false;
+      this.#doubted.add(ifindex);
+    }
+    return true;
   }
 
   /** Takes our programs off every interface that we attached to and that is not among `keep`; one that is gone is forgotten. */
@@ -89,6 +121,7 @@ export class Attacher {
       if (keep.get(ifindex) === role) continue;
       for (const { direction } of HOOKS[role]) if (detach(this.pinDir, ifindex, direction)) writes++;
       this.#attached.delete(ifindex);
+      this.#doubted.delete(ifindex);
     }
     return writes;
   }
@@ -109,7 +142,8 @@ export class Attacher {
   foreign(ifindex: number, role: Role): ForeignProgram[] {
     return HOOKS[role].flatMap(({ direction, program }) => {
       const ours = this.programs.get(program)?.info.id;
-      const all = queryHook(ifindex, direction);
+      const shared = role === "tap" && direction === "egress" && this.#hasOnlyIngress(ifindex);
+      const all = queryHook(ifindex, direction).filter(({ kind }) => !shared || kind === "tcx");
       const at = all.findIndex(({ programId }) => programId === ours);
       return all.flatMap((entry, i) =>
         entry.programId === ours ? [] : [{ ifindex, direction, name: entry.name, before: at < 0 || i < at }],
@@ -118,9 +152,9 @@ export class Attacher {
   }
 }
 
-/** libbpf and tc name a filter "<program>:[<id>]". */
+/** libbpf and tc name a filter "<program>:[<id>]", of one that is pinned "<program>:[*fsobj]". */
 function bareName(name: string): string {
-  return name.replace(/:\[\d+\]$/, "");
+  return name.replace(/:\[[^\]]*\]$/, "");
 }
 
 /** Everything on a hook in the order in which it runs: tcx first. */

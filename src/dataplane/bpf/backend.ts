@@ -1,6 +1,7 @@
 /** The BPF dataplane: maps first, then programs on the hooks. */
 import { fileURLToPath } from "node:url";
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
+import type { HookChange } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import { DataplaneError } from "../../errors.js";
 import type { ApplyReport, Backend, Interfaces } from "../backend.js";
@@ -219,6 +220,11 @@ export class BpfBackend implements Backend {
   *#places(interfaces: Interfaces): IterableIterator<{ name: string; ifindex: number; role: Role }> {
     for (const { name, ifindex } of interfaces.taps.values()) yield { name, ifindex, role: "tap" };
     for (const { name, ifindex } of interfaces.uplinks) yield { name, ifindex, role: "uplink" };
+  }
+
+  /** Somebody changed tc filters; undefined: any interface's may have been. The next apply looks there. False: of no concern to us. */
+  hookChanged(change: HookChange | undefined): boolean {
+    return this.attacher.doubt(change);
   }
 
   /** Programs of others on our hooks; those that run before ours may let packets by. */
