@@ -63,6 +63,7 @@ enum flow_state {
     FLOW_ICMP = 7,              /* a query of ICMP or ICMPv6 */
     FLOW_FIN = 8,               /* a FIN was seen one way */
     FLOW_OTHER = 9,             /* neither TCP, UDP, UDP-Lite nor an ICMP query */
+    FLOW_FRAGMENT = 10,         /* no state: how long later fragments may follow their first */
     FLOW_STATES = 16,
 };
 

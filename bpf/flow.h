@@ -93,7 +93,7 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         p->own_known = 0;
         /* Something moved. A peer that was elsewhere may be here by now: then this is another way. */
         if (!generations_hold(f, c, side, own, peer) &&
-            ((!peer_number && find_receiver(p)) || rejudge(skb, p, f)))
+            ((!peer_number && find_receiver(skb, p)) || rejudge(skb, p, f)))
             goto anew;
         flags = f->flags;
         if (flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI)) {
@@ -121,7 +121,7 @@ anew:
     /* What the host opened is not for the guest to open anew. */
     if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now))
         return HOST_UNREACHABLE_TO_GUEST;
-    find_receiver(p);
+    find_receiver(skb, p);
     reason = judge_sides(skb, SENDER | RECEIVER);
     if (reason)
         return reason;
@@ -248,7 +248,7 @@ GLOBAL int error_decide(struct __sk_buff *skb)
     p->protocol = protocol;
     p->source_port = 0;
     p->destination_port = p->icmp;
-    find_receiver(p);
+    find_receiver(skb, p);
     reason = judge_sides(skb, SENDER | RECEIVER);
     return reason >= POLICY_EGRESS && reason <= DENIED_INGRESS ? ICMP_ERROR_UNRELATED : reason;
 }

@@ -3,9 +3,6 @@
 #pragma once
 #include "flow.h"
 
-#define FAMILY_INET 2
-#define FAMILY_INET6 10
-
 /* Where our 16 bits of skb->mark begin. Felix uses the upper half. */
 const volatile __u32 mark_shift = 0;
 
@@ -184,8 +181,6 @@ GLOBAL int fragment_remember(struct __sk_buff *skb)
     return 0;
 }
 
-const volatile __u32 fragment_timeout = 30 * 250; /* jiffies */
-
 /* A later fragment goes where its first went, unless something changed since. 0 or a reason. */
 GLOBAL int fragment_follow(struct __sk_buff *skb)
 {
@@ -204,7 +199,8 @@ GLOBAL int fragment_follow(struct __sk_buff *skb)
     fragment_key_of(p, &key);
     first = bpf_map_lookup_elem(&fragment, &key);
     c = bpf_map_lookup_elem(&control, &zero);
-    if (!first || !c || first->host_generation != c->generation || (__s32)(p->now - first->seen) > (__s32)fragment_timeout)
+    if (!first || !c || first->host_generation != c->generation || 
+        (__s32)(p->now - first->seen) > (__s32)c->timeout[FLOW_FRAGMENT])
         return FRAGMENT_WITHOUT_FIRST;
     number = p->endpoint;
     e = bpf_map_lookup_elem(&endpoint, &number);

@@ -4,6 +4,9 @@
 #include "flow_table.h"
 #include "policy.h"
 
+#define FAMILY_INET 2
+#define FAMILY_INET6 10
+
 enum { SENDER = 1, RECEIVER = 2 };
 
 /* Whether the endpoint owns the address (S6), and what differs for it: policy set and MAC, 0 if they are the endpoint's. */
@@ -28,33 +31,73 @@ NOINLINE int find_owner(__u32 number, const struct address *address, struct sour
     return 1;
 }
 
-/* Finds who of this host gets what is sent to the packet's destination: packet.receiver, 0 when it is nobody. */
-NOINLINE __u32 find_receiver(struct packet *p)
+/*
+ * The interface by which the kernel's routes lead to the packet's destination; 0: none, or it is the host's own. A pair of a
+ * whole prefix draws only what the routes say: a longer route (another guest's address, the host's subnet) goes before it.
+ */
+NOINLINE __u32 route_of(struct __sk_buff *skb, const struct packet *p)
+{
+    struct bpf_fib_lookup fib = {};
+    long result;
+
+    fib.ifindex = skb->ifindex;
+    if (p->family == 4) {
+        fib.family = FAMILY_INET;
+        fib.ipv4_src = p->source.word[3];
+        fib.ipv4_dst = p->destination.word[3];
+    } else {
+        fib.family = FAMILY_INET6;
+        __builtin_memcpy(fib.ipv6_src, &p->source, 16);
+        __builtin_memcpy(fib.ipv6_dst, &p->destination, 16);
+    }
+    result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
+    return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ? fib.ifindex : 0;
+}
+
+/*
+ * Finds who of this host gets what is sent to the packet's destination: packet.receiver, 0 when it is nobody. Generations are
+ * read before what they stand for: a change in between is then seen by the next packet.
+ */
+NOINLINE __u32 find_receiver(struct __sk_buff *skb, struct packet *p)
 {
     struct local *l = bpf_map_lookup_elem(&local, &p->destination);
     struct prefix_key key = {.prefixlen = 128};
+    __u32 zero = 0, out, number;
+    struct endpoint *e;
     struct control *c;
-    __u32 zero = 0;
 
     p->receiver = 0;
     p->own_known &= SENDER;
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!c)
+        return 0;
     if (l) {
-        p->receiver = l->endpoint;
-        if (!(l->flags & LOCAL_SHARED)) {
-            p->own_set[1] = l->policy_set;
+        number = l->endpoint;
+        p->receiver = number;
+        e = bpf_map_lookup_elem(&endpoint, &number);
+        if (e && !(l->flags & LOCAL_SHARED)) {
+            if (!(p->own_known & SENDER))
+                p->host_generation = *(volatile __u32 *)&c->generation;
+            p->generation[1] = *(volatile __u32 *)&e->generation;
+            p->own_set[1] = *(volatile __u32 *)&l->policy_set;
             p->own_known |= RECEIVER;
             if (!mac_is_zero(l->mac))
                 p->pair_mac = 1;
         }
-        return p->receiver;
+        return number;
     }
-    c = bpf_map_lookup_elem(&control, &zero);
-    if (!c || !(c->flags & CONTROL_LOCAL_PREFIXES))
+    if (!(c->flags & CONTROL_LOCAL_PREFIXES))
         return 0;
     key.address = p->destination;
     l = bpf_map_lookup_elem(&local_prefix, &key);
-    if (l)
-        p->receiver = l->endpoint;
+    if (!l)
+        return 0;
+    number = l->endpoint;
+    e = bpf_map_lookup_elem(&endpoint, &number);
+    out = route_of(skb, p);
+    /* Before 5.11 a route without a neighbour does not say where it leads: the entry is taken at its word. */
+    if (e && out && (out == e->ifindex || (out == skb->ifindex && p->endpoint != number)))
+        p->receiver = number;
     return p->receiver;
 }
 
@@ -71,7 +114,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
     if (!c || !w)
         return POLICY_MISSING;
     p = &w->packet;
-    if (!(p->own_known & SENDER))
+    if (!p->own_known)
         p->host_generation = *(volatile __u32 *)&c->generation;
     p->stateless = 0;
     p->blame_receiver = 0;
@@ -86,9 +129,9 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
         e = bpf_map_lookup_elem(&endpoint, &number);
         if (!e)
             return side ? RECEIVER_GONE : NO_ENDPOINT;
-        if (side)
+        if (side && !(p->own_known & RECEIVER))
             p->generation[1] = *(volatile __u32 *)&e->generation;
-        else if (!(p->own_known & SENDER))
+        if (!side && !(p->own_known & SENDER))
             p->generation[0] = *(volatile __u32 *)&e->generation;
         if (!(sides & (1 << side)))
             continue;
@@ -107,7 +150,7 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
         }
         if (e->flags & ENDPOINT_NO_PORT_SECURITY)
             continue;
-        action = judge(skb, number, own.policy_set ? own.policy_set : e->policy_set, side ? INGRESS : EGRESS, c->flags);
+        action = judge(skb, number, own.policy_set ? own.policy_set : *(volatile __u32 *)&e->policy_set, side ? INGRESS : EGRESS, c->flags);
         if (action == ACTION_NONE)
             return POLICY_MISSING;
         if (action != ACTION_ALLOW) {

@@ -25,6 +25,9 @@ NOINLINE int parse_l4(struct __sk_buff *skb, struct packet *p, int fragmented)
     __u32 minimum = l4_minimum(p->protocol);
     __u8 header[20] = {};
 
+    /* Reserved (IANA), and "any" in policy_key. */
+    if (p->protocol == PROTOCOL_ANY)
+        return MALFORMED;
     if (!minimum || (p->protocol == PROTOCOL_ICMP && p->family == 6) || (p->protocol == PROTOCOL_ICMPV6 && p->family == 4))
         return packet_l4(p, header);
     if ((__u32)p->l4 + minimum > ETH_LENGTH + p->length)

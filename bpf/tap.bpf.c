@@ -95,7 +95,7 @@ ALWAYS_INLINE int decide(struct __sk_buff *skb, struct packet *p)
     if (p->kind == KIND_ERROR)
         return error_decide(skb);
     if (p->kind == KIND_SINGLE) {
-        find_receiver(p);
+        find_receiver(skb, p);
         return judge_sides(skb, SENDER | RECEIVER);
     }
     reason = flow_decide(skb);
@@ -320,7 +320,7 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
     p->receiver = is_local_only(&p->source, c);
     if (p->receiver)
         return drop_packet(p, UPLINK_SPOOFED); /* counted where the address belongs */
-    find_receiver(p);
+    find_receiver(skb, p);
     if (!p->receiver && forwarded)
         return drop_at(forwarded, is_multicast(&p->destination, p->family) ? MULTICAST : RECEIVER_GONE);
     if (!p->receiver)
@@ -381,7 +381,7 @@ SEC("tc") int uplink_ingress(struct __sk_buff *skb)
     if (reason) {
         if (!p->family)
             return TC_ACT_UNSPEC;       /* not even addresses */
-        find_receiver(p);
+        find_receiver(skb, p);
         return p->receiver ? drop_packet(p, reason) : TC_ACT_UNSPEC;
     }
     c = bpf_map_lookup_elem(&control, &zero);

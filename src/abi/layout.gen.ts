@@ -518,6 +518,7 @@ export const FlowState = {
   FLOW_ICMP: 7,
   FLOW_FIN: 8,
   FLOW_OTHER: 9,
+  FLOW_FRAGMENT: 10,
   FLOW_STATES: 16,
 } as const;
 export const FlowStateNames: Readonly<Record<number, string>> = {
@@ -531,6 +532,7 @@ export const FlowStateNames: Readonly<Record<number, string>> = {
   7: "FLOW_ICMP",
   8: "FLOW_FIN",
   9: "FLOW_OTHER",
+  10: "FLOW_FRAGMENT",
   16: "FLOW_STATES",
 };
 

@@ -168,6 +168,9 @@ function parseV6(raw: Uint8Array, whole: boolean): Packet | ReasonName {
 
 type Base = Omit<Packet, "flags" | "l4">;
 
+/** IANA's 255, which nobody may send. */
+const RESERVED = 255;
+
 function withL4(base: Base, l4: Uint8Array, whole: boolean): Packet | ReasonName {
   const { fragment, protocol, family } = base;
   if (fragment !== undefined && fragment.offset > 0) {
@@ -175,6 +178,7 @@ function withL4(base: Base, l4: Uint8Array, whole: boolean): Packet | ReasonName
     if (fragment.offset === 8 && leastL4(protocol) > 8) return "FRAGMENT_TINY";
     return { ...base, flags: 0, l4: new Uint8Array(0) };
   }
+  if (protocol === RESERVED) return "MALFORMED";
   const icmp = protocol === (family === 4 ? ICMP : ICMPV6);
   const ported = PORT_PROTOCOLS.has(protocol);
   const least = !ported && !icmp ? 0 : whole ? leastL4(protocol) : 8;

@@ -16,7 +16,7 @@ import { Engine } from "../../src/dataplane/bpf/engine.js";
 import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
 import type { Interfaces, Tap } from "../../src/dataplane/backend.js";
-import { addressFromBytes } from "../../src/model/cidr.js";
+import { addressFromBytes, isSingle } from "../../src/model/cidr.js";
 import { ModelStore } from "../../src/model/store.js";
 import type { Mac } from "../../src/model/types.js";
 import type { EndpointId } from "../../src/model/types.js";
@@ -40,6 +40,7 @@ export type Request =
 
 const HZ = 250;
 const FLOWS = 4096;
+const ROUTE_PROTOCOL = "116";
 const MOST_ENDPOINTS = 24;
 const TC_ACT_SHOT = 2;
 const TC_ACT_REDIRECT = 7;
@@ -186,6 +187,22 @@ class Kernel {
       const tap = interfaces.taps.get(one.interfaceName);
       const other = tap === undefined ? undefined : this.#endpointByTap.get(tap.ifindex);
       if (tap !== undefined && (other === undefined || one.id < other)) this.#endpointByTap.set(tap.ifindex, one.id);
+    }
+    this.#route(interfaces);
+  }
+
+  /** What the agent does for all addresses: the programs ask for the routes of whole prefixes only. */
+  #route(interfaces: Interfaces): void {
+    for (const family of ["-4", "-6"]) ip(family, "route", "flush", "proto", ROUTE_PROTOCOL);
+    const endpoints = [...this.#compiler.desired.endpoints.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const routed = new Set<string>();
+    for (const { interfaceName, owned } of endpoints) {
+      if (!interfaces.taps.has(interfaceName)) continue;
+      for (const { prefix } of owned) {
+        if (isSingle(prefix) || prefix.endsWith("/0") || routed.has(prefix)) continue;
+        routed.add(prefix);
+        ip(prefix.includes(":") ? "-6" : "-4", "route", "add", prefix, "dev", interfaceName, "proto", ROUTE_PROTOCOL);
+      }
     }
   }
 

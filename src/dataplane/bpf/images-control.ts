@@ -16,6 +16,7 @@ export const DEFAULT_TIMEOUTS: Readonly<Partial<Record<string, number>>> = {
   FLOW_ICMP: 30,
   FLOW_FIN: 120,
   FLOW_OTHER: 600,
+  FLOW_FRAGMENT: 30,
 };
 
 export interface ControlWish {

@@ -79,9 +79,9 @@ export const PROMISES: readonly Case[] = [
     hostSends("web1", unreachable(towards("web1", f, HOST_ADDRESS[f]), f, ipOf(bare, f, ip("web1", f), OUTSIDE[f]).udp({ sport: 1, dport: 2 })), deliver("web1")),
     strays("web1", towards("web1", f, OUTSIDE[f]).tcp(syn(40000, 80)), deliver("web1")),
   ], { world: quietHost }),
-  ...each("D2", "protocol 255 is matched only by rules that name no protocol", (f) => [
-    sends("web1", out("web1", f, OUTSIDE[f]).payload(8, 255), forward),
-    sends("db1", out("db1", f, OUTSIDE[f]).payload(8, 255), drop("POLICY_EGRESS", "db1")),
-    arrives(incoming(f, OUTSIDE[f], ip("db1", f)).payload(8, 255), drop("POLICY_INGRESS", "db1")),
+  ...each("D2", "protocol 255 is reserved and passes for nobody", (f) => [
+    sends("web1", out("web1", f, OUTSIDE[f]).payload(8, 255), drop("MALFORMED", "web1")),
+    sends("open1", out("open1", f, OUTSIDE[f]).payload(8, 255), drop("MALFORMED", "open1")),
+    arrives(incoming(f, OUTSIDE[f], ip("db1", f)).payload(8, 255), drop("MALFORMED", "db1")),
   ]),
 ];
