@@ -3,6 +3,7 @@ import type { LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
 import type { AgentStatus } from "../agent/status.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
+import type { DatastoreAccess } from "./datastore-access.js";
 
 export interface GuardState {
   /** Whether the standing rule is there and as it should be. */
@@ -43,6 +44,8 @@ export interface Context {
   readonly openTaps: (config: Config) => Promise<readonly string[]>;
   /** Removes all that Torbie owns; also what is left of a broken installation. */
   readonly cleanup: (config: Config) => Promise<readonly Removed[]>;
+  /** etcd, directories of YAML and the identity file. @throws ConfigError */
+  readonly datastore: (loaded: LoadedConfig) => Promise<DatastoreAccess>;
   readonly guard: (config: Config) => {
     readonly show: () => Promise<GuardState>;
     /** True when it had to write. */

@@ -31,6 +31,7 @@ export function realContext(): Context {
     runDemo: async (words) => (await import("../demo/main.js")).demo(words),
     openTaps: async (config) => (await import("./clean.js")).openTaps(config),
     cleanup: async (config) => (await import("./clean.js")).clean(config),
+    datastore: async (loaded) => (await import("./datastore-access.js")).datastoreAccess(loaded),
     guard,
   };
 }

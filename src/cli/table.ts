@@ -3,6 +3,7 @@ import { agent, demo, version } from "./agent.js";
 import { cleanup } from "./cleanup.js";
 import type { Command } from "./command.js";
 import { configDocs, configShow } from "./config.js";
+import { datastoreAccept, datastoreDiff, datastoreDump, datastoreLoad } from "./datastore.js";
 import { endpointList, endpointShow } from "./endpoint.js";
 import { guardInstall, guardRemove, guardShow } from "./guard.js";
 import { help } from "./help-command.js";
@@ -19,6 +20,10 @@ export const COMMANDS: readonly Command[] = [
   guardInstall,
   guardRemove,
   cleanup,
+  datastoreDump,
+  datastoreLoad,
+  datastoreDiff,
+  datastoreAccept,
   configShow,
   configDocs,
   demo,

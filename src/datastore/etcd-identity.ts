@@ -4,9 +4,11 @@
  */
 import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { join } from "node:path";
+import { parseCluster } from "../model/parse-settings.js";
 import type { ClusterInfo } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { quote } from "../text.js";
+import { CLUSTER_KEY } from "./etcd-keys.js";
 
 export interface Identity {
   /** clusterGUID of ClusterInformation. */
@@ -28,6 +30,14 @@ export interface Found {
   readonly cluster: ClusterInfo | undefined;
   /** Why its ClusterInformation cannot be read, when it cannot. */
   readonly fault?: string;
+}
+
+/** @param text of the key ClusterInformation default; undefined: it is not there. Pure. */
+export function clusterOf(text: string | undefined): Pick<Found, "cluster" | "fault"> {
+  if (text === undefined) return { cluster: undefined };
+  const { value, closed, faults } = parseCluster(CLUSTER_KEY, "etcd", "default", { text });
+  const fault = faults[0]?.what;
+  return { cluster: value ?? closed, ...(fault !== undefined && { fault }) };
 }
 
 const WHERE = "ClusterInformation default";

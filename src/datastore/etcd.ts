@@ -9,12 +9,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { EtcdSettings } from "../config/etcd.js";
 import { watchedPrefixes } from "../model/keys.js";
-import { parseCluster } from "../model/parse-settings.js";
 import type { Problem } from "../problems.js";
 import { Backoff } from "./backoff.js";
 import { readCredentials } from "./etcd-credentials.js";
 import { describeEtcdError } from "./etcd-errors.js";
-import { IdentityFile, judge, type Found } from "./etcd-identity.js";
+import { clusterOf, IdentityFile, judge, type Found } from "./etcd-identity.js";
 import { CLUSTER_KEY, rangeOf } from "./etcd-keys.js";
 import { EtcdMemory } from "./etcd-memory.js";
 import { alarms, foreignKinds } from "./etcd-notices.js";
@@ -270,13 +269,6 @@ export class EtcdDatastore implements Datastore {
   private async sleep(milliseconds: number): Promise<void> {
     await delay(milliseconds, undefined, { signal: this.stopping.signal }).catch(() => undefined);
   }
-}
-
-function clusterOf(text: string | undefined): Pick<Found, "cluster" | "fault"> {
-  if (text === undefined) return { cluster: undefined };
-  const { value, closed, faults } = parseCluster(CLUSTER_KEY, "etcd", "default", { text });
-  const fault = faults[0]?.what;
-  return { cluster: value ?? closed, ...(fault !== undefined && { fault }) };
 }
 
 /** etcd says so of a range with an error, of a watch by cancelling it. */

@@ -205,6 +205,7 @@ export async function cli(
         { what: "routes", count: 0 },
       ]);
     },
+    datastore: () => Promise.reject(new Error("there is no datastore here")),
     guard: () => ({
       show: () => Promise.resolve({ state: "on", detail: ["nft"] }),
       install: () => Promise.resolve(true),
