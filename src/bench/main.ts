@@ -1,8 +1,9 @@
 /** `make bench`: what a packet costs, as ratios to the limits and to the peers, all in one run (DESIGN, "How speed is judged"). */
 import type { ChildProcess } from "node:child_process";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { stop } from "../demo/world/command.js";
+import { ended, stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
 import { milliseconds, median, ratio, spread, type Figure } from "./figures.js";
 import { measureLatency, type Latencies, type Scenario } from "./latency.js";
@@ -142,8 +143,10 @@ async function main(): Promise<void> {
     }
   } finally {
     for (const { child, namespace } of workers.values()) {
+      // It ends with its input, and takes its pins along.
       child.stdin?.end();
-      await stop(child, "SIGTERM");
+      await Promise.race([ended(child), sleep(5_000)]);
+      await stop(child);
       await namespace.remove();
     }
   }
