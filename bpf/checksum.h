@@ -20,6 +20,8 @@ extern void *bpf_cast_to_kern_ctx(void *) __ksym;
 
 enum { CHECKSUM_PARTIAL = 3 };
 
+const volatile __u32 sees_checksums = 1;
+
 ALWAYS_INLINE __u32 checksum_offset(__u8 protocol)
 {
     switch (protocol) {
@@ -49,6 +51,8 @@ ALWAYS_INLINE int checksum_agrees(struct __sk_buff *skb, const struct packet *p)
            kernel->head + kernel->csum_start == kernel->data + p->l4;
 }
 #else
+const volatile __u32 sees_checksums = 0;
+
 ALWAYS_INLINE int checksum_agrees(struct __sk_buff *skb, const struct packet *p)
 {
     return 1;

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { BpfBackend, cleanup, openPinned } from "../../src/dataplane/bpf/index.js";
 import { NameKind } from "../../src/abi/layout.gen.js";
@@ -53,6 +54,21 @@ describe("maps", () => {
     const again = await backend.apply(web(), interfacesOf());
     expect(again).toMatchObject({ totalWrites: 0, failures: [] });
     await backend.close();
+  });
+
+  it("says whether the programs see checksum requests: what was loaded, and again when it is adopted", async () => {
+    const built = (name: string): string => fileURLToPath(new URL(`../../build/${name}`, import.meta.url));
+    for (const [name, sees] of [
+      ["tap.bpf.o", false],
+      ["tap-modern.bpf.o", true],
+    ] as const) {
+      for (const adopted of [false, true]) {
+        const backend = await BpfBackend.open({ pinDir: pinDir(`sees_${sees}`), flows: 64, objects: [built(name)] });
+        expect(backend.objects).toMatchObject({ adopted, seesChecksums: sees });
+        await backend.close();
+      }
+      cleanup(pinDir(`sees_${sees}`));
+    }
   });
 
   it("adopts what is pinned: the same numbers, generations and programs, and not one write", async () => {

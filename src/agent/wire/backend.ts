@@ -46,6 +46,14 @@ export async function openBackend(
   };
 }
 
+const CHECKSUMS: Problem = {
+  where: `kernel ${features.kernel()}`,
+  code: "CHECKSUM_METADATA_UNSEEN",
+  what: "before 6.2 the programs cannot see which checksum a guest asks the host to fill in",
+  consequence:
+    "a guest may have a port overwritten after its packet was judged, where the receiver has no checksum offload; a newer kernel closes this",
+};
+
 export class BpfPart implements BackendPart {
   readonly name = "bpf";
   readonly #backend: BpfBackend;
@@ -85,7 +93,8 @@ export class BpfPart implements BackendPart {
   }
 
   problems(): readonly Problem[] {
-    return [...this.#foreign, ...takeoverProblems(this.#backend.takingOverFrom, this.#notTaken)];
+    const limits = this.#backend.objects.seesChecksums ? [] : [CHECKSUMS];
+    return [...limits, ...this.#foreign, ...takeoverProblems(this.#backend.takingOverFrom, this.#notTaken)];
   }
 
   hookChanged(change: HookChange | undefined): boolean {

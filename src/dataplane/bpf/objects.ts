@@ -28,6 +28,8 @@ export interface Objects {
   readonly programs: ReadonlyMap<ProgramName, BpfProgram>;
   /** True: the maps were there. */
   readonly adopted: boolean;
+  /** Whether the programs see what checksum a guest asks to have filled in (bpf/checksum.h; kernels from 6.2). */
+  readonly seesChecksums: boolean;
   close(): void;
 }
 
@@ -39,6 +41,7 @@ interface Candidate {
   readonly file: string;
   readonly elf: Buffer;
   readonly rodata: Buffer;
+  readonly seesChecksums: boolean;
   readonly digest: Buffer;
 }
 
@@ -58,8 +61,9 @@ export async function openObjects(options: ObjectOptions): Promise<Objects> {
     );
   const adopted = existsSync(mapsDir(options.pinDir));
   const existing = adopted ? adoptMaps(options.pinDir) : undefined;
-  const programs = existing === undefined ? undefined : adoptPrograms(options.pinDir, existing, candidates);
-  if (existing !== undefined && programs !== undefined) return objects(existing, programs, true);
+  const pinned = existing === undefined ? undefined : adoptPrograms(options.pinDir, existing, candidates);
+  if (existing !== undefined && pinned !== undefined)
+    return objects(existing, pinned.programs, true, pinned.candidate.seesChecksums);
   const failures: Error[] = [];
   for (const candidate of candidates) {
     try {
@@ -77,11 +81,12 @@ function objects(
   maps: ReadonlyMap<MapName, BpfMap>,
   programs: ReadonlyMap<ProgramName, BpfProgram>,
   adopted: boolean,
+  seesChecksums: boolean,
 ): Objects {
   const close = (): void => {
     for (const item of [...maps.values(), ...programs.values()]) item.close();
   };
-  return { maps, programs, adopted, close };
+  return { maps, programs, adopted, seesChecksums, close };
 }
 
 function prepare(file: string, markShift: number): Candidate {
@@ -97,7 +102,14 @@ function prepare(file: string, markShift: number): Candidate {
         `${file} has layout version ${read}, this program ${ABI_VERSION}: build both from one checkout`,
       );
     fromBytes(u32(markShift)).copy(rodata, variable(elf, "mark_shift"));
-    return { file, elf, rodata, digest: createHash("sha256").update(elf).update(rodata).digest().subarray(0, 16) };
+    const seesChecksums = rodata[variable(elf, "sees_checksums") + (LITTLE_ENDIAN ? 0 : 3)] === 1;
+    return {
+      file,
+      elf,
+      rodata,
+      seesChecksums,
+      digest: createHash("sha256").update(elf).update(rodata).digest().subarray(0, 16),
+    };
   } finally {
     object.close();
   }
@@ -162,9 +174,10 @@ function adoptPrograms(
   pinDir: string,
   maps: ReadonlyMap<MapName, BpfMap>,
   candidates: readonly Candidate[],
-): Map<ProgramName, BpfProgram> | undefined {
+): { readonly programs: Map<ProgramName, BpfProgram>; readonly candidate: Candidate } | undefined {
   const known = maps.get("name")?.get(OBJECT_KEY)?.subarray(0, 16);
-  if (known === undefined || !candidates.some(({ digest }) => digest.equals(known))) return undefined;
+  const candidate = known && candidates.find(({ digest }) => digest.equals(known));
+  if (candidate === undefined) return undefined;
   const programs = new Map<ProgramName, BpfProgram>();
   for (const name of PROGRAMS) {
     if (!existsSync(programPath(pinDir, name))) {
@@ -173,7 +186,7 @@ function adoptPrograms(
     }
     programs.set(name, BpfProgram.open(programPath(pinDir, name)));
   }
-  return programs;
+  return { programs, candidate };
 }
 
 async function load(
@@ -194,7 +207,7 @@ async function load(
     pinPrograms(options.pinDir, programs);
     const name = fromBytes(record("name", { digest: candidate.digest, length: 0 }));
     maps.get("name")?.set(OBJECT_KEY, name);
-    return objects(maps, programs, existing !== undefined);
+    return objects(maps, programs, existing !== undefined, candidate.seesChecksums);
   } finally {
     object.close();
   }
