@@ -169,7 +169,8 @@ export class Gate {
     const into = this.judgeHalf(other, "ingress", tuple);
     const stateful = opener === "host" || (isLocal(opener) && !out.stateless) || (isLocal(other) && !into.stateless);
     const placed = this.stillAt(opener, tuple.source) && this.stillAt(other, tuple.destination);
-    if (!out.allowed || !into.allowed || !stateful || !placed) {
+    const displaced = this.displaced(opener, tuple.source, false) || this.displaced(other, tuple.destination, true);
+    if (!out.allowed || !into.allowed || !stateful || !placed || displaced) {
       this.flows.remove(tuple);
       return false;
     }
@@ -185,6 +186,13 @@ export class Gate {
     if (side === "remote") return this.world.onlyLocal(address) === undefined;
     const workload = this.world.model.locals.get(side);
     return workload !== undefined && (!workload.portSecurity || this.world.owned(workload, address) !== undefined);
+  }
+
+  /** It can't be reached, and another endpoint with the address can. The one that opened the flow may do so without its tap. */
+  private displaced(side: Side, address: Tuple["source"], asReceiver: boolean): boolean {
+    const unfit = this.unfit(side);
+    if (unfit === undefined || (!asReceiver && unfit.refused === "RECEIVER_GONE")) return false;
+    return this.world.receivers(address)?.ids.some((id) => id !== side && this.unfit(id) === undefined) ?? false;
   }
 
   private judgeStatelessHalves(hit: Hit, packet: Packet, sender: Side, receiver: Side): Admission {

@@ -205,6 +205,13 @@ function planLocals(
         if (was !== undefined) plan.delete("ownersDown", map, key);
       } else if (value !== was) {
         plan.set("ownersUp", map, key, value);
+        // Flows to who had it and can no longer be reached are judged anew, and find who has it now.
+        if (
+          chosen !== undefined &&
+          chosen !== parse("local", value).endpoint &&
+          all.some(({ number }) => number === chosen)
+        )
+          plan.bumps.add(chosen);
         // Flows may know the address as one of elsewhere.
         if (was === undefined) plan.host = true;
       }

@@ -33,6 +33,7 @@ export type AgentNews =
 
 export class AgentProcess {
   private child: ChildProcess | undefined;
+  private gone: Promise<void> | undefined;
   private readonly followers = new Set<(news: AgentNews) => void>();
   private readonly tail: string[] = [];
   /** bin/torbie of the build that start() runs. */
@@ -88,6 +89,7 @@ export class AgentProcess {
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.child = child;
+    this.gone = ended(child);
     child.once("error", (error) => this.note(error.message));
     for (const stream of [child.stdout, child.stderr]) if (stream) onLines(stream, (line) => this.note(line));
   }
@@ -119,7 +121,7 @@ export class AgentProcess {
         done();
         resolve(news.event);
       });
-      if (this.child) void ended(this.child).then(() => fail("ended"));
+      void this.gone?.then(() => fail("ended"));
     });
   }
 

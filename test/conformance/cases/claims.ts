@@ -47,6 +47,7 @@ export const CLAIMS: readonly Case[] = [
       sends("web1", out("web1", f, VIP[f]).tcp(syn(40000, 80)), deliver("vip1")),
       change(world),
       sends("web1", out("web1", f, VIP[f]).tcp(syn(40001, 80)), deliver("vip2")),
+      sends("web1", out("web1", f, VIP[f]).tcp(syn(40000, 80)), deliver("vip2")), // as a client tries again: its flow was the first's
       change(BASE),
       sends("vip1", out("vip1", f, ip("web1", f), { src: VIP[f] }).tcp(syn(40002, 80)), deliver("web1")),
     ]),
