@@ -29,7 +29,7 @@ export class Cloud {
   private constructor(
     readonly world: World,
     readonly agent: AgentProcess,
-    private readonly policyDir: string,
+    readonly policyDir: string,
   ) {}
 
   /** Guests are plugged and enforced when it resolves. */

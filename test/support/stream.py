@@ -1,10 +1,12 @@
 """Traffic that counts what is lost, between two ends.
 
 stream.py serve             echoes UDP and TCP on port 7000, prints "ready"
-stream.py run ADDRESS       until standard input ends: 1,000 UDP packets/s on one socket, 100 words/s on one TCP connection,
+stream.py run ADDRESS RATE  until standard input ends: RATE UDP packets/s on one socket, 100 words/s on one TCP connection,
                             and 40 new TCP connections and 40 new UDP sockets a second, of one word each; "ready" once all of them
                             were answered, and at the end a line of JSON:
                             udp {sent, lost}, tcp {words, error, longest}, connections {made, failed, slow}, asked {made, unanswered}
+stream.py flood ADDRESS     200 UDP packets/s to port 7001, until standard input ends, from a new socket every 10
+stream.py count             counts what comes to that port, prints "ready", and the number when standard input ends
 "slow": longer than 0.8 s, a retransmitted SYN or answer among them. "longest": seconds between a word and its echo.
 """
 import json
@@ -47,7 +49,8 @@ def serve():
 
 
 class Run:
-    def __init__(self, address):
+    def __init__(self, address, rate=200):
+        self.rate = rate
         self.to = (address, PORT)
         self.family = family(address)
         self.going = True
@@ -96,7 +99,7 @@ class Run:
             self.udp["sent"] += 1
             self.udp["lost"] = self.udp["sent"] - len(seen)
 
-        self.paced(0.001, send)
+        self.paced(1 / self.rate, send)
         listener.join()
         missing = sorted(set(range(self.udp["sent"])) - seen)
         self.udp = {"sent": self.udp["sent"], "lost": len(missing), "which": missing[:20]}
@@ -182,7 +185,50 @@ class Run:
         print(json.dumps({name: getattr(self, name) for name in names}), flush=True)
 
 
+def flood(address):
+    print("ready", flush=True)
+    run = Run(address)
+    sent = 0
+    end = None
+
+    def send():
+        nonlocal sent, end
+        if sent % 10 == 0:
+            end = socket.socket(run.family, socket.SOCK_DGRAM)
+        try:
+            end.sendto(b"not allowed", (address, PORT + 1))
+        except OSError:
+            pass
+        sent += 1
+
+    threading.Thread(target=lambda: run.paced(1 / run.rate, send)).start()
+    sys.stdin.read()
+    run.going = False
+    print(sent, flush=True)
+
+
+def count():
+    came = 0
+    end = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    end.bind(("::", PORT + 1))
+
+    def listen():
+        nonlocal came
+        while end.recv(64):
+            came += 1
+
+    threading.Thread(target=listen, daemon=True).start()
+    print("ready", flush=True)
+    sys.stdin.read()
+    print(came, flush=True)
+
+
 if sys.argv[1] == "serve":
     serve()
+elif sys.argv[1] == "flood":
+    flood(sys.argv[2])
+elif sys.argv[1] == "count":
+    count()
 else:
-    Run(sys.argv[2]).all()
+    Run(sys.argv[2], int(sys.argv[3])).all()
