@@ -106,6 +106,12 @@ export class StructReader {
     return LITTLE_ENDIAN ? buffer.readUIntLE(offset, width) : buffer.readUIntBE(offset, width);
   }
 
+  /** Of the whole field; 0: there is none. */
+  bytesOf(field: string): number {
+    const shape = this.has(field) ? this.#fields[field] : undefined;
+    return shape === undefined ? 0 : bytesOf(this.#structs, shape);
+  }
+
   /** The field as it is, arrays and nested structs whole. */
   bytes(buffer: Buffer, at: number, field: string): Buffer | undefined {
     const shape = this.has(field) ? this.#fields[field] : undefined;

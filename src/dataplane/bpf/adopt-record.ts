@@ -10,6 +10,9 @@ import { FlowFlag, FlowState } from "../../abi/layout.gen.js";
 const KEY_FIELDS = ["address", "port", "protocol", "family", "asker"] as const;
 const FLOW_FIELDS = ["endpoint", "state", "flags", "last_seen"] as const;
 
+/** Bytes of the two addresses of a flow. */
+const ADDRESSES = 32;
+
 export class FlowConverter {
   readonly #key: StructReader;
   readonly #flow: StructReader;
@@ -25,6 +28,7 @@ export class FlowConverter {
       ...FLOW_FIELDS.filter((field) => !this.#flow.has(field)).map((field) => `flow.${field}`),
     ];
     if (missing.length > 0) throw new RangeError(`the layout has no ${missing.join(", ")}`);
+    if (this.#key.bytesOf("address") !== ADDRESSES) throw new RangeError("the layout's addresses are not of 16 bytes");
     this.#states = translate(layout.enums["FlowState"], FlowState);
     this.#flags = [...translate(layout.enums["FlowFlag"], FlowFlag)];
   }
