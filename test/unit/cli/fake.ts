@@ -1,5 +1,6 @@
 /** A context without a machine: what is printed is kept, what is pinned is made up. */
 import type { AgentStatus } from "../../../src/agent/status.js";
+import type { DatastoreAccess } from "../../../src/cli/datastore-access.js";
 import { nothingPinned } from "../../../src/cli/endpoint.js";
 import type { Context } from "../../../src/cli/context.js";
 import type { PinnedEndpoint, PinnedState } from "../../../src/dataplane/bpf/read.js";
@@ -205,7 +206,7 @@ export async function cli(
         { what: "routes", count: 0 },
       ]);
     },
-    datastore: () => Promise.reject(new Error("there is no datastore here")),
+    datastore: () => Promise.resolve(emptyDatastore()),
     guard: () => ({
       show: () => Promise.resolve({ state: "on", detail: ["nft"] }),
       install: () => Promise.resolve(true),
@@ -216,4 +217,21 @@ export async function cli(
   const exit = await runCli(words, context);
   if (closed.count !== opened) throw new Error("the pinned state was not closed");
   return { exit, out, err, calls };
+}
+
+/** An etcd and directories that hold nothing, and a cluster that nobody has accepted. */
+function emptyDatastore(): DatastoreAccess {
+  return {
+    readEtcd: () => Promise.resolve(new Map()),
+    readDirectory: () => Promise.resolve({ resources: new Map(), problems: [] }),
+    yamlFiles: () => Promise.resolve([]),
+    writeFiles: () => Promise.resolve(),
+    write: () => Promise.resolve([]),
+    found: () => Promise.resolve({ clusterId: "1", revision: 7n, cluster: { guid: "abc", ready: true } }),
+    identity: {
+      path: "/var/lib/torbie/etcd.json",
+      read: () => Promise.resolve(undefined),
+      write: () => Promise.resolve(),
+    },
+  };
 }
