@@ -23,6 +23,8 @@ export interface BpfOptions {
   readonly pinDir?: string;
   /** Object files, best first; default: those of build/. */
   readonly objects?: readonly string[];
+  /** The object that takes flows over from another layout; default: that of build/. */
+  readonly adoptObject?: string;
   /** Entries of the flow table, 16 to 16 M; used when the maps are made, not for maps that are adopted. Default: 262,144. */
   readonly flows?: number;
   /** 0 (default) or 16. */
@@ -92,7 +94,7 @@ export class BpfBackend implements Backend {
       new Attacher(objects.programs, mode, pinDir),
       mode,
       pinDir,
-      predecessors.length === 0 ? undefined : new Takeover(predecessors, objects.maps, built("adopt.bpf.o")),
+      predecessors.length === 0 ? undefined : new Takeover(predecessors, objects.maps, options.adoptObject ?? built("adopt.bpf.o")),
       options.onTakeover ?? (() => undefined),
     );
   }
