@@ -201,6 +201,7 @@ export const SETTINGS = {
   timeoutReplied: timeout("FLOW_REPLIED", "UDP, both directions seen"),
   timeoutIcmp: timeout("FLOW_ICMP", "a query of ICMP or ICMPv6"),
   timeoutOther: timeout("FLOW_OTHER", "any other protocol"),
+  timeoutFragment: timeout("FLOW_FRAGMENT", "later fragments, after their first"),
   resync: setting({
     kind: seconds(5, 86_400),
     fallback: 60,

@@ -123,7 +123,7 @@ describe("endpoints", () => {
     report().onPass(pass(ids), true);
     await expect.poll(() => client.getAll().prefix(PREFIX).count(), { timeout: 5_000 }).toBe(1000);
     expect(performance.now() - began).toBeLessThan(5_000);
-    expect(reporter.transactions).toBe(8);
+    await expect.poll(() => reporter.transactions).toBe(8);
     expect(await client.get(keyOf("17")).string()).toBe('{"status":"up"}');
   });
 

@@ -13,5 +13,6 @@ export function flowTimeouts(config: Config): Readonly<Record<string, number>> {
     FLOW_ICMP: config.timeoutIcmp,
     FLOW_FIN: config.timeoutFin,
     FLOW_OTHER: config.timeoutOther,
+    FLOW_FRAGMENT: config.timeoutFragment,
   };
 }
