@@ -4,7 +4,8 @@ import { escape } from "../text.js";
 import { parseMac } from "./cidr.js";
 import { claimedPrefixes, parseAddresses, type EndpointAddresses } from "./endpoint-addresses.js";
 import { parseGateways, parseNats } from "./endpoint-extras.js";
-import { endpointId, type EndpointParts } from "./keys.js";
+import type { EndpointParts } from "./keys.js";
+import type { LabelReader } from "./labels.js";
 import { parseEndpointAnnotations } from "./parse-annotations.js";
 import { describe, get, readObject, readResource, readStrings, type RawObject } from "./raw.js";
 import { Report, type Outcome } from "./report.js";
@@ -13,6 +14,7 @@ import type { EndpointId, LocalWorkload, Mac, Prefix } from "./types.js";
 
 /** Where an endpoint's key says it is. */
 export interface EndpointPlace {
+  readonly id: EndpointId;
   readonly key: string;
   readonly origin: string;
   readonly namespace: string;
@@ -55,7 +57,12 @@ const INTERFACE = /^(?!\.{1,2}$)[^\s/:\u0000]{1,15}$/u;
 const NO_MAC = "00:00:00:00:00:00" as Mac;
 
 /** @param local whether the endpoint is of this host, and wanted in full */
-export function parseEndpoint(place: EndpointPlace, raw: RawValue, local: boolean): Outcome<EndpointDraft> {
+export function parseEndpoint(
+  place: EndpointPlace,
+  raw: RawValue,
+  local: boolean,
+  labelReader: LabelReader,
+): Outcome<EndpointDraft> {
   const report = new Report(place.key, place.origin);
   const object = readObject(raw, report);
   const resource = object && readResource(object, "WorkloadEndpoint", place.name, place.namespace, report);
@@ -63,15 +70,19 @@ export function parseEndpoint(place: EndpointPlace, raw: RawValue, local: boolea
   const spec = resource?.spec ?? {};
   checkParts(spec, place.parts, report);
   const annotations = parseEndpointAnnotations(metadata, report);
-  const labels = readStrings(get(metadata, "labels"), "metadata.labels", report);
+  const written = get(metadata, "labels");
+  const labels = labelReader.read(written, `${place.namespace} ${place.parts.orchestrator}`, () => {
+    const own = readStrings(written, "metadata.labels", report);
+    return own && withPlace(own, place);
+  });
   const profiles = readProfiles(get(spec, "profiles"), report);
   const addresses = resource && parseAddresses(spec, annotations.pairs, report);
   const draft = {
-    id: endpointId(place.namespace, place.name),
+    id: place.id,
     key: place.key,
     node: place.parts.node,
     prefixes: addresses ? claimedPrefixes(addresses) : [],
-    labels: withPlace(labels ?? new Map(), place),
+    labels: labels ?? withPlace(new Map(), place),
     profiles: profiles ?? [],
   };
   // Of a value that could not be read at all it is not worth saying that its parts are missing.

@@ -1,6 +1,7 @@
 /** For each kind: how it is parsed, where it is put, and how it is taken away. */
 import type { RawValue } from "../datastore/types.js";
-import { endpointId, networkSetId, policyId, splitEndpointName, type Kind } from "./keys.js";
+import { networkSetId, policyId, splitEndpointName, type Kind } from "./keys.js";
+import { LabelReader } from "./labels.js";
 import { parseEndpoint } from "./parse-endpoint.js";
 import { parsePolicy } from "./parse-policy.js";
 import { parseProfile, parseTier } from "./parse-profile.js";
@@ -10,6 +11,7 @@ import { parseSubnet } from "./parse-subnet.js";
 import type { ProblemBook } from "./problem-book.js";
 import type { Outcome } from "./report.js";
 import type { Tables } from "./tables.js";
+import type { EndpointId } from "./types.js";
 
 /** A value's place in the datastore. */
 export interface Place {
@@ -96,14 +98,31 @@ export function makeShelves(tables: Tables, book: ProblemBook, hostname: string)
   };
 }
 
+/** Hosts that one text each is kept for. */
+const MOST_NODES = 16_384;
+
 function endpointShelf(tables: Tables, hostname: string): ShelfOf<Parameters<Tables["endpoints"]["put"]>[0]> {
-  const idOf = ({ namespace = "", name }: Place): ReturnType<typeof endpointId> => endpointId(namespace, name);
+  const labelReader = new LabelReader();
+  const nodes = new Map<string, string>();
+  // A part of the key, which is kept anyway: a copy for each of 100,000 endpoints is worth 14 MB.
+  const idOf = ({ key, namespace = "", name }: Place): EndpointId =>
+    key.slice(-(namespace.length + 1 + name.length)) as EndpointId;
+  /** The one text that stands for all equal ones. */
+  const same = (node: string): string => {
+    const known = nodes.get(node);
+    if (nodes.size >= MOST_NODES) nodes.clear();
+    if (known === undefined) nodes.set(node, node);
+    return known ?? node;
+  };
   return {
     has: (place) => tables.endpoints.endpoints.has(idOf(place)),
-    parse({ key, origin, namespace = "", name }, raw) {
+    parse(place, raw) {
+      const { key, origin, namespace = "", name } = place;
       const parts = splitEndpointName(name);
-      if (parts !== undefined)
-        return parseEndpoint({ key, origin, namespace, name, parts }, raw, parts.node === hostname);
+      if (parts !== undefined) {
+        const whole = { id: idOf(place), key, origin, namespace, name, parts: { ...parts, node: same(parts.node) } };
+        return parseEndpoint(whole, raw, parts.node === hostname, labelReader);
+      }
       const what = "the name is not <node>-<orchestrator>-<workload>-<endpoint> with hyphens doubled";
       return {
         faults: [{ path: "", code: "BAD_KEY", what }],
