@@ -13,6 +13,8 @@ const run = promisify(execFile);
 export interface EtcdOptions {
   /** More arguments of etcd itself. */
   readonly args?: readonly string[];
+  /** What runs etcd and etcdctl: a namespace's argv. */
+  readonly within?: readonly string[];
   /** Serve TLS with these files, and ask for a client's certificate. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
 }
@@ -56,10 +58,12 @@ export class TestEtcd {
   /** Starts it on what is in its data directory, and waits until it serves. */
   async up(options: EtcdOptions = this.options): Promise<void> {
     this.options = options;
-    const { tls, args = [] } = options;
+    const { tls, args = [], within = [] } = options;
+    const [file = "", ...before] = [...within, "etcd"];
     const child = spawn(
-      "etcd",
+      file,
       [
+        ...before,
         `--data-dir=${this.dataDirectory}`,
         "--name=t",
         `--listen-client-urls=${this.url}`,
@@ -142,9 +146,10 @@ export class TestEtcd {
 
   /** `etcdctl` at this etcd; what it printed. */
   async ctl(...args: readonly string[]): Promise<string> {
-    const { tls } = this.options;
+    const { tls, within = [] } = this.options;
+    const [file = "", ...before] = [...within, "etcdctl"];
     const flags = tls ? [`--cacert=${tls.ca}`, `--cert=${tls.cert}`, `--key=${tls.key}`] : [];
-    const { stdout } = await run("etcdctl", [`--endpoints=${this.url}`, ...flags, ...args], {
+    const { stdout } = await run(file, [...before, `--endpoints=${this.url}`, ...flags, ...args], {
       env: { ...process.env, ETCDCTL_API: "3" },
       maxBuffer: 64 * 1024 * 1024,
     });

@@ -1,5 +1,6 @@
 /** A running `torbie agent` on the world's compute host, followed through its log. */
 import type { ChildProcess } from "node:child_process";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { AgentStatus, ApplyEvent } from "../../agent/status.js";
 import { readStatus } from "../../agent/status.js";
@@ -14,7 +15,8 @@ const TORBIE = fileURLToPath(new URL("../../../bin/torbie", import.meta.url));
 const TAIL = 20;
 
 export interface AgentSettings {
-  readonly policyDir: string;
+  /** Absent: `flags` name another datastore. */
+  readonly policyDir?: string;
   /** Default "compute1". */
   readonly hostname?: string;
   /** More flags: ["--resync", "5s"]. */
@@ -80,8 +82,9 @@ export class AgentProcess {
       this.program,
       "agent",
       ...this.flags,
-      "--policy-dir",
-      policyDir,
+      ...(policyDir === undefined ? [] : ["--policy-dir", policyDir]),
+      "--state-dir",
+      join(this.workspace.directory, "state"),
       "--hostname",
       hostname,
     ];
