@@ -14,14 +14,14 @@
 #include "packet.h"
 
 struct inject_plan {
-    __u32 flows;                /* source ports from first_source_port on that are used in turn, at most 60000 */
-    __u32 sources;              /* source addresses, drawn at random from first_source on */
-    __u32 first_source;         /* IPv4, host order */
-    __u32 destination;          /* IPv4, host order */
-    __u32 ports;                /* destination ports, drawn at random from first_port on */
+    __u32 flows;        /* source ports from first_source_port on that are used in turn, at most 60000 */
+    __u32 sources;      /* source addresses, drawn at random from first_source on */
+    __u32 first_source; /* IPv4, host order */
+    __u32 destination;  /* IPv4, host order */
+    __u32 ports;        /* destination ports, drawn at random from first_port on */
     __u32 first_port;
     __u64 sent;
-    __u8 mac[12];               /* destination and source: frames are used again as the last run left them */
+    __u8 mac[12]; /* destination and source: frames are used again as the last run left them */
     __u32 first_source_port;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest's virtio header may ask for a checksum to be filled in anywhere, and so rewrite a port after it was judged
- * (drivers/net/tun.c, skb_partial_csum_set). Only an object that may read struct sk_buff can see that: bpf_cast_to_kern_ctx
- * came with kernel 6.2. The base object can't, which README and `torbie status` name as a limit.
+ * (drivers/net/tun.c, skb_partial_csum_set). Only an object that may read struct sk_buff can see that:
+ * bpf_cast_to_kern_ctx came with kernel 6.2. The base object can't, which README and `torbie status` name as a limit.
  */
 #pragma once
 #include "packet.h"

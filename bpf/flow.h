@@ -3,9 +3,10 @@
 #pragma once
 #include "judge.h"
 
-/* Whether all is as it was when the flow was judged. `own` is the entry of the local end that asks, `peer` of the other. */
-ALWAYS_INLINE int generations_hold(const struct flow *f, const struct control *c, __u32 side, const struct endpoint *own,
-                                   const struct endpoint *peer)
+/* Whether all is as it was when the flow was judged. `own` is the entry of the local end that asks, `peer` of the
+ * other. */
+ALWAYS_INLINE int generations_hold(const struct flow *f, const struct control *c, __u32 side,
+                                   const struct endpoint *own, const struct endpoint *peer)
 {
     if (f->host_generation != c->generation)
         return 0;
@@ -57,8 +58,8 @@ ALWAYS_INLINE void flow_seen(struct packet *p, struct flow *f, __u8 state, __u8 
 }
 
 /*
- * Any packet with a flow key, p->endpoint being the sender's number (0: not local). Finds or makes the flow, or refuses.
- * 0: may pass, p->receiver is set. p->host tells that the flow is the host's own.
+ * Any packet with a flow key, p->endpoint being the sender's number (0: not local). Finds or makes the flow, or
+ * refuses. 0: may pass, p->receiver is set. p->host tells that the flow is the host's own.
  */
 GLOBAL int flow_decide(struct __sk_buff *skb)
 {
@@ -92,8 +93,7 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         p->receiver = peer_number;
         p->own_known = 0;
         /* Something moved. A peer that was elsewhere may be here by now: then this is another way. */
-        if (!generations_hold(f, c, side, own, peer) &&
-            ((!peer_number && find_receiver(skb, p)) || rejudge(skb, p, f)))
+        if (!generations_hold(f, c, side, own, peer) && ((!peer_number && find_receiver(skb, p)) || rejudge(skb, p, f)))
             goto anew;
         flags = f->flags;
         if (flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI)) {

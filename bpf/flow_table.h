@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The flow table and its accounts (D7). Every entry of `flow` stands on the list of exactly one port (its owner), so
- * account.count is the number of entries that a port owns, whatever expired, was flushed or restarted. Entries leave the
- * table only here, by the reclaiming hand that every insertion moves a bounded number of steps.
+ * account.count is the number of entries that a port owns, whatever expired, was flushed or restarted. Entries leave
+ * the table only here, by the reclaiming hand that every insertion moves a bounded number of steps.
  *
- * A spin lock may be held over loads and stores only, no helper: what is needed under it is looked up before and checked
- * again inside.
+ * A spin lock may be held over loads and stores only, no helper: what is needed under it is looked up before and
+ * checked again inside.
  */
 #pragma once
 #include "drop.h"
@@ -28,8 +28,8 @@ ALWAYS_INLINE __u16 flow_tag(const struct flow_key *key)
 }
 
 /*
- * An inbound flow was confirmed, or is gone: it no longer counts as half open. Exactly once, under the flow's lock. Only one
- * end of such a flow is local, and that one owns it.
+ * An inbound flow was confirmed, or is gone: it no longer counts as half open. Exactly once, under the flow's lock.
+ * Only one end of such a flow is local, and that one owns it.
  */
 NOINLINE int flow_not_half_open(struct flow *f)
 {
@@ -56,12 +56,13 @@ NOINLINE int flow_not_half_open(struct flow *f)
 }
 
 /*
- * Looks at the entry under the hand of one port, removes it when it has expired, and moves the hand on. Nothing lives of a
- * port that is gone.
+ * Looks at the entry under the hand of one port, removes it when it has expired, and moves the hand on. Nothing lives
+ * of a port that is gone.
  *
- * Another CPU may do the same: whoever finds the list changed leaves it as it is. Who has put NO_SLOT into the flow, and
- * nobody else, takes its slot off the list. A slot whose flow is not there (someone deleted it from the map) has no lock to
- * decide that by: then nothing may have been put on the list since we looked, or the slot might be another flow's by now.
+ * Another CPU may do the same: whoever finds the list changed leaves it as it is. Who has put NO_SLOT into the flow,
+ * and nobody else, takes its slot off the list. A slot whose flow is not there (someone deleted it from the map) has no
+ * lock to decide that by: then nothing may have been put on the list since we looked, or the slot might be another
+ * flow's by now.
  */
 GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
 {
@@ -107,7 +108,7 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
         bpf_spin_lock(&f->lock);
         if (f->slot == hand - 1 && (gone || flow_expired(f, c, now))) {
             f->state = FLOW_DEAD;
-            f->slot = NO_SLOT;      /* nobody takes it over any more */
+            f->slot = NO_SLOT; /* nobody takes it over any more */
             half_open = f->flags & FLOW_HALF_OPEN;
             f->flags &= ~FLOW_HALF_OPEN;
             mine = 1;
@@ -145,7 +146,7 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
         __sync_fetch_and_add(&a->half_open, -1);
     if (!removed) {
         if (mine && f)
-            f->slot = hand - 1;     /* dead, but still on the list: its turn comes again */
+            f->slot = hand - 1; /* dead, but still on the list: its turn comes again */
         return 0;
     }
     if (mine)
@@ -192,9 +193,9 @@ ALWAYS_INLINE int reclaim(struct __sk_buff *skb, __u32 number, struct control *c
 }
 
 /*
- * Whether the owner may have one more entry (D7). What comes in unconfirmed has a share of its own, and whatever comes in
- * leaves room for what goes out. When the rest of the table is for guarantees only, nobody has more than his, in either
- * direction. Signed: a counter may be one behind for a moment.
+ * Whether the owner may have one more entry (D7). What comes in unconfirmed has a share of its own, and whatever comes
+ * in leaves room for what goes out. When the rest of the table is for guarantees only, nobody has more than his, in
+ * either direction. Signed: a counter may be one behind for a moment.
  */
 ALWAYS_INLINE int flow_room(const struct account *a, const struct pool *all, const struct control *c, int inbound)
 {

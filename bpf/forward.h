@@ -199,7 +199,7 @@ GLOBAL int fragment_follow(struct __sk_buff *skb)
     fragment_key_of(p, &key);
     first = bpf_map_lookup_elem(&fragment, &key);
     c = bpf_map_lookup_elem(&control, &zero);
-    if (!first || !c || first->host_generation != c->generation || 
+    if (!first || !c || first->host_generation != c->generation ||
         (__s32)(p->now - first->seen) > (__s32)c->timeout[FLOW_FRAGMENT])
         return FRAGMENT_WITHOUT_FIRST;
     number = p->endpoint;

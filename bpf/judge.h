@@ -9,7 +9,8 @@
 
 enum { SENDER = 1, RECEIVER = 2 };
 
-/* Whether the endpoint owns the address (S6), and what differs for it: policy set and MAC, 0 if they are the endpoint's. */
+/* Whether the endpoint owns the address (S6), and what differs for it: policy set and MAC, 0 if they are the
+ * endpoint's. */
 NOINLINE int find_owner(__u32 number, const struct address *address, struct source *own)
 {
     struct local *l = bpf_map_lookup_elem(&local, address);
@@ -32,8 +33,9 @@ NOINLINE int find_owner(__u32 number, const struct address *address, struct sour
 }
 
 /*
- * The interface by which the kernel's routes lead to the packet's destination; 0: none, or it is the host's own. A pair of a
- * whole prefix draws only what the routes say: a longer route (another guest's address, the host's subnet) goes before it.
+ * The interface by which the kernel's routes lead to the packet's destination; 0: none, or it is the host's own. A pair
+ * of a whole prefix draws only what the routes say: a longer route (another guest's address, the host's subnet) goes
+ * before it.
  */
 NOINLINE __u32 route_of(struct __sk_buff *skb, const struct packet *p)
 {
@@ -55,8 +57,8 @@ NOINLINE __u32 route_of(struct __sk_buff *skb, const struct packet *p)
 }
 
 /*
- * Finds who of this host gets what is sent to the packet's destination: packet.receiver, 0 when it is nobody. Generations are
- * read before what they stand for: a change in between is then seen by the next packet.
+ * Finds who of this host gets what is sent to the packet's destination: packet.receiver, 0 when it is nobody.
+ * Generations are read before what they stand for: a change in between is then seen by the next packet.
  */
 NOINLINE __u32 find_receiver(struct __sk_buff *skb, struct packet *p)
 {
@@ -143,14 +145,16 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
         if (p->own_known & (1 << side)) {
             own.policy_set = side ? p->own_set[1] : p->own_set[0];
         } else {
-            if (!find_owner(number, side ? &p->destination : &p->source, &own) && !(e->flags & ENDPOINT_NO_PORT_SECURITY))
+            if (!find_owner(number, side ? &p->destination : &p->source, &own) &&
+                !(e->flags & ENDPOINT_NO_PORT_SECURITY))
                 return side ? RECEIVER_GONE : SPOOFED_ADDRESS;
             if (!mac_is_zero(own.mac))
                 p->pair_mac = 1;
         }
         if (e->flags & ENDPOINT_NO_PORT_SECURITY)
             continue;
-        action = judge(skb, number, own.policy_set ? own.policy_set : *(volatile __u32 *)&e->policy_set, side ? INGRESS : EGRESS, c->flags);
+        action = judge(skb, number, own.policy_set ? own.policy_set : *(volatile __u32 *)&e->policy_set,
+                       side ? INGRESS : EGRESS, c->flags);
         if (action == ACTION_NONE)
             return POLICY_MISSING;
         if (action != ACTION_ALLOW) {
@@ -301,7 +305,8 @@ ALWAYS_INLINE void swap_sides(struct packet *p)
     p->source_hi ^= 1;
 }
 
-/* What a flow that was judged again may rely on from now on. 0, or FLOW_RACE: the element holds another, which nobody has judged. */
+/* What a flow that was judged again may rely on from now on. 0, or FLOW_RACE: the element holds another, which nobody
+ * has judged. */
 NOINLINE int flow_renew(struct packet *p, struct flow *f)
 {
     __u8 hi = p->source_hi & 1, flags = 0;
@@ -351,7 +356,7 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
         p->destination_port = p->key.port[1];
     if (f->flags & FLOW_HOST) {
         reason = c->flags & CONTROL_HOST_TO_GUEST ? 0 : HOST_TO_GUEST_OFF;
-        judge_sides(skb, 0);          /* reads the generations */
+        judge_sides(skb, 0); /* reads the generations */
     } else {
         reason = judge_sides(skb, SENDER | RECEIVER);
     }

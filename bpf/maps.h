@@ -41,7 +41,7 @@ MAP(flow_slot, BPF_MAP_TYPE_ARRAY, __u32, struct flow_slot, MAX_FLOWS);
 MAP(account, BPF_MAP_TYPE_ARRAY, __u32, struct account, MAX_ENDPOINTS);
 MAP(pool, BPF_MAP_TYPE_ARRAY, __u32, struct pool, 1);
 MAP(fragment, BPF_MAP_TYPE_LRU_HASH, struct fragment_key, struct fragment, 8192);
-MAP(drop, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_ENDPOINTS * MAX_REASONS);
+MAP(drop, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_ENDPOINTS *MAX_REASONS);
 MAP(rule_hit, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_RULES);
 
 struct {

@@ -13,7 +13,7 @@ struct arp {
     __u8 target[4];
 } __attribute__((packed));
 
-struct neighbour_message {              /* NS and NA, RFC 4861 §4.3, §4.4 */
+struct neighbour_message { /* NS and NA, RFC 4861 §4.3, §4.4 */
     __u8 type, code;
     __u16 checksum;
     __u32 flags;
@@ -42,7 +42,8 @@ NOINLINE void announce(__u32 number, const struct address *address)
         l->endpoint = number;
 }
 
-/* Whether the address is one that the host must not answer for: the guest's own. A pair that others have too is asked for. */
+/* Whether the address is one that the host must not answer for: the guest's own. A pair that others have too is asked
+ * for. */
 NOINLINE int is_own(__u32 number, const struct address *address, int probe)
 {
     struct local *l = bpf_map_lookup_elem(&local, address);
@@ -140,7 +141,8 @@ NOINLINE int find_option(struct __sk_buff *skb, struct packet *p, __u32 fixed, _
     return -1;
 }
 
-/* A neighbour advertisement for `target`, in the place of the solicitation. Its source is the address that was asked for. */
+/* A neighbour advertisement for `target`, in the place of the solicitation. Its source is the address that was asked
+ * for. */
 NOINLINE int advertise(struct __sk_buff *skb, struct packet *p, struct endpoint *e, const struct address *target)
 {
     struct neighbour_message m = {.type = ND_ADVERTISEMENT, .option = OPTION_TARGET_MAC, .option_length = 1};
@@ -160,7 +162,7 @@ NOINLINE int advertise(struct __sk_buff *skb, struct packet *p, struct endpoint 
     __builtin_memcpy(eth.source, e->host_mac, 6);
     ip.source = *target;
     ip.destination = p->source;
-    m.flags = bpf_htonl(0xe0000000);    /* router, solicited, override */
+    m.flags = bpf_htonl(0xe0000000); /* router, solicited, override */
     m.target = *target;
     __builtin_memcpy(m.mac, e->host_mac, 6);
     sum = bpf_csum_diff(0, 0, (__be32 *)&ip.source, 32, 0);
@@ -188,15 +190,15 @@ NOINLINE int solicitation(struct __sk_buff *skb, struct packet *p, struct endpoi
         return drop_packet(p, SPOOFED_ND);
     link_local_of(e->host_mac, &host);
     if (is_multicast(target, 6) || is_martian(target, 6) || address_is_zero(&p->source))
-        return drop_packet(p, ND_ABSORBED);     /* a probe for a duplicate is never answered */
+        return drop_packet(p, ND_ABSORBED); /* a probe for a duplicate is never answered */
     if (address_is_link_local(target) ? !address_equal(target, &host) : is_own(p->endpoint, target, 0))
         return drop_packet(p, ND_ABSORBED);
     return advertise(skb, p, e, target);
 }
 
 /*
- * Whether what is sent there ends at this host: on the link, its link-local address, or one that the FIB does not forward to.
- * What goes to the host unjudged must not leave it again.
+ * Whether what is sent there ends at this host: on the link, its link-local address, or one that the FIB does not
+ * forward to. What goes to the host unjudged must not leave it again.
  */
 NOINLINE int ends_here(struct __sk_buff *skb, const struct packet *p, const struct address *host)
 {
@@ -282,5 +284,6 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
             return drop_packet(p, SPOOFED_ND);
     }
     announce(p->endpoint, &target);
-    return mac_equal(eth.destination, e->host_mac) && ends_here(skb, p, &host) ? to_host(skb) : drop_packet(p, ND_ABSORBED);
+    return mac_equal(eth.destination, e->host_mac) && ends_here(skb, p, &host) ? to_host(skb)
+                                                                               : drop_packet(p, ND_ABSORBED);
 }

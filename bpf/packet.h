@@ -14,62 +14,70 @@
 #define ETHERTYPE_QINQ 0x88a8
 
 enum protocol {
-    PROTOCOL_HOP_BY_HOP = 0, PROTOCOL_ICMP = 1, PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_DCCP = 33,
-    PROTOCOL_ROUTING = 43, PROTOCOL_FRAGMENT = 44, PROTOCOL_ICMPV6 = 58, PROTOCOL_DESTINATION = 60,
-    PROTOCOL_SCTP = 132, PROTOCOL_UDPLITE = 136,
+    PROTOCOL_HOP_BY_HOP = 0,
+    PROTOCOL_ICMP = 1,
+    PROTOCOL_TCP = 6,
+    PROTOCOL_UDP = 17,
+    PROTOCOL_DCCP = 33,
+    PROTOCOL_ROUTING = 43,
+    PROTOCOL_FRAGMENT = 44,
+    PROTOCOL_ICMPV6 = 58,
+    PROTOCOL_DESTINATION = 60,
+    PROTOCOL_SCTP = 132,
+    PROTOCOL_UDPLITE = 136,
 };
 
 enum tcp_flag { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16 };
 
 enum packet_kind {
-    KIND_FLOW,                  /* belongs to a flow: packet.key is set */
-    KIND_SINGLE,                /* ICMP that is neither a query nor an error, or a reply: judged by itself */
-    KIND_ERROR,                 /* ICMP error: judged by the flow it is about */
-    KIND_LATER,                 /* a later fragment */
+    KIND_FLOW,   /* belongs to a flow: packet.key is set */
+    KIND_SINGLE, /* ICMP that is neither a query nor an error, or a reply: judged by itself */
+    KIND_ERROR,  /* ICMP error: judged by the flow it is about */
+    KIND_LATER,  /* a later fragment */
 };
 
 enum packet_flag {
-    PACKET_OPTIONS = 1,         /* IPv4 options or hop-by-hop: the kernel must look at them */
+    PACKET_OPTIONS = 1, /* IPv4 options or hop-by-hop: the kernel must look at them */
     PACKET_FIRST_FRAGMENT = 2,
-    PACKET_REPLY = 4,           /* answers an ICMP query: never opens a flow */
+    PACKET_REPLY = 4, /* answers an ICMP query: never opens a flow */
 };
 
 struct packet {
     struct flow_key key;
     struct address source;
     struct address destination;
-    struct address outer;       /* of an ICMP error: who sent it, while source is the far end of the flow */
-    __u32 length;               /* of L3, bytes */
-    __u32 fragment_id;          /* as on the wire */
-    __u32 endpoint;             /* number of the sender; 0: not on this host */
-    __u32 receiver;             /* number of the receiver; 0: not on this host */
-    __u32 now;                  /* low 32 bits of jiffies */
-    __u32 rule;                 /* that decided last */
-    __u32 slot;                 /* of the flow that is judged again */
-    __u32 generation[2];        /* of sender and receiver, read before they were judged */
+    struct address outer; /* of an ICMP error: who sent it, while source is the far end of the flow */
+    __u32 length;         /* of L3, bytes */
+    __u32 fragment_id;    /* as on the wire */
+    __u32 endpoint;       /* number of the sender; 0: not on this host */
+    __u32 receiver;       /* number of the receiver; 0: not on this host */
+    __u32 now;            /* low 32 bits of jiffies */
+    __u32 rule;           /* that decided last */
+    __u32 slot;           /* of the flow that is judged again */
+    __u32 generation[2];  /* of sender and receiver, read before they were judged */
     __u32 host_generation;
-    __u32 own_set[2];           /* policy set of the sender's, the receiver's address; 0: the endpoint's */
-    __u16 source_port;          /* host order; ICMP: 0 */
-    __u16 destination_port;     /* host order; ICMP: type << 8 | code */
-    __u16 icmp;                 /* of an ICMP error: type << 8 | code */
-    __u16 l4;                   /* offset of the L4 header in the frame */
-    __u16 fragment_at;          /* of a later fragment: its offset; of a first one: where the L4 header ends; bytes */
-    __u8 fragment_protocol;     /* what the IP or fragment header says comes next: part of what ties fragments together */
-    __u8 l4_length;             /* of the L4 header, for GSO */
+    __u32 own_set[2];       /* policy set of the sender's, the receiver's address; 0: the endpoint's */
+    __u16 source_port;      /* host order; ICMP: 0 */
+    __u16 destination_port; /* host order; ICMP: type << 8 | code */
+    __u16 icmp;             /* of an ICMP error: type << 8 | code */
+    __u16 l4;               /* offset of the L4 header in the frame */
+    __u16 fragment_at;      /* of a later fragment: its offset; of a first one: where the L4 header ends; bytes */
+    __u8 fragment_protocol; /* what the IP or fragment header says comes next: part of what ties fragments together */
+    __u8 l4_length;         /* of the L4 header, for GSO */
     __u8 protocol;
-    __u8 family;                /* 4 or 6 */
+    __u8 family; /* 4 or 6 */
     __u8 ttl;
     __u8 tcp_flags;
-    __u8 kind;                  /* enum packet_kind */
-    __u8 flags;                 /* enum packet_flag */
-    __u8 source_hi;             /* 1: source is key.address[1] */
-    __u8 stateless;             /* 1: the sender's half is judged packet by packet, 2: the receiver's */
+    __u8 kind;      /* enum packet_kind */
+    __u8 flags;     /* enum packet_flag */
+    __u8 source_hi; /* 1: source is key.address[1] */
+    __u8 stateless; /* 1: the sender's half is judged packet by packet, 2: the receiver's */
     __u8 tos;
-    __u8 pair_mac;              /* 1: a `local` entry with a MAC of its own was met */
-    __u8 host;                  /* 1: the flow is the host's own */
-    __u8 blame_receiver;        /* 1: what refuses it does so at the receiver's side */
-    __u8 own_known;             /* 1: own_set[0] is known, and that the sender owns the address; 2: the receiver's */
-    __u8 no_flow;               /* 1: key was looked up, and there is none */
+    __u8 pair_mac;       /* 1: a `local` entry with a MAC of its own was met */
+    __u8 host;           /* 1: the flow is the host's own */
+    __u8 blame_receiver; /* 1: what refuses it does so at the receiver's side */
+    __u8 own_known;      /* 1: own_set[0] is known, and that the sender owns the address; 2: the receiver's */
+    __u8 no_flow;        /* 1: key was looked up, and there is none */
     __u8 pad;
 };
 

@@ -28,7 +28,8 @@ NOINLINE int parse_l4(struct __sk_buff *skb, struct packet *p, int fragmented)
     /* Reserved (IANA), and "any" in policy_key. */
     if (p->protocol == PROTOCOL_ANY)
         return MALFORMED;
-    if (!minimum || (p->protocol == PROTOCOL_ICMP && p->family == 6) || (p->protocol == PROTOCOL_ICMPV6 && p->family == 4))
+    if (!minimum || (p->protocol == PROTOCOL_ICMP && p->family == 6) ||
+        (p->protocol == PROTOCOL_ICMPV6 && p->family == 4))
         return packet_l4(p, header);
     if ((__u32)p->l4 + minimum > ETH_LENGTH + p->length)
         return fragmented ? FRAGMENT_TINY : MALFORMED;
@@ -152,7 +153,7 @@ ALWAYS_INLINE int is_extension(__u8 next)
 NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
 {
     __u32 offset = ETH_LENGTH + sizeof(struct ipv6);
-    __u32 whole = 0;                /* where the part begins that fragments share out; 0: no fragment header yet */
+    __u32 whole = 0; /* where the part begins that fragments share out; 0: no fragment header yet */
     __u8 next = p->protocol;
     int fragmented = 0;
 
@@ -176,7 +177,7 @@ NOINLINE int parse_ipv6_extensions(struct __sk_buff *skb, struct packet *p)
             offset += 8;
             whole = offset;
             if (!(place & 0xfff9))
-                continue;           /* atomic fragment, RFC 6946 */
+                continue; /* atomic fragment, RFC 6946 */
             __builtin_memcpy(&p->fragment_id, header + 4, 4);
             if (place & 0xfff8) {
                 p->protocol = next;

@@ -189,8 +189,8 @@ ALWAYS_INLINE void log_if_earlier(struct __sk_buff *skb, __u32 endpoint_number, 
 }
 
 /*
- * Judges the packet for one endpoint in one direction: an enum action (ACTION_NONE when the policy set is missing). What
- * decided stays in question: order ~0 when it was no rule but the end of a plane.
+ * Judges the packet for one endpoint in one direction: an enum action (ACTION_NONE when the policy set is missing).
+ * What decided stays in question: order ~0 when it was no rule but the end of a plane.
  */
 GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set, __u32 direction, __u32 control_flags)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the programs keep the packet that they work on. The functions of the long way are global: the verifier checks each of them once and on its
- * own, instead of along every path that leads there; but up to kernel 5.11 such a function takes only the context and
- * numbers, so the packet lies in a per-CPU map. tc programs run with softirqs off: nobody else of this CPU writes it.
+ * Where the programs keep the packet that they work on. The functions of the long way are global: the verifier checks
+ * each of them once and on its own, instead of along every path that leads there; but up to kernel 5.11 such a function
+ * takes only the context and numbers, so the packet lies in a per-CPU map. tc programs run with softirqs off: nobody
+ * else of this CPU writes it.
  */
 #pragma once
 #include "maps.h"
@@ -14,10 +15,10 @@
 
 struct question {
     struct policy_key key;
-    __u32 order;                /* best so far; ~0: nothing matched */
+    __u32 order; /* best so far; ~0: nothing matched */
     __u32 rule;
-    __u32 lengths;              /* of the packet's protocol */
-    __u32 source_class;         /* 0: none */
+    __u32 lengths;      /* of the packet's protocol */
+    __u32 source_class; /* 0: none */
     __u16 port;
     __u8 protocol;
     __u8 plane_flags;

@@ -4,7 +4,7 @@
 #include "forward.h"
 #include "parse.h"
 
-enum { TO_HOST = 1000, TO_NEIGHBOUR = 1001 };       /* beside 0 (judge it) and reasons */
+enum { TO_HOST = 1000, TO_NEIGHBOUR = 1001 }; /* beside 0 (judge it) and reasons */
 
 ALWAYS_INLINE int is_broadcast_mac(const __u8 *mac)
 {

@@ -380,7 +380,7 @@ SEC("tc") int uplink_ingress(struct __sk_buff *skb)
         return TC_ACT_UNSPEC;
     if (reason) {
         if (!p->family)
-            return TC_ACT_UNSPEC;       /* not even addresses */
+            return TC_ACT_UNSPEC; /* not even addresses */
         find_receiver(skb, p);
         return p->receiver ? drop_packet(p, reason) : TC_ACT_UNSPEC;
     }
@@ -422,8 +422,8 @@ GLOBAL int from_host(struct __sk_buff *skb, __u32 number)
             flow_seen(p, f, f->state, f->flags);
             return TC_ACT_UNSPEC;
         }
-        judge_sides(skb, 0);            /* reads the generations */
-        flow_open(skb, FLOW_HOST);      /* without room for it the packet still passes */
+        judge_sides(skb, 0);       /* reads the generations */
+        flow_open(skb, FLOW_HOST); /* without room for it the packet still passes */
     }
     return TC_ACT_UNSPEC;
 }

@@ -35,7 +35,13 @@ export function linkLocalOf(mac: Mac): Address {
   const o = mac.split(":").map((octet) => parseInt(octet, 16));
   const at = (i: number): number => o[i] ?? 0;
   return formatV6([
-    0xfe80, 0, 0, 0,
-    ((at(0) ^ 2) << 8) | at(1), (at(2) << 8) | 0xff, 0xfe00 | at(3), (at(4) << 8) | at(5),
+    0xfe80,
+    0,
+    0,
+    0,
+    ((at(0) ^ 2) << 8) | at(1),
+    (at(2) << 8) | 0xff,
+    0xfe00 | at(3),
+    (at(4) << 8) | at(5),
   ]) as Address;
 }

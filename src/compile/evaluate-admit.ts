@@ -1,6 +1,16 @@
 /** Whether a packet may pass between two sides: flows first, then rules, and ICMP errors by what they are about (S5, D3). */
 import type { EndpointId, LocalWorkload } from "../model/types.js";
-import { firstState, FlowTable, isQueryReply, mayOpen, startsAnew, touch, type Flow, type Hit, type Side } from "./evaluate-flows.js";
+import {
+  firstState,
+  FlowTable,
+  isQueryReply,
+  mayOpen,
+  startsAnew,
+  touch,
+  type Flow,
+  type Hit,
+  type Side,
+} from "./evaluate-flows.js";
 import { parseIp, type Fragment, type Packet, type Tuple } from "./evaluate-frame.js";
 import { Judge, type Direction, type Judgement } from "./evaluate-policy.js";
 import type { ReasonName } from "./evaluate-types.js";
@@ -28,7 +38,10 @@ const FRAGMENT_SECONDS = 30;
 
 export class Gate {
   private readonly flows = new FlowTable();
-  private readonly fragments = new Map<string, { receiver: Side; seen: number; generation: number; headerEnd: number; rule?: string }>();
+  private readonly fragments = new Map<
+    string,
+    { receiver: Side; seen: number; generation: number; headerEnd: number; rule?: string }
+  >();
   private judgeNow: Judge;
   private generation = 0;
 
@@ -46,18 +59,26 @@ export class Gate {
   admit(packet: Packet, sender: Side, route: Route, now: number): Admission {
     const fragment = packet.fragment;
     // RFC 6946: alone in its fragment header it is whole.
-    if (fragment === undefined || (fragment.offset === 0 && !fragment.more)) return this.admitWhole(packet, sender, route, now);
+    if (fragment === undefined || (fragment.offset === 0 && !fragment.more))
+      return this.admitWhole(packet, sender, route, now);
     const key = fragmentKey(packet, fragment, sender);
     if (fragment.offset === 0) {
       const admission = this.admitWhole(packet, sender, route, now);
-      if ("receiver" in admission) this.fragments.set(key, { ...admission, seen: now, generation: this.generation, headerEnd: fragment.headerEnd });
+      if ("receiver" in admission)
+        this.fragments.set(key, {
+          ...admission,
+          seen: now,
+          generation: this.generation,
+          headerEnd: fragment.headerEnd,
+        });
       return admission;
     }
     const first = this.fragments.get(key);
     if (first === undefined || now - first.seen > FRAGMENT_SECONDS || first.generation !== this.generation) {
       return { refused: "FRAGMENT_WITHOUT_FIRST", ...at(sender !== "remote" ? sender : route(packet)) };
     }
-    if (fragment.offset < first.headerEnd) return { refused: "FRAGMENT_TINY", ...at(sender !== "remote" ? sender : route(packet)) };
+    if (fragment.offset < first.headerEnd)
+      return { refused: "FRAGMENT_TINY", ...at(sender !== "remote" ? sender : route(packet)) };
     const unfit = this.unfit(first.receiver);
     return unfit ?? { receiver: first.receiver, ...(first.rule === undefined ? {} : { rule: first.rule }) };
   }
@@ -91,7 +112,8 @@ export class Gate {
       return this.admitError(packet, sender, route, now);
     }
     const hit = this.live(packet, sender, now);
-    if (hit === undefined || startsAnew(hit, packet, packet.flags)) return this.admitFirst(packet, sender, route(packet), now);
+    if (hit === undefined || startsAnew(hit, packet, packet.flags))
+      return this.admitFirst(packet, sender, route(packet), now);
     const { receiver } = this.sides(hit);
     const verdict = this.judgeStatelessHalves(hit, packet, sender, receiver);
     if ("receiver" in verdict) touch(hit, packet.flags, now);
@@ -126,10 +148,11 @@ export class Gate {
     } else {
       const receiver = route(packet);
       const judged = this.judgeBoth(packet, sender, receiver);
-      const rule = "refused" in judged ? undefined : (isLocal(receiver) ? judged.into.rule : judged.out.rule);
+      const rule = "refused" in judged ? undefined : isLocal(receiver) ? judged.into.rule : judged.out.rule;
       verdict = "refused" in judged ? judged : { receiver, ...(rule === undefined ? {} : { rule }) };
     }
-    if ("refused" in verdict && /^(POLICY|DENIED)/.test(verdict.refused)) return { ...verdict, refused: "ICMP_ERROR_UNRELATED" };
+    if ("refused" in verdict && /^(POLICY|DENIED)/.test(verdict.refused))
+      return { ...verdict, refused: "ICMP_ERROR_UNRELATED" };
     return verdict;
   }
 
@@ -205,7 +228,11 @@ export class Gate {
     if (unfit !== undefined) return unfit;
     const into = intoStateless ? this.judgeHalf(receiver, "ingress", packet) : FREE;
     if (!into.allowed) return refusal(into, "INGRESS", receiver);
-    return { receiver, ...(flow.rule === undefined ? {} : { rule: flow.rule }), logged: [...out.logged, ...into.logged] };
+    return {
+      receiver,
+      ...(flow.rule === undefined ? {} : { rule: flow.rule }),
+      logged: [...out.logged, ...into.logged],
+    };
   }
 
   private judgeBoth(packet: Tuple, sender: Side, receiver: Side): Refused | { out: Judgement; into: Judgement } {
@@ -236,13 +263,35 @@ export class Gate {
   }
 
   private open(
-    packet: Packet, opener: Side, other: Side, openerStateless: boolean, otherStateless: boolean, now: number, rule: string | undefined,
+    packet: Packet,
+    opener: Side,
+    other: Side,
+    openerStateless: boolean,
+    otherStateless: boolean,
+    now: number,
+    rule: string | undefined,
   ): void {
     if (isQueryReply(packet)) return;
     const { family, protocol, source, destination, ports, icmp } = packet;
-    const tuple: Tuple = { family, protocol, source, destination, ...(ports ? { ports } : {}), ...(icmp ? { icmp } : {}) };
-    this.flows.open({ tuple, opener, other, openerStateless, otherStateless, ...firstState(packet), seen: now,
-      generation: this.generation, ...(rule === undefined ? {} : { rule }) });
+    const tuple: Tuple = {
+      family,
+      protocol,
+      source,
+      destination,
+      ...(ports ? { ports } : {}),
+      ...(icmp ? { icmp } : {}),
+    };
+    this.flows.open({
+      tuple,
+      opener,
+      other,
+      openerStateless,
+      otherStateless,
+      ...firstState(packet),
+      seen: now,
+      generation: this.generation,
+      ...(rule === undefined ? {} : { rule }),
+    });
   }
 }
 
@@ -265,5 +314,10 @@ function at(side: Side): { endpoint?: EndpointId } {
 
 function refusal(judgement: Judgement, where: "EGRESS" | "INGRESS", side: Side): Refused {
   const { denied, rule, logged } = judgement;
-  return { refused: `${denied ? "DENIED" : "POLICY"}_${where}`, ...at(side), ...(rule === undefined ? {} : { rule }), logged };
+  return {
+    refused: `${denied ? "DENIED" : "POLICY"}_${where}`,
+    ...at(side),
+    ...(rule === undefined ? {} : { rule }),
+    logged,
+  };
 }

@@ -38,14 +38,29 @@ const ACK = 16;
 
 /** Seconds without a packet after which an entry is gone. */
 export const TIMEOUTS: Readonly<Record<FlowState, number>> = {
-  NEW: 30, REPLIED: 180, SYN_SENT: 30, ESTABLISHED: 86_400, FIN: 120, CLOSING: 30, CLOSED: 10, ICMP: 30,
+  NEW: 30,
+  REPLIED: 180,
+  SYN_SENT: 30,
+  ESTABLISHED: 86_400,
+  FIN: 120,
+  CLOSING: 30,
+  CLOSED: 10,
+  ICMP: 30,
 };
 const OTHER_PROTOCOL_TIMEOUT = 600;
 const UDP_LIKE: ReadonlySet<number> = new Set([17, 136]);
 
 const REPLY_OF: Readonly<Record<4 | 6, ReadonlyMap<number, number>>> = {
-  4: new Map([[8, 0], [13, 14], [15, 16], [17, 18]]),
-  6: new Map([[128, 129], [139, 140]]),
+  4: new Map([
+    [8, 0],
+    [13, 14],
+    [15, 16],
+    [17, 18],
+  ]),
+  6: new Map([
+    [128, 129],
+    [139, 140],
+  ]),
 };
 
 /** Request type of an ICMP query, whether this is the request or its reply. */

@@ -91,7 +91,10 @@ export function parseEthernet(frame: Uint8Array): Ethernet | ReasonName {
 const isVlan = (type: number): boolean => type === 0x8100 || type === 0x88a8;
 
 /** Source and destination alone, where the rest can't be read; undefined when not even they are there. */
-export function parseAddresses(bytes: Uint8Array, family: Family): { source: Address; destination: Address } | undefined {
+export function parseAddresses(
+  bytes: Uint8Array,
+  family: Family,
+): { source: Address; destination: Address } | undefined {
   if (bytes.length < (family === 4 ? 20 : 40) || (bytes[0] ?? 0) >> 4 !== family) return undefined;
   return family === 4
     ? { source: v4At(bytes, 12), destination: v4At(bytes, 16) }
@@ -106,7 +109,8 @@ export function parseIp(bytes: Uint8Array, family: Family, whole = true): Packet
 function parseV4(raw: Uint8Array, whole: boolean): Packet | ReasonName {
   const header = ((raw[0] ?? 0) & 15) * 4;
   const total = u16(raw, 2);
-  if (raw.length < 20 || (raw[0] ?? 0) >> 4 !== 4 || header < 20 || total < header || raw.length < header) return "MALFORMED";
+  if (raw.length < 20 || (raw[0] ?? 0) >> 4 !== 4 || header < 20 || total < header || raw.length < header)
+    return "MALFORMED";
   if (whole && raw.length < total) return "MALFORMED";
   const bytes = raw.subarray(0, total);
   const bad = whole ? badOption(bytes.subarray(20, header)) : undefined;
@@ -115,15 +119,30 @@ function parseV4(raw: Uint8Array, whole: boolean): Packet | ReasonName {
   const protocol = bytes[9] ?? 0;
   const offset = (word & 0x1fff) * 8;
   const more = (word & 0x2000) !== 0;
-  const base = { family: 4 as const, protocol, source: v4At(bytes, 12), destination: v4At(bytes, 16), bytes,
-    hopLimit: bytes[8] ?? 0, options: header > 20 };
-  return withL4({ ...base, ...(offset > 0 || more ? { fragment: { id: u16(bytes, 4), offset, more, protocol, headerEnd: fixedHeader(protocol) } } : {}) },
-    bytes.subarray(header), whole);
+  const base = {
+    family: 4 as const,
+    protocol,
+    source: v4At(bytes, 12),
+    destination: v4At(bytes, 16),
+    bytes,
+    hopLimit: bytes[8] ?? 0,
+    options: header > 20,
+  };
+  return withL4(
+    {
+      ...base,
+      ...(offset > 0 || more
+        ? { fragment: { id: u16(bytes, 4), offset, more, protocol, headerEnd: fixedHeader(protocol) } }
+        : {}),
+    },
+    bytes.subarray(header),
+    whole,
+  );
 }
 
 /** Loose and strict source routes are refused; what runs out of its header is malformed. */
 function badOption(options: Uint8Array): ReasonName | undefined {
-  for (let at = 0; at < options.length; ) {
+  for (let at = 0; at < options.length;) {
     const type = options[at] ?? 0;
     if (type === 0) return undefined;
     if (type === 131 || type === 137) return "SOURCE_ROUTE";
@@ -138,7 +157,13 @@ function parseV6(raw: Uint8Array, whole: boolean): Packet | ReasonName {
   const total = 40 + u16(raw, 4);
   if (raw.length < 40 || (raw[0] ?? 0) >> 4 !== 6 || (whole && raw.length < total)) return "MALFORMED";
   const bytes = raw.subarray(0, total);
-  const base = { family: 6 as const, source: v6At(bytes, 8), destination: v6At(bytes, 24), bytes, hopLimit: bytes[7] ?? 0 };
+  const base = {
+    family: 6 as const,
+    source: v6At(bytes, 8),
+    destination: v6At(bytes, 24),
+    bytes,
+    hopLimit: bytes[7] ?? 0,
+  };
   if (whole && (isMapped(base.source) || isMapped(base.destination))) return "MARTIAN";
   let next = bytes[6] ?? 0;
   let at = 40;
@@ -151,19 +176,29 @@ function parseV6(raw: Uint8Array, whole: boolean): Packet | ReasonName {
       return "EXTENSION_HEADERS";
     }
     const length = next === FRAGMENT ? 8 : ((bytes[at + 1] ?? 0) + 1) * 8;
-    if (at + 8 > bytes.length || at + length > bytes.length) return fragment?.more === true ? "FRAGMENT_TINY" : "MALFORMED";
+    if (at + 8 > bytes.length || at + length > bytes.length)
+      return fragment?.more === true ? "FRAGMENT_TINY" : "MALFORMED";
     if (next === ROUTING && whole && bytes[at + 3] !== 0) return "SOURCE_ROUTE";
     if (next === HOP_BY_HOP) options = true;
     if (next === FRAGMENT) {
       const word = u16(bytes, at + 2);
-      fragment = { id: (u16(bytes, at + 4) * 65536 + u16(bytes, at + 6)), offset: word & 0xfff8, more: (word & 1) !== 0,
-        protocol: bytes[at] ?? 0, headerEnd: at + length };
+      fragment = {
+        id: u16(bytes, at + 4) * 65536 + u16(bytes, at + 6),
+        offset: word & 0xfff8,
+        more: (word & 1) !== 0,
+        protocol: bytes[at] ?? 0,
+        headerEnd: at + length,
+      };
     }
     next = bytes[at] ?? 0;
     at += length;
   }
   if (fragment !== undefined) fragment = { ...fragment, headerEnd: at - fragment.headerEnd + fixedHeader(next) };
-  return withL4({ ...base, protocol: next, options, ...(fragment === undefined ? {} : { fragment }) }, bytes.subarray(at), whole);
+  return withL4(
+    { ...base, protocol: next, options, ...(fragment === undefined ? {} : { fragment }) },
+    bytes.subarray(at),
+    whole,
+  );
 }
 
 type Base = Omit<Packet, "flags" | "l4">;

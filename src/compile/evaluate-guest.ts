@@ -45,7 +45,12 @@ function serviceOf(packet: Packet): Service {
 }
 
 /** To the host's MAC, or to everyone's for the few things that must be. The rest of multicast is called by its name. */
-function frameFault({ workload, tap }: GuestContext, eth: Ethernet, packet: Packet, service: Service): ReasonName | undefined {
+function frameFault(
+  { workload, tap }: GuestContext,
+  eth: Ethernet,
+  packet: Packet,
+  service: Service,
+): ReasonName | undefined {
   if (eth.destination === tap.hostMac) return undefined;
   const broadcast = eth.destination === "ff:ff:ff:ff:ff:ff";
   const multicast = eth.destination.startsWith("33:33:") && packet.family === 6;
@@ -60,7 +65,12 @@ function isGroupMac(mac: string): boolean {
   return (parseInt(mac.slice(0, 2), 16) & 1) === 1;
 }
 
-function sourceFault({ world, workload, tap }: GuestContext, eth: Ethernet, packet: Packet, service: Service): ReasonName | undefined {
+function sourceFault(
+  { world, workload, tap }: GuestContext,
+  eth: Ethernet,
+  packet: Packet,
+  service: Service,
+): ReasonName | undefined {
   const { source, family } = packet;
   const kind = kindOf(source);
   const secure = workload.portSecurity;
@@ -89,7 +99,10 @@ function reachesService(context: GuestContext, packet: Packet, service: Service)
       return kindOf(source) !== "unspecified" && context.isHostAddress(destination);
     case "dhcp6":
       // RFC 8415 §18.2: from its link-local address.
-      return kindOf(source) === "link-local" && (destination === "ff02::1:2" || destination === linkLocalOf(context.tap.hostMac));
+      return (
+        kindOf(source) === "link-local" &&
+        (destination === "ff02::1:2" || destination === linkLocalOf(context.tap.hostMac))
+      );
     case "mld":
       return kindOf(destination) === "multicast";
     default:

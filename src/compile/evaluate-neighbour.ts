@@ -21,7 +21,8 @@ const MALFORMED: Dropped = { do: "drop", reason: "MALFORMED" };
 export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet): NeighbourResult {
   const bytes = eth.bytes.subarray(14);
   const operation = u16(bytes, 6);
-  const fits = bytes.length >= 28 && u16(bytes, 0) === 1 && u16(bytes, 2) === 0x0800 && bytes[4] === 6 && bytes[5] === 4;
+  const fits =
+    bytes.length >= 28 && u16(bytes, 0) === 1 && u16(bytes, 2) === 0x0800 && bytes[4] === 6 && bytes[5] === 4;
   if (!fits) return MALFORMED;
   if (eth.destination !== "ff:ff:ff:ff:ff:ff" && eth.destination !== tap.hostMac) {
     return { do: "drop", reason: "WRONG_DESTINATION_MAC" };
@@ -35,7 +36,8 @@ export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethern
   }
   if (operation !== 1 && operation !== 2) return MALFORMED;
   if (operation === 2 && probe) return { do: "drop", reason: "SPOOFED_ARP" };
-  if (operation === 2) return eth.destination === tap.hostMac ? { do: "host", announced: sender } : { ...ABSORB_ARP, announced: sender };
+  if (operation === 2)
+    return eth.destination === tap.hostMac ? { do: "host", announced: sender } : { ...ABSORB_ARP, announced: sender };
   if (sender === target) return { ...ABSORB_ARP, announced: sender };
   if (kindOf(target) !== "unicast" || !isAnswered(world, workload, target, probe)) return ABSORB_ARP;
   return { do: "reply", frame: arpReply(eth, tap.hostMac) };
@@ -61,7 +63,12 @@ function arpReply(eth: Ethernet, hostMac: Mac): Uint8Array {
 
 /** Neighbour and router discovery from a guest: types 133 to 137, right behind the IPv6 header. */
 export function discovery(
-  world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, isHostAddress: (address: Address) => boolean,
+  world: World,
+  workload: LocalWorkload,
+  tap: Tap,
+  eth: Ethernet,
+  packet: Packet,
+  isHostAddress: (address: Address) => boolean,
 ): NeighbourResult {
   const type = packet.icmp?.type ?? 0;
   if (packet.hopLimit !== 255 || packet.bytes.length - packet.l4.length !== 40) return MALFORMED;
@@ -73,7 +80,10 @@ export function discovery(
   if (packet.source === "::" && type !== 135) return { do: "drop", reason: "UNSPECIFIED_SOURCE" };
   const fault = workload.portSecurity ? sourceFault(world, workload, tap, eth, packet.source) : undefined;
   if (fault !== undefined) return { do: "drop", reason: fault };
-  const reaches = packet.destination.startsWith("ff02:") || packet.destination === linkLocalOf(tap.hostMac) || isHostAddress(packet.destination);
+  const reaches =
+    packet.destination.startsWith("ff02:") ||
+    packet.destination === linkLocalOf(tap.hostMac) ||
+    isHostAddress(packet.destination);
   const target = solicitation ? undefined : v6At(packet.l4, 8);
   if (workload.portSecurity && option !== undefined) {
     const mac = type === 136 ? macFor(world, workload, tap, target ?? packet.source) : eth.source;
@@ -87,7 +97,13 @@ export function discovery(
   return answer ? { do: "host", announced: target } : { ...ABSORB_ND, announced: target };
 }
 
-function sourceFault(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, source: Address): ReasonName | undefined {
+function sourceFault(
+  world: World,
+  workload: LocalWorkload,
+  tap: Tap,
+  eth: Ethernet,
+  source: Address,
+): ReasonName | undefined {
   const mac = source === "::" ? workload.mac : macFor(world, workload, tap, source);
   if (mac === undefined) return "SPOOFED_ND";
   return eth.source === mac || eth.source === workload.mac ? undefined : "SPOOFED_MAC";
@@ -100,7 +116,12 @@ function macFor(world: World, workload: LocalWorkload, tap: Tap, address: Addres
 }
 
 function solicited(
-  world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, target: Address,
+  world: World,
+  workload: LocalWorkload,
+  tap: Tap,
+  eth: Ethernet,
+  packet: Packet,
+  target: Address,
 ): NeighbourResult {
   if (packet.source === "::") return ABSORB_ND;
   const kind = kindOf(target);
@@ -114,7 +135,7 @@ function solicited(
 /** Text of the first link-layer address option of this type. */
 function linkLayerOption(options: Uint8Array, wanted: number): string | undefined | "malformed" {
   let found: string | undefined;
-  for (let at = 0; at < options.length; ) {
+  for (let at = 0; at < options.length;) {
     const length = (options[at + 1] ?? 0) * 8;
     if (length === 0 || at + length > options.length) return "malformed";
     if (options[at] === wanted) found ??= macAt(options, at + 2);

@@ -1,7 +1,17 @@
 /** The rules of one endpoint in one direction, read one after the other: what D2's tables must come to. */
 import { contains } from "../model/cidr.js";
 import { evaluate, parseSelector } from "../model/selector.js";
-import type { Address, LabelSet, LocalWorkload, Model, Policy, PortRange, Prefix, Rule, RuleSide } from "../model/types.js";
+import type {
+  Address,
+  LabelSet,
+  LocalWorkload,
+  Model,
+  Policy,
+  PortRange,
+  Prefix,
+  Rule,
+  RuleSide,
+} from "../model/types.js";
 import { ICMP, ICMPV6, type Tuple } from "./evaluate-frame.js";
 
 export type Direction = "ingress" | "egress";
@@ -74,10 +84,14 @@ export class Judge {
   private findStages(workload: LocalWorkload, direction: Direction): readonly Stage[] {
     const applying = [...this.model.policies.values()].filter(
       (policy) =>
-        (direction === "ingress" ? policy.ingressApplies : policy.egressApplies) && selects(policy.selector, workload.labels),
+        (direction === "ingress" ? policy.ingressApplies : policy.egressApplies) &&
+        selects(policy.selector, workload.labels),
     );
     const tiers = [...new Set(applying.map(({ tier }) => tier))].sort(
-      (a, b) => compareNumbers(this.tierOrder(a), this.tierOrder(b)) || this.tierRank(a) - this.tierRank(b) || compareText(a, b),
+      (a, b) =>
+        compareNumbers(this.tierOrder(a), this.tierOrder(b)) ||
+        this.tierRank(a) - this.tierRank(b) ||
+        compareText(a, b),
     );
     const stages: Stage[] = tiers.map((tier) => ({
       end: this.model.tiers.get(tier)?.end ?? "deny",

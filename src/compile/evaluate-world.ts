@@ -17,7 +17,9 @@ export class World {
 
   /** Of several endpoints that claim a tap the one with the lowest id has it. */
   atTap(name: string): LocalWorkload | undefined {
-    return [...this.model.locals.values()].filter((one) => one.interfaceName === name).sort((a, b) => (a.id < b.id ? -1 : 1))[0];
+    return [...this.model.locals.values()]
+      .filter((one) => one.interfaceName === name)
+      .sort((a, b) => (a.id < b.id ? -1 : 1))[0];
   }
 
   /** The model could not understand it, or another endpoint has its tap. */
@@ -51,14 +53,19 @@ export class World {
     if (best === undefined) return undefined;
     const elsewhere = longest(this.remoteHits(address));
     if (elsewhere !== undefined && prefixLength(elsewhere.prefix) > prefixLength(best.prefix)) return undefined;
-    const all = hits.filter(({ prefix }) => prefix === best.prefix).map(({ id }) => id).sort((a, b) => (a < b ? -1 : 1));
+    const all = hits
+      .filter(({ prefix }) => prefix === best.prefix)
+      .map(({ id }) => id)
+      .sort((a, b) => (a < b ? -1 : 1));
     const reachable = all.filter((id) => this.canReceive(id));
     return { ids: reachable.length > 0 ? reachable : all, prefix: best.prefix };
   }
 
   private canReceive(id: EndpointId): boolean {
     const workload = this.model.locals.get(id);
-    return workload !== undefined && workload.adminUp && !this.isBlocked(workload) && this.tapOf(workload) !== undefined;
+    return (
+      workload !== undefined && workload.adminUp && !this.isBlocked(workload) && this.tapOf(workload) !== undefined
+    );
   }
 
   /**

@@ -16,7 +16,10 @@ import { isSingle } from "../model/cidr.js";
 export * from "./evaluate-types.js";
 
 const ARP = 0x0806;
-const FAMILIES: ReadonlyMap<number, Family> = new Map([[0x0800, 4], [0x86dd, 6]]);
+const FAMILIES: ReadonlyMap<number, Family> = new Map([
+  [0x0800, 4],
+  [0x86dd, 6],
+]);
 
 export class Evaluator {
   private world: World;
@@ -64,12 +67,16 @@ export class Evaluator {
   private guestPacket(workload: LocalWorkload, tap: Tap, eth: Ethernet, packet: Packet, now: number): Outcome {
     const isHostAddress = (address: Address): boolean => this.fib(address) === "local-host";
     if (isDiscovery(packet, workload.portSecurity)) {
-      if (eth.destination !== tap.hostMac && !eth.destination.startsWith("33:33:")) return drop("WRONG_DESTINATION_MAC", workload.id);
+      if (eth.destination !== tap.hostMac && !eth.destination.startsWith("33:33:"))
+        return drop("WRONG_DESTINATION_MAC", workload.id);
       return this.neighbour(workload, discovery(this.world, workload, tap, eth, packet, isHostAddress));
     }
     const check = checkGuestPacket(
       {
-        world: this.world, workload, tap, isHostAddress,
+        world: this.world,
+        workload,
+        tap,
+        isHostAddress,
         answersHost: () => this.gate.answersHost(packet, workload.id, now),
       },
       eth,
@@ -91,7 +98,8 @@ export class Evaluator {
     const receiver = this.route(ends.destination);
     if (!isLocal(receiver)) {
       // Whoever it is for: a local guest does not come from outside.
-      const forged = typeof parseIp(eth.bytes.subarray(14), family) === "string" ? undefined : this.world.onlyLocal(ends.source);
+      const forged =
+        typeof parseIp(eth.bytes.subarray(14), family) === "string" ? undefined : this.world.onlyLocal(ends.source);
       return forged === undefined ? { verdict: "host" } : drop("UPLINK_SPOOFED", forged);
     }
     const packet = this.judgeable(eth, family, receiver);
@@ -139,7 +147,13 @@ export class Evaluator {
     return this.judgeTowardsTap(eth, family, workload, deliver, now);
   }
 
-  private judgeTowardsTap(eth: Ethernet, family: Family, workload: LocalWorkload, deliver: Outcome, now: number): Outcome {
+  private judgeTowardsTap(
+    eth: Ethernet,
+    family: Family,
+    workload: LocalWorkload,
+    deliver: Outcome,
+    now: number,
+  ): Outcome {
     const packet = this.judgeable(eth, family, workload.id);
     if ("verdict" in packet) return packet;
     if (kindOf(packet.destination) === "multicast") return drop("MULTICAST", workload.id);
@@ -148,7 +162,9 @@ export class Evaluator {
     }
     const admission = this.gate.admit(packet, "remote", () => workload.id, now);
     if ("refused" in admission) return { ...drop(admission.refused, admission.endpoint), ...noted(admission) };
-    return admission.receiver === workload.id ? { ...deliver, ...noted(admission) } : drop("RECEIVER_GONE", workload.id);
+    return admission.receiver === workload.id
+      ? { ...deliver, ...noted(admission) }
+      : drop("RECEIVER_GONE", workload.id);
   }
 
   private send(eth: Ethernet, packet: Packet, admission: Admitted, from?: EndpointId): Outcome {
@@ -174,7 +190,8 @@ export class Evaluator {
     const hit = this.world.receivers(destination);
     const beyond = this.fib(destination);
     // A guest that owns a prefix does not thereby own the host's addresses in it.
-    if (hit === undefined || (beyond === "local-host" && !isSingle(hit.prefix))) return beyond === "local-host" ? "host" : "remote";
+    if (hit === undefined || (beyond === "local-host" && !isSingle(hit.prefix)))
+      return beyond === "local-host" ? "host" : "remote";
     const announcer = this.announcers.get(destination);
     return announcer !== undefined && hit.ids.includes(announcer) ? announcer : (hit.ids[0] ?? "remote");
   }
@@ -182,7 +199,8 @@ export class Evaluator {
   private neighbour(workload: LocalWorkload, result: NeighbourResult): Outcome {
     if ("announced" in result && result.announced !== undefined) {
       const hit = this.world.receivers(result.announced);
-      if (hit !== undefined && isSingle(hit.prefix) && hit.ids.includes(workload.id)) this.announcers.set(result.announced, workload.id);
+      if (hit !== undefined && isSingle(hit.prefix) && hit.ids.includes(workload.id))
+        this.announcers.set(result.announced, workload.id);
     }
     if (result.do === "reply") return { verdict: "reply", frame: result.frame };
     return result.do === "host" ? { verdict: "host" } : drop(result.reason, workload.id);
@@ -199,7 +217,10 @@ function drop(reason: ReasonName, endpoint?: EndpointId): Extract<Outcome, { ver
   return { verdict: "drop", reason, ...(endpoint === undefined ? {} : { endpoint }) };
 }
 
-function noted(from: { readonly rule?: string; readonly logged?: readonly string[] }): Pick<Outcome, "rule" | "logged"> {
+function noted(from: {
+  readonly rule?: string;
+  readonly logged?: readonly string[];
+}): Pick<Outcome, "rule" | "logged"> {
   return {
     ...(from.rule === undefined ? {} : { rule: from.rule }),
     ...(from.logged === undefined || from.logged.length === 0 ? {} : { logged: from.logged }),

@@ -31,19 +31,43 @@ export interface Case {
   readonly needs?: readonly ("vlan-metadata" | "time" | "short-frames")[];
 }
 
-export const deliver = (to: GuestName, mac?: string): Expectation => ({ verdict: "deliver", to, ...(mac === undefined ? {} : { mac }) });
+export const deliver = (to: GuestName, mac?: string): Expectation => ({
+  verdict: "deliver",
+  to,
+  ...(mac === undefined ? {} : { mac }),
+});
 export const forward: Expectation = { verdict: "forward" };
 export const host: Expectation = { verdict: "host" };
 export const stack = (why: StackWhy): Expectation => ({ verdict: "stack", why });
 export const reply = (frame: Frame): Expectation => ({ verdict: "reply", frame: frame.bytes() });
-export const drop = (reason: ReasonName, at?: GuestName): Expectation => ({ verdict: "drop", reason, ...(at === undefined ? {} : { at }) });
+export const drop = (reason: ReasonName, at?: GuestName): Expectation => ({
+  verdict: "drop",
+  reason,
+  ...(at === undefined ? {} : { at }),
+});
 
-export const sends = (guest: GuestName, frame: Frame, expect: Expectation): Step => ({ at: { tap: GUESTS[guest].tap }, frame: frame.bytes(), expect });
-export const arrives = (frame: Frame, expect: Expectation): Step => ({ at: { uplink: "up0" }, frame: frame.bytes(), expect });
+export const sends = (guest: GuestName, frame: Frame, expect: Expectation): Step => ({
+  at: { tap: GUESTS[guest].tap },
+  frame: frame.bytes(),
+  expect,
+});
+export const arrives = (frame: Frame, expect: Expectation): Step => ({
+  at: { uplink: "up0" },
+  frame: frame.bytes(),
+  expect,
+});
 /** The host itself sends to this guest's tap. */
-export const hostSends = (to: GuestName, frame: Frame, expect: Expectation): Step => ({ at: { host: true, tap: GUESTS[to].tap }, frame: frame.bytes(), expect });
+export const hostSends = (to: GuestName, frame: Frame, expect: Expectation): Step => ({
+  at: { host: true, tap: GUESTS[to].tap },
+  frame: frame.bytes(),
+  expect,
+});
 /** The stack forwards to this guest's tap what came from an interface that is not listed. */
-export const strays = (to: GuestName, frame: Frame, expect: Expectation): Step => ({ at: { other: "eth9", tap: GUESTS[to].tap }, frame: frame.bytes(), expect });
+export const strays = (to: GuestName, frame: Frame, expect: Expectation): Step => ({
+  at: { other: "eth9", tap: GUESTS[to].tap },
+  frame: frame.bytes(),
+  expect,
+});
 export const wait = (seconds: number): Step => ({ wait: seconds });
 export const change = (world: ConformanceWorld): Step => ({ change: world });
 
@@ -73,17 +97,39 @@ export function towards(guest: GuestName, family: Family, src: string, header: H
 /** An IP layer of either family on top of what is there. */
 export function ipOf(frame: Frame, family: Family, src: string, dst: string, header: Header = {}): Frame {
   if (family === 4) return frame.ip4({ ...header, src, dst });
-  return frame.ip6({ src, dst, ...(header.ttl === undefined ? {} : { hop: header.ttl }), ...(header.proto === undefined ? {} : { next: header.proto }) });
+  return frame.ip6({
+    src,
+    dst,
+    ...(header.ttl === undefined ? {} : { hop: header.ttl }),
+    ...(header.proto === undefined ? {} : { next: header.proto }),
+  });
 }
 
 /** One case for each family; the name says which. */
-export function each(clause: Clause, name: string, steps: (family: Family) => readonly Step[], more: Partial<Omit<Case, "steps">> = {}): Case[] {
+export function each(
+  clause: Clause,
+  name: string,
+  steps: (family: Family) => readonly Step[],
+  more: Partial<Omit<Case, "steps">> = {},
+): Case[] {
   return FAMILIES.map((family) => ({ clause, name: `${name} (v${family})`, steps: steps(family), ...more }));
 }
 
-export const syn = (sport: number, dport: number): { sport: number; dport: number; flags: string } => ({ sport, dport, flags: "S" });
-export const ack = (sport: number, dport: number): { sport: number; dport: number; flags: string } => ({ sport, dport, flags: "A" });
-export const tcp = (sport: number, dport: number, flags: string): { sport: number; dport: number; flags: string } => ({ sport, dport, flags });
+export const syn = (sport: number, dport: number): { sport: number; dport: number; flags: string } => ({
+  sport,
+  dport,
+  flags: "S",
+});
+export const ack = (sport: number, dport: number): { sport: number; dport: number; flags: string } => ({
+  sport,
+  dport,
+  flags: "A",
+});
+export const tcp = (sport: number, dport: number, flags: string): { sport: number; dport: number; flags: string } => ({
+  sport,
+  dport,
+  flags,
+});
 
 /** ICMP of the packet's family: echo by name, anything else by its numbers in v4 and v6. */
 export function echo(frame: Frame, family: Family, what: "request" | "reply", id = 1): Frame {
@@ -94,5 +140,7 @@ export function echo(frame: Frame, family: Family, what: "request" | "reply", id
 /** Destination (port) unreachable, about the given packet (without Ethernet). */
 export function unreachable(frame: Frame, family: Family, about: Frame): Frame {
   const inner = about.bytes();
-  return family === 4 ? frame.icmp({ type: 3, code: 3 }).payload(inner) : frame.icmp6({ type: 1, code: 4 }).payload(inner);
+  return family === 4
+    ? frame.icmp({ type: 3, code: 3 }).payload(inner)
+    : frame.icmp6({ type: 1, code: 4 }).payload(inner);
 }

@@ -11,4 +11,15 @@ import { PROMISES } from "./cases/promises.js";
 import { REACH } from "./cases/reach.js";
 import { SOURCES } from "./cases/sources.js";
 
-export const CASES: readonly Case[] = [...REACH, ...NEIGHBOURS, ...SOURCES, ...FLOWS, ...HOST_CASES, ...CHANGES, ...CLAIMS, ...POLICIES, ...PROMISES, ...HOSTILE];
+export const CASES: readonly Case[] = [
+  ...REACH,
+  ...NEIGHBOURS,
+  ...SOURCES,
+  ...FLOWS,
+  ...HOST_CASES,
+  ...CHANGES,
+  ...CLAIMS,
+  ...POLICIES,
+  ...PROMISES,
+  ...HOSTILE,
+];

@@ -28,33 +28,29 @@ function essence(outcome: Outcome, certain: boolean): string {
   return verdict;
 }
 
-it(
-  `evaluator and programs agree on ${RUNS} policies`,
-  async () => {
-    await fc.assert(
-      fc.asyncProperty(arbWorld(), arbActs(LENGTH), async (world, acts) => {
-        const evaluator = evaluatorImplementation();
-        await evaluator.load(world);
-        await kernel.load(world);
-        const said: string[] = [];
-        for (const [i, step] of playOut(world, acts).entries()) {
-          if ("change" in step) {
-            said.push("the policy changes");
-            await evaluator.update(step.change);
-            await kernel.update(step.change);
-            continue;
-          }
-          // What comes in from the uplink is addressed to it: anything else is for another machine.
-          if ("uplink" in step.at) step.frame.set(mac(UPLINK_MACS.to), 0);
-          const place = "uplink" in step.at ? step.at.uplink : step.at.tap;
-          const wanted = essence(await evaluator.receive(step.at, step.frame, i / 10), step.certain);
-          const got = essence(await kernel.receive(step.at, step.frame, i / 10), step.certain);
-          said.push(`${place}: ${describeFrame(step.frame)} => ${wanted}`);
-          if (got !== wanted) expect.fail(`${said.join("\n")}\nbut the programs say: ${got}`);
+it(`evaluator and programs agree on ${RUNS} policies`, async () => {
+  await fc.assert(
+    fc.asyncProperty(arbWorld(), arbActs(LENGTH), async (world, acts) => {
+      const evaluator = evaluatorImplementation();
+      await evaluator.load(world);
+      await kernel.load(world);
+      const said: string[] = [];
+      for (const [i, step] of playOut(world, acts).entries()) {
+        if ("change" in step) {
+          said.push("the policy changes");
+          await evaluator.update(step.change);
+          await kernel.update(step.change);
+          continue;
         }
-      }),
-      { numRuns: RUNS, ...(SEED === undefined ? {} : { seed: SEED }), interruptAfterTimeLimit: 600_000 },
-    );
-  },
-  900_000,
-);
+        // What comes in from the uplink is addressed to it: anything else is for another machine.
+        if ("uplink" in step.at) step.frame.set(mac(UPLINK_MACS.to), 0);
+        const place = "uplink" in step.at ? step.at.uplink : step.at.tap;
+        const wanted = essence(await evaluator.receive(step.at, step.frame, i / 10), step.certain);
+        const got = essence(await kernel.receive(step.at, step.frame, i / 10), step.certain);
+        said.push(`${place}: ${describeFrame(step.frame)} => ${wanted}`);
+        if (got !== wanted) expect.fail(`${said.join("\n")}\nbut the programs say: ${got}`);
+      }
+    }),
+    { numRuns: RUNS, ...(SEED === undefined ? {} : { seed: SEED }), interruptAfterTimeLimit: 600_000 },
+  );
+}, 900_000);

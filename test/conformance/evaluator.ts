@@ -16,7 +16,13 @@ export function evaluatorImplementation(): Implementation {
     provides: new Set(["vlan-metadata", "time", "short-frames"]),
     load(world) {
       const model = new TestModel(world.hostname, world.resources);
-      state = { model, evaluator: new Evaluator(model.model, interfacesOf(world), { fib: fibOf(world), hostToGuest: world.hostToGuest ?? true }) };
+      state = {
+        model,
+        evaluator: new Evaluator(model.model, interfacesOf(world), {
+          fib: fibOf(world),
+          hostToGuest: world.hostToGuest ?? true,
+        }),
+      };
       return Promise.resolve();
     },
     receive: (at, frame, now) => Promise.resolve(running().evaluator.receive(at, frame, now)),

@@ -63,23 +63,37 @@ function ifindexOf(name: string): number {
 }
 
 function makeDevices(world: WireWorld): Devices {
-  execFileSync("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.accept_dad=0"]);
+  execFileSync("sysctl", [
+    "-qw",
+    "net.ipv4.ip_forward=1",
+    "net.ipv6.conf.all.forwarding=1",
+    "net.ipv6.conf.default.accept_dad=0",
+  ]);
   for (const [i, name] of world.uplinks.entries()) {
     ip("link", "add", name, "address", world.uplinkMac, "type", "veth", "peer", "name", `${name}p`);
     ip("link", "set", name, "up");
     ip("link", "set", `${name}p`, "up");
     if (i > 0) continue;
-    for (const address of world.hostAddresses) ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", name);
-    for (const [next, everything] of [["192.0.2.254", "default"], ["2001:db8:1::fe", "default"]] as const) {
+    for (const address of world.hostAddresses)
+      ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", name);
+    for (const [next, everything] of [
+      ["192.0.2.254", "default"],
+      ["2001:db8:1::fe", "default"],
+    ] as const) {
       ip("neigh", "replace", next, "lladdr", "02:00:00:00:00:99", "dev", name, "nud", "permanent");
       ip(next.includes(":") ? "-6" : "-4", "route", "add", everything, "via", next, "dev", name);
     }
     // Everything on the uplink's own subnet has a neighbour too: the cases send to some of it.
-    for (const neighbour of ["192.0.2.99"]) ip("neigh", "replace", neighbour, "lladdr", "02:00:00:00:00:98", "dev", name, "nud", "permanent");
+    for (const neighbour of ["192.0.2.99"])
+      ip("neigh", "replace", neighbour, "lladdr", "02:00:00:00:00:98", "dev", name, "nud", "permanent");
   }
   for (const prefix of world.unreachable) ip(prefix.includes(":") ? "-6" : "-4", "route", "add", "blackhole", prefix);
   ip("link", "add", "eth9", "type", "veth", "peer", "name", "eth9p");
-  return { taps: new Map(), uplinks: new Map(world.uplinks.map((name) => [name, ifindexOf(name)])), other: ifindexOf("eth9") };
+  return {
+    taps: new Map(),
+    uplinks: new Map(world.uplinks.map((name) => [name, ifindexOf(name)])),
+    other: ifindexOf("eth9"),
+  };
 }
 
 /** Taps that a world has and no world before it had. */
@@ -96,7 +110,11 @@ function makeTaps({ taps }: Devices, world: WireWorld): void {
 /** Canonical text of where an IP frame goes. */
 function destinationOf(frame: Buffer): string {
   const v4 = frame.readUInt16BE(12) === 0x0800;
-  return addressFromBytes(v4 ? Buffer.concat([Buffer.from("00000000000000000000ffff", "hex"), frame.subarray(30, 34)]) : frame.subarray(38, 54));
+  return addressFromBytes(
+    v4
+      ? Buffer.concat([Buffer.from("00000000000000000000ffff", "hex"), frame.subarray(30, 34)])
+      : frame.subarray(38, 54),
+  );
 }
 
 class Kernel {
@@ -122,13 +140,20 @@ class Kernel {
     const object = BpfObject.open(readFileSync(path), { name: "torbie" });
     for (const map of ["flow", "flow_slot", "flow_free"]) object.setMaxEntries(map, FLOWS);
     await object.load();
-    const maps = new Map(object.maps.filter(({ name }) => !name.startsWith(".")).map(({ name }) => [name, object.map(name)]));
+    const maps = new Map(
+      object.maps.filter(({ name }) => !name.startsWith(".")).map(({ name }) => [name, object.map(name)]),
+    );
     const programs = new Map(object.programs.map(({ name }) => [name, object.program(name)]));
     return new Kernel(maps, programs);
   }
 
   #newEngine(hostToGuest = true): Engine {
-    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), { flowLimit: FLOWS, hz: HZ, timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])), hostToGuest });
+    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), {
+      flowLimit: FLOWS,
+      hz: HZ,
+      timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])),
+      hostToGuest,
+    });
   }
 
   #map(name: string): BpfMap {
@@ -179,7 +204,8 @@ class Kernel {
 
   async #apply(interfaces: Interfaces, delta: Parameters<Engine["apply"]>[2]): Promise<void> {
     const { failures } = await this.#engine.apply(this.#compiler.desired, interfaces, delta);
-    if (failures.length > 0) throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
+    if (failures.length > 0)
+      throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
     // A number that is given to another endpoint begins at 0.
     this.#counted = undefined;
     this.#endpointByTap = new Map();
@@ -211,7 +237,10 @@ class Kernel {
     const jiffies = Math.round((now - this.#now) * HZ);
     this.#now = now;
     if (jiffies === 0) return;
-    for (const [name, record, field] of [["flow", "flow", "last_seen"], ["fragment", "fragment", "seen"]] as const) {
+    for (const [name, record, field] of [
+      ["flow", "flow", "last_seen"],
+      ["fragment", "fragment", "seen"],
+    ] as const) {
       for (const [key, value] of [...this.#map(name).entries()]) {
         const fields = decode(record, value) as unknown as Record<string, number>;
         this.#map(name).set(key, encode(record, { ...fields, [field]: ((fields[field] ?? 0) - jiffies) >>> 0 }));
@@ -278,10 +307,13 @@ class Kernel {
 
   #redirected(from: number, mark: number, frame: Buffer): Outcome {
     if ((mark & Mark.MARK_JUDGED) === 0) return { verdict: "forward", frame };
-    const to = [...(this.#devices?.taps.values() ?? [])].find(({ ifindex }) => (ifindex % Mark.MARK_NUMBER) + 1 === (mark & Mark.MARK_NUMBER));
+    const to = [...(this.#devices?.taps.values() ?? [])].find(
+      ({ ifindex }) => (ifindex % Mark.MARK_NUMBER) + 1 === (mark & Mark.MARK_NUMBER),
+    );
     if (to === undefined) throw new Error(`redirected to nowhere: mark ${mark}`);
     // A guest without port security may also send to itself: only what the programs make themselves is a reply.
-    const made = frame.readUInt16BE(12) === 0x0806 || (frame.readUInt16BE(12) === 0x86dd && frame[20] === 58 && frame[54] === 136);
+    const made =
+      frame.readUInt16BE(12) === 0x0806 || (frame.readUInt16BE(12) === 0x86dd && frame[20] === 58 && frame[54] === 136);
     if (to.ifindex === from && made) return { verdict: "reply", frame };
     return this.#delivered(to.ifindex, frame);
   }
@@ -309,7 +341,9 @@ async function main(): Promise<void> {
       const request = JSON.parse(line) as Request;
       if (request.do === "receive") {
         const outcome = kernel.receive(request.at, Buffer.from(request.frame, "hex"), request.now);
-        answer = { outcome: "frame" in outcome ? { ...outcome, frame: Buffer.from(outcome.frame).toString("hex") } : outcome };
+        answer = {
+          outcome: "frame" in outcome ? { ...outcome, frame: Buffer.from(outcome.frame).toString("hex") } : outcome,
+        };
       } else {
         await kernel[request.do](request.world);
         answer = {};

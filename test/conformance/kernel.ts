@@ -42,10 +42,19 @@ class KernelImplementation implements Implementation {
     execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
     // In build/, whose package's imports ("#libbpf") it may use.
     this.#bundle = join(root, "build", `${this.#namespace}.mjs`);
-    const built = await rolldown({ input: join(root, "test/conformance/kernel-child.ts"), platform: "node", external: [/^node:/, "#libbpf"], logLevel: "silent" });
+    const built = await rolldown({
+      input: join(root, "test/conformance/kernel-child.ts"),
+      platform: "node",
+      external: [/^node:/, "#libbpf"],
+      logLevel: "silent",
+    });
     await built.write({ file: this.#bundle, format: "esm" });
     await built.close();
-    this.#child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle, join(root, this.object)], { cwd: root });
+    this.#child = spawn(
+      "nsenter",
+      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle, join(root, this.object)],
+      { cwd: root },
+    );
     this.#child.stderr.pipe(process.stderr);
     this.#reader = createInterface({ input: this.#child.stdout });
     this.#lines = this.#reader[Symbol.asyncIterator]();
@@ -72,7 +81,9 @@ class KernelImplementation implements Implementation {
   async receive(at: At, frame: Uint8Array, now: number): Promise<Outcome> {
     const { outcome } = await this.#ask({ do: "receive", at, frame: Buffer.from(frame).toString("hex"), now });
     if (outcome === undefined) throw new Error("no outcome");
-    return outcome.frame === undefined ? outcome : ({ ...outcome, frame: new Uint8Array(Buffer.from(outcome.frame as unknown as string, "hex")) } as Outcome);
+    return outcome.frame === undefined
+      ? outcome
+      : ({ ...outcome, frame: new Uint8Array(Buffer.from(outcome.frame as unknown as string, "hex")) } as Outcome);
   }
 
   async close(): Promise<void> {

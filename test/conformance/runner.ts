@@ -38,7 +38,13 @@ export async function play(implementation: Implementation, { world, steps }: Cas
   for (const [i, step] of steps.entries()) {
     if ("wait" in step) now += step.wait;
     else if ("change" in step) await implementation.update((present = step.change));
-    else check(step, await implementation.receive(step.at, step.frame, now), `step ${i + 1}: ${describeFrame(step.frame)}`, present);
+    else
+      check(
+        step,
+        await implementation.receive(step.at, step.frame, now),
+        `step ${i + 1}: ${describeFrame(step.frame)}`,
+        present,
+      );
   }
 }
 
@@ -61,14 +67,18 @@ function brief(outcome: Outcome): Record<string, unknown> {
   const { verdict } = outcome;
   if (verdict === "deliver") return { verdict, to: outcome.to };
   if (verdict === "stack") return { verdict, why: outcome.why };
-  return verdict === "drop" ? { verdict, reason: outcome.reason, ...(outcome.endpoint === undefined ? {} : { at: outcome.endpoint }) } : { verdict };
+  return verdict === "drop"
+    ? { verdict, reason: outcome.reason, ...(outcome.endpoint === undefined ? {} : { at: outcome.endpoint }) }
+    : { verdict };
 }
 
 function summary(wanted: Expectation): Record<string, unknown> {
   const { verdict } = wanted;
   if (verdict === "deliver") return { verdict, to: GUESTS[wanted.to].id };
   if (verdict === "stack") return { verdict, why: wanted.why };
-  return verdict === "drop" ? { verdict, reason: wanted.reason, ...(wanted.at === undefined ? {} : { at: GUESTS[wanted.at].id }) } : { verdict };
+  return verdict === "drop"
+    ? { verdict, reason: wanted.reason, ...(wanted.at === undefined ? {} : { at: GUESTS[wanted.at].id }) }
+    : { verdict };
 }
 
 /** The frame one hop on, its tag (VLAN 0) gone, its IPv4 checksum made anew. */
@@ -93,5 +103,7 @@ function addressed(frame: Uint8Array, to: string, from: string): Uint8Array {
 }
 
 function same(actual: Uint8Array, wanted: Uint8Array, what: string): void {
-  expect(`${describeFrame(actual)} ${Buffer.from(actual).toString("hex")}`, what).toBe(`${describeFrame(wanted)} ${Buffer.from(wanted).toString("hex")}`);
+  expect(`${describeFrame(actual)} ${Buffer.from(actual).toString("hex")}`, what).toBe(
+    `${describeFrame(wanted)} ${Buffer.from(wanted).toString("hex")}`,
+  );
 }

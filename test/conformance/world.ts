@@ -1,6 +1,15 @@
 /** The cloud in which the table of cases plays: one host's guests, some elsewhere, and what the host's routes say. */
 import type { Tap } from "../../src/compile/evaluate-types.js";
-import { endpoint, endpointIdOf, group, inGroup, tapName, type EndpointSpec, type Resource, type RuleObject } from "../support/resources.js";
+import {
+  endpoint,
+  endpointIdOf,
+  group,
+  inGroup,
+  tapName,
+  type EndpointSpec,
+  type Resource,
+  type RuleObject,
+} from "../support/resources.js";
 
 export const HOST = "host1";
 export const ELSEWHERE = "host2";
@@ -37,7 +46,15 @@ const hex = (n: number): string => n.toString(16).padStart(2, "0");
 function guest(name: string, number: number, subnet: "a" | "b" | "c", node = HOST): Guest {
   const v4 = { a: "10.65.0.", b: "172.18.3.", c: "10.65.1." }[subnet] + String(number);
   const v6 = { a: "2001:db8:65::", b: "2001:db8:18::", c: "2001:db8:66::" }[subnet] + String(number);
-  return { name, id: endpointIdOf({ name, node }), tap: tapName(name), mac: `fa:16:3e:00:00:${hex(number)}`, hostMac: `fe:16:3e:00:00:${hex(number)}`, v4, v6 };
+  return {
+    name,
+    id: endpointIdOf({ name, node }),
+    tap: tapName(name),
+    mac: `fa:16:3e:00:00:${hex(number)}`,
+    hostMac: `fe:16:3e:00:00:${hex(number)}`,
+    v4,
+    v6,
+  };
 }
 
 export const GUESTS = {
@@ -84,13 +101,21 @@ export const ip = (name: GuestName, family: Family): string => (family === 4 ? G
 
 /** The same rule for both families: `net` is looked up by family. */
 export function both(rule: RuleObject | ((family: Family) => RuleObject)): RuleObject[] {
-  return FAMILIES.map((family) => ({ action: "Allow", ipVersion: family, ...(typeof rule === "function" ? rule(family) : rule) }));
+  return FAMILIES.map((family) => ({
+    action: "Allow",
+    ipVersion: family,
+    ...(typeof rule === "function" ? rule(family) : rule),
+  }));
 }
 
 export const ANYTHING: readonly RuleObject[] = both({});
 const OUTSIDE_NET = { 4: "198.51.100.0/24", 6: "2001:db8:ffff::/48" } as const;
 export const fromOutside = (family: Family): RuleObject => ({ source: { nets: [OUTSIDE_NET[family]] } });
-const port = (protocol: number, ports: readonly (number | string)[], more: RuleObject = {}): RuleObject => ({ protocol, destination: { ports }, ...more });
+const port = (protocol: number, ports: readonly (number | string)[], more: RuleObject = {}): RuleObject => ({
+  protocol,
+  destination: { ports },
+  ...more,
+});
 
 export const WEB_INGRESS: readonly RuleObject[] = [
   ...both(port(6, [80])),
@@ -104,7 +129,10 @@ export const WEB_INGRESS: readonly RuleObject[] = [
 ];
 
 export const DB_INGRESS: readonly RuleObject[] = both(port(6, [5432], { source: { selector: inGroup("web") } }));
-export const DB_EGRESS: readonly RuleObject[] = [...both({ protocol: 6, destination: { selector: inGroup("db"), ports: [5432] } }), ...both(port(17, [53]))];
+export const DB_EGRESS: readonly RuleObject[] = [
+  ...both({ protocol: 6, destination: { selector: inGroup("db"), ports: [5432] } }),
+  ...both(port(17, [53])),
+];
 
 export const GROUPS: readonly Resource[] = [
   group("web", { ingress: WEB_INGRESS, egress: ANYTHING }),
@@ -125,7 +153,12 @@ export const ENDPOINTS: readonly EndpointSpec[] = [
   spec("db2", { groups: ["db"] }),
   spec("pair1", {
     groups: ["web"],
-    pairs: [{ ip: PAIR_NET[4] }, { ip: PAIR_NET[6] }, { ip: MAC_PAIR[4], mac: PAIR_MAC }, { ip: MAC_PAIR[6], mac: PAIR_MAC }],
+    pairs: [
+      { ip: PAIR_NET[4] },
+      { ip: PAIR_NET[6] },
+      { ip: MAC_PAIR[4], mac: PAIR_MAC },
+      { ip: MAC_PAIR[6], mac: PAIR_MAC },
+    ],
   }),
   spec("open1", { portSecurity: false }),
   spec("down1", { groups: ["web"], adminUp: false }),
@@ -145,7 +178,10 @@ export const STRAY_TAP = "tapstray";
 
 function taps(): ReadonlyMap<string, Tap> {
   const here = Object.values(GUESTS).filter(({ name }) => !["gone1", "far1", "fardb"].includes(name));
-  const all = here.map(({ name, tap, hostMac }, i): [string, Tap] => [tap, { ifindex: 100 + i, hostMac: hostMac as Tap["hostMac"], mtu: name === "thin1" ? 1300 : 1500 }]);
+  const all = here.map(({ name, tap, hostMac }, i): [string, Tap] => [
+    tap,
+    { ifindex: 100 + i, hostMac: hostMac as Tap["hostMac"], mtu: name === "thin1" ? 1300 : 1500 },
+  ]);
   return new Map([...all, [STRAY_TAP, { ifindex: 99, hostMac: "fe:16:3e:00:00:fe" as Tap["hostMac"], mtu: 1500 }]]);
 }
 
@@ -159,7 +195,11 @@ export const BASE: ConformanceWorld = {
 };
 
 /** The world with some resources put in the place of those with the same key, added, or (`without`) removed. */
-export function changed(world: ConformanceWorld, puts: readonly Resource[], without: readonly string[] = []): ConformanceWorld {
+export function changed(
+  world: ConformanceWorld,
+  puts: readonly Resource[],
+  without: readonly string[] = [],
+): ConformanceWorld {
   const gone = new Set([...puts.map(({ key }) => key), ...without]);
   return { ...world, resources: [...world.resources.filter(({ key }) => !gone.has(key)), ...puts] };
 }

@@ -11,7 +11,19 @@ import { tapName } from "./resources.js";
 export { arbWorld, type GeneratedWorld } from "./generate-world.js";
 
 export type Act =
-  | { readonly do: "begin"; readonly from: number; readonly to: number; readonly family: Family; readonly what: number; readonly sport: number; readonly dport: number; readonly address: number; readonly flags: number; readonly lie: number; readonly ttl: number }
+  | {
+      readonly do: "begin";
+      readonly from: number;
+      readonly to: number;
+      readonly family: Family;
+      readonly what: number;
+      readonly sport: number;
+      readonly dport: number;
+      readonly address: number;
+      readonly flags: number;
+      readonly lie: number;
+      readonly ttl: number;
+    }
   | { readonly do: "answer" | "again"; readonly of: number; readonly flags: number }
   | { readonly do: "error"; readonly of: number; readonly stranger: boolean }
   | { readonly do: "fragments"; readonly of: number; readonly orphan: boolean }
@@ -28,8 +40,15 @@ const index = fc.nat({ max: 40 });
 
 export function arbActs(maxLength = 30): fc.Arbitrary<Act[]> {
   const begin = fc.record({
-    do: fc.constant("begin" as const), from: index, to: index, family: fc.constantFrom<Family>(4, 6), what: fc.nat({ max: 13 }), sport: fc.nat({ max: 3 }),
-    dport: fc.nat({ max: PORTS.length - 1 }), address: fc.nat({ max: 2 }), flags: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: 8 }) }),
+    do: fc.constant("begin" as const),
+    from: index,
+    to: index,
+    family: fc.constantFrom<Family>(4, 6),
+    what: fc.nat({ max: 13 }),
+    sport: fc.nat({ max: 3 }),
+    dport: fc.nat({ max: PORTS.length - 1 }),
+    address: fc.nat({ max: 2 }),
+    flags: fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.nat({ max: 8 }) }),
     lie: fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 4 }) }),
     ttl: fc.oneof({ weight: 9, arbitrary: fc.constant(64) }, { weight: 1, arbitrary: fc.constantFrom(0, 1, 2, 255) }),
   });
@@ -37,10 +56,21 @@ export function arbActs(maxLength = 30): fc.Arbitrary<Act[]> {
   return fc.array(
     fc.oneof(
       { weight: 8, arbitrary: begin },
-      { weight: 6, arbitrary: fc.record({ do: fc.constantFrom("answer" as const, "again" as const), of: index, flags }) },
+      {
+        weight: 6,
+        arbitrary: fc.record({ do: fc.constantFrom("answer" as const, "again" as const), of: index, flags }),
+      },
       { weight: 2, arbitrary: fc.record({ do: fc.constant("error" as const), of: index, stranger: fc.boolean() }) },
       { weight: 1, arbitrary: fc.record({ do: fc.constant("fragments" as const), of: index, orphan: fc.boolean() }) },
-      { weight: 1, arbitrary: fc.record({ do: fc.constant("damage" as const), of: index, at: fc.nat({ max: 80 }), value: fc.nat({ max: 255 }) }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          do: fc.constant("damage" as const),
+          of: index,
+          at: fc.nat({ max: 80 }),
+          value: fc.nat({ max: 255 }),
+        }),
+      },
       { weight: 1, arbitrary: fc.record({ do: fc.constant("change" as const), which: index }) },
     ),
     { minLength: 3, maxLength, size: "max" },
@@ -99,13 +129,32 @@ function beginning(places: readonly Place[], act: Extract<Act, { do: "begin" }>)
   const of = (place: Place): readonly string[] => (act.family === 4 ? place.v4 : place.v6);
   const address = (place: Place): string => of(place)[act.address % of(place).length] as string;
   return {
-    from, to, family: act.family, src: act.lie === 1 ? address(pick(places, act.to + 1)) : address(from), dst: address(to), what: act.what,
-    sport: 40000 + act.sport, dport: PORTS[act.dport] as number, flags: FLAGS[act.flags] ?? "S", reply: false, ttl: act.ttl, lie: act.lie,
+    from,
+    to,
+    family: act.family,
+    src: act.lie === 1 ? address(pick(places, act.to + 1)) : address(from),
+    dst: address(to),
+    what: act.what,
+    sport: 40000 + act.sport,
+    dport: PORTS[act.dport] as number,
+    flags: FLAGS[act.flags] ?? "S",
+    reply: false,
+    ttl: act.ttl,
+    lie: act.lie,
   };
 }
 
 const answerTo = (one: Said, flags: string): Said => ({
-  ...one, from: one.to, to: one.from, src: one.dst, dst: one.src, sport: one.dport, dport: one.sport, reply: !one.reply, flags, ttl: 64,
+  ...one,
+  from: one.to,
+  to: one.from,
+  src: one.dst,
+  dst: one.src,
+  sport: one.dport,
+  dport: one.sport,
+  reply: !one.reply,
+  flags,
+  ttl: 64,
   // The answer to a lie is one as well, unless the source was a guest's own.
   lie: one.lie === 1 ? 1 : 0,
 });
@@ -135,9 +184,14 @@ function upper(frame: Frame, { family, what, sport, dport, flags, reply }: Said)
     return (family === 4 ? frame.icmp({ type, id }) : frame.icmp6({ type, id })).payload(16);
   };
   switch (what) {
-    case 0: case 1: case 2: case 3:
+    case 0:
+    case 1:
+    case 2:
+    case 3:
       return frame.tcp({ ...ports, flags }).payload(8);
-    case 4: case 5: case 6:
+    case 4:
+    case 5:
+    case 6:
       return frame.udp(ports).payload(24);
     case 7:
       return frame.sctp(ports).payload(8);
@@ -163,7 +217,10 @@ function errorAbout(places: readonly Place[], one: Said, stranger: boolean): Gen
   const src = stranger ? ((one.family === 4 ? outside.v4 : outside.v6)[0] as string) : one.dst;
   const inner = upper(network(bare, one), one).bytes();
   const outer = network(eth({ from: from.mac, to: from.hostMac }), { family: one.family, src, dst: one.src, ttl: 64 });
-  const frame = one.family === 4 ? outer.icmp({ type: 3, code: 1 }).payload(inner) : outer.icmp6({ type: 1, code: 3 }).payload(inner);
+  const frame =
+    one.family === 4
+      ? outer.icmp({ type: 3, code: 1 }).payload(inner)
+      : outer.icmp6({ type: 1, code: 3 }).payload(inner);
   return { at: placeAt(from), frame: frame.bytes(), certain: one.lie === 0, later: false };
 }
 
@@ -172,10 +229,15 @@ function fragmentsOf(one: Said, orphan: boolean, salt: number): GeneratedStep[] 
   const { family, src, dst, sport, dport } = one;
   const id = 1000 + salt;
   const head = ethernet(one);
-  const first = family === 4 ? head.ip4({ src, dst, id, mf: true }) : head.ip6({ src, dst }).fragment({ id, more: true });
-  const later = family === 4 ? head.ip4({ src, dst, id, offset: 24 }) : head.ip6({ src, dst }).fragment({ id, offset: 24 });
+  const first =
+    family === 4 ? head.ip4({ src, dst, id, mf: true }) : head.ip6({ src, dst }).fragment({ id, more: true });
+  const later =
+    family === 4 ? head.ip4({ src, dst, id, offset: 24 }) : head.ip6({ src, dst }).fragment({ id, offset: 24 });
   const met = { at: placeAt(one.from), certain: one.lie === 0 };
-  const steps = [{ ...met, frame: first.udp({ sport, dport }).payload(16).bytes(), later: false }, { ...met, frame: later.payload(16, 17).bytes(), later: true }];
+  const steps = [
+    { ...met, frame: first.udp({ sport, dport }).payload(16).bytes(), later: false },
+    { ...met, frame: later.payload(16, 17).bytes(), later: true },
+  ];
   return orphan ? steps.slice(1) : steps;
 }
 

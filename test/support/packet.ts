@@ -7,8 +7,22 @@
 
 export const ETHERTYPE = { ip4: 0x0800, ip6: 0x86dd, arp: 0x0806, vlan: 0x8100 } as const;
 export const PROTOCOL = {
-  hopByHop: 0, icmp: 1, igmp: 2, tcp: 6, udp: 17, dccp: 33, routing: 43, fragment: 44, gre: 47, esp: 50, ah: 51, icmp6: 58, none: 59,
-  destinationOptions: 60, sctp: 132, udplite: 136,
+  hopByHop: 0,
+  icmp: 1,
+  igmp: 2,
+  tcp: 6,
+  udp: 17,
+  dccp: 33,
+  routing: 43,
+  fragment: 44,
+  gre: 47,
+  esp: 50,
+  ah: 51,
+  icmp6: 58,
+  none: 59,
+  destinationOptions: 60,
+  sctp: 132,
+  udplite: 136,
 } as const;
 export const BROADCAST = "ff:ff:ff:ff:ff:ff";
 
@@ -27,19 +41,56 @@ interface Layer {
 }
 
 export interface Ip4 {
-  src: string; dst: string; ttl?: number; id?: number; proto?: number; mf?: boolean; df?: boolean;
+  src: string;
+  dst: string;
+  ttl?: number;
+  id?: number;
+  proto?: number;
+  mf?: boolean;
+  df?: boolean;
   /** Bytes, a multiple of 8. */
-  offset?: number; options?: readonly number[]; tos?: number;
+  offset?: number;
+  options?: readonly number[];
+  tos?: number;
   /** Replaces the right value. */
-  length?: number; checksum?: number; version?: number; ihl?: number;
+  length?: number;
+  checksum?: number;
+  version?: number;
+  ihl?: number;
 }
 export interface Ip6 {
-  src: string; dst: string; hop?: number; next?: number; length?: number; version?: number;
+  src: string;
+  dst: string;
+  hop?: number;
+  next?: number;
+  length?: number;
+  version?: number;
 }
-export interface Tcp { sport: number; dport: number; flags?: string; seq?: number; ack?: number }
-export interface Ports { sport: number; dport: number }
-export interface Icmp { type: number; code?: number; id?: number; seq?: number }
-export interface Arp { op: number; sha: string; spa: string; tha?: string; tpa: string; htype?: number }
+export interface Tcp {
+  sport: number;
+  dport: number;
+  flags?: string;
+  seq?: number;
+  ack?: number;
+}
+export interface Ports {
+  sport: number;
+  dport: number;
+}
+export interface Icmp {
+  type: number;
+  code?: number;
+  id?: number;
+  seq?: number;
+}
+export interface Arp {
+  op: number;
+  sha: string;
+  spa: string;
+  tha?: string;
+  tpa: string;
+  htype?: number;
+}
 
 /** Immutable: every method gives a new frame with one more layer inside. */
 export class Frame {
@@ -54,7 +105,10 @@ export class Frame {
   }
 
   vlan(id: number, o: { priority?: number; tpid?: number } = {}): Frame {
-    return this.with({ number: o.tpid ?? ETHERTYPE.vlan, render: (p, { next }) => cat(be16(((o.priority ?? 0) << 13) | id), be16(next), p) });
+    return this.with({
+      number: o.tpid ?? ETHERTYPE.vlan,
+      render: (p, { next }) => cat(be16(((o.priority ?? 0) << 13) | id), be16(next), p),
+    });
   }
 
   ip4(o: Ip4): Frame {
@@ -62,9 +116,15 @@ export class Frame {
     const options = padded(Uint8Array.from(o.options ?? []), 4);
     const render = (p: Uint8Array, { next }: Context): Uint8Array => {
       const header = cat(
-        [((o.version ?? 4) << 4) | (o.ihl ?? 5 + options.length / 4), o.tos ?? 0], be16(o.length ?? 20 + options.length + p.length),
-        be16(o.id ?? 0), be16((o.df === true ? 0x4000 : 0) | (o.mf === true ? 0x2000 : 0) | (o.offset ?? 0) / 8),
-        [o.ttl ?? 64, o.proto ?? next], be16(0), src, dst, options,
+        [((o.version ?? 4) << 4) | (o.ihl ?? 5 + options.length / 4), o.tos ?? 0],
+        be16(o.length ?? 20 + options.length + p.length),
+        be16(o.id ?? 0),
+        be16((o.df === true ? 0x4000 : 0) | (o.mf === true ? 0x2000 : 0) | ((o.offset ?? 0) / 8)),
+        [o.ttl ?? 64, o.proto ?? next],
+        be16(0),
+        src,
+        dst,
+        options,
       );
       header.set(be16(o.checksum ?? checksum(header)), 10);
       return cat(header, p);
@@ -77,7 +137,8 @@ export class Frame {
     return this.with({
       number: ETHERTYPE.ip6,
       pseudo: { src, dst },
-      render: (p, { next }) => cat([(o.version ?? 6) << 4, 0, 0, 0], be16(o.length ?? p.length), [o.next ?? next, o.hop ?? 64], src, dst, p),
+      render: (p, { next }) =>
+        cat([(o.version ?? 6) << 4, 0, 0, 0], be16(o.length ?? p.length), [o.next ?? next, o.hop ?? 64], src, dst, p),
     });
   }
 
@@ -88,7 +149,10 @@ export class Frame {
   }
 
   destinationOptions(o: { next?: number } = {}): Frame {
-    return this.with({ number: PROTOCOL.destinationOptions, render: (p, { next }) => cat([o.next ?? next, 0, 1, 4, 0, 0, 0, 0], p) });
+    return this.with({
+      number: PROTOCOL.destinationOptions,
+      render: (p, { next }) => cat([o.next ?? next, 0, 1, 4, 0, 0, 0, 0], p),
+    });
   }
 
   routing(o: { left: number; type?: number; next?: number }): Frame {
@@ -101,7 +165,8 @@ export class Frame {
   fragment(o: { id: number; offset?: number; more?: boolean; next?: number }): Frame {
     return this.with({
       number: PROTOCOL.fragment,
-      render: (p, { next }) => cat([o.next ?? next, 0], be16((o.offset ?? 0) | (o.more === true ? 1 : 0)), be32(o.id), p),
+      render: (p, { next }) =>
+        cat([o.next ?? next, 0], be16((o.offset ?? 0) | (o.more === true ? 1 : 0)), be32(o.id), p),
     });
   }
 
@@ -109,11 +174,24 @@ export class Frame {
   tcp(o: Tcp): Frame {
     const bits = [..."FSRPAU"].reduce((sum, letter, i) => sum | ((o.flags ?? "A").includes(letter) ? 1 << i : 0), 0);
     return this.l4(PROTOCOL.tcp, 16, (p) =>
-      cat(be16(o.sport), be16(o.dport), be32(o.seq ?? 1), be32(o.ack ?? 0), [0x50, bits], be16(65535), be16(0), be16(0), p));
+      cat(
+        be16(o.sport),
+        be16(o.dport),
+        be32(o.seq ?? 1),
+        be32(o.ack ?? 0),
+        [0x50, bits],
+        be16(65535),
+        be16(0),
+        be16(0),
+        p,
+      ),
+    );
   }
 
   udp(o: Ports & { length?: number }): Frame {
-    return this.l4(PROTOCOL.udp, 6, (p) => cat(be16(o.sport), be16(o.dport), be16(o.length ?? 8 + p.length), be16(0), p));
+    return this.l4(PROTOCOL.udp, 6, (p) =>
+      cat(be16(o.sport), be16(o.dport), be16(o.length ?? 8 + p.length), be16(0), p),
+    );
   }
 
   /** Coverage 0: the whole packet. */
@@ -136,7 +214,9 @@ export class Frame {
 
   /** A DCCP-Request (RFC 4340 §5.1) with long sequence numbers. */
   dccp(o: Ports): Frame {
-    return this.l4(PROTOCOL.dccp, 6, (p) => cat(be16(o.sport), be16(o.dport), [5, 0], be16(0), [1, 0], be16(0), be32(1), be32(0), p));
+    return this.l4(PROTOCOL.dccp, 6, (p) =>
+      cat(be16(o.sport), be16(o.dport), [5, 0], be16(0), [1, 0], be16(0), be32(1), be32(0), p),
+    );
   }
 
   icmp(o: Icmp): Frame {
@@ -174,7 +254,18 @@ export class Frame {
   arp(o: Arp): Frame {
     return this.with({
       number: ETHERTYPE.arp,
-      render: (p) => cat(be16(o.htype ?? 1), be16(0x0800), [6, 4], be16(o.op), mac(o.sha), address(o.spa), mac(o.tha ?? "00:00:00:00:00:00"), address(o.tpa), p),
+      render: (p) =>
+        cat(
+          be16(o.htype ?? 1),
+          be16(0x0800),
+          [6, 4],
+          be16(o.op),
+          mac(o.sha),
+          address(o.spa),
+          mac(o.tha ?? "00:00:00:00:00:00"),
+          address(o.tpa),
+          p,
+        ),
     });
   }
 
@@ -187,7 +278,10 @@ export class Frame {
   bytes(): Uint8Array {
     let payload: Uint8Array = new Uint8Array(0);
     for (let i = this.layers.length - 1; i >= 0; i--) {
-      const outside = this.layers.slice(0, i).reverse().find(({ pseudo }) => pseudo !== undefined)?.pseudo;
+      const outside = this.layers
+        .slice(0, i)
+        .reverse()
+        .find(({ pseudo }) => pseudo !== undefined)?.pseudo;
       const next = this.layers[i + 1]?.number ?? PROTOCOL.none;
       const layer = this.layers[i] as Layer;
       payload = layer.render(payload, { next, ...(outside === undefined ? {} : { pseudo: outside }) });
@@ -200,7 +294,8 @@ export class Frame {
       number,
       render: (p, { pseudo }) => {
         const all = header(p);
-        const outside = pseudo === undefined ? new Uint8Array(0) : cat(pseudo.src, pseudo.dst, be32(all.length), be32(number));
+        const outside =
+          pseudo === undefined ? new Uint8Array(0) : cat(pseudo.src, pseudo.dst, be32(all.length), be32(number));
         const sum = checksum(cat(outside, all));
         all.set(be16(sum === 0 ? 0xffff : sum), at);
         return all;
@@ -220,7 +315,10 @@ export function address(text: string): Uint8Array {
   if (!text.includes(":")) return Uint8Array.from(text.split("."), Number);
   const v4 = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(text);
   const hex = (n: number): string => n.toString(16);
-  const plain = v4 === null ? text : `${v4[1]}${hex(Number(v4[2]) * 256 + Number(v4[3]))}:${hex(Number(v4[4]) * 256 + Number(v4[5]))}`;
+  const plain =
+    v4 === null
+      ? text
+      : `${v4[1]}${hex(Number(v4[2]) * 256 + Number(v4[3]))}:${hex(Number(v4[4]) * 256 + Number(v4[5]))}`;
   const [head = "", tail] = plain.split("::");
   const groups = (part: string): number[] => (part === "" ? [] : part.split(":").map((group) => parseInt(group, 16)));
   const [left, right] = [groups(head), groups(tail ?? "")];

@@ -33,7 +33,8 @@ export const tapName = (endpoint: string): string => `tap${endpoint}`;
 /** The last part of an EndpointId, as the model writes it. */
 export const endpointKeyName = (spec: Pick<EndpointSpec, "name" | "node">): string =>
   [spec.node, "openstack", `vm-${spec.name}`, spec.name].map((part) => part.replaceAll("-", "--")).join("-");
-export const endpointIdOf = (spec: Pick<EndpointSpec, "name" | "node">): string => `${NAMESPACE}/${endpointKeyName(spec)}`;
+export const endpointIdOf = (spec: Pick<EndpointSpec, "name" | "node">): string =>
+  `${NAMESPACE}/${endpointKeyName(spec)}`;
 
 export function endpoint(spec: EndpointSpec): Resource {
   const name = endpointKeyName(spec);
@@ -78,7 +79,10 @@ export function endpoint(spec: EndpointSpec): Resource {
 export type RuleObject = Readonly<Record<string, unknown>>;
 
 /** A security group: allow rules only, no order, no types. */
-export function group(name: string, rules: { ingress?: readonly RuleObject[]; egress?: readonly RuleObject[]; stateful?: boolean }): Resource {
+export function group(
+  name: string,
+  rules: { ingress?: readonly RuleObject[]; egress?: readonly RuleObject[]; stateful?: boolean },
+): Resource {
   const full = `ossg.default.${name}`;
   const annotations = rules.stateful === false ? { annotations: { "torbie/stateful": "false" } } : {};
   return {
@@ -93,7 +97,13 @@ export function group(name: string, rules: { ingress?: readonly RuleObject[]; eg
 }
 
 /** Any other resource without a namespace: GlobalNetworkPolicy, GlobalNetworkSet, Tier, Profile. */
-export function globalResource(plural: string, kind: string, name: string, spec: RuleObject, labels?: Readonly<Record<string, string>>): Resource {
+export function globalResource(
+  plural: string,
+  kind: string,
+  name: string,
+  spec: RuleObject,
+  labels?: Readonly<Record<string, string>>,
+): Resource {
   const metadata = { name, ...(labels === undefined ? {} : { labels }) };
   return { key: `${PREFIX}/${plural}/${name}`, object: { kind, apiVersion: "projectcalico.org/v3", metadata, spec } };
 }

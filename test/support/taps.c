@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Holds taps open: taps NAME... creates one each, up, with MAC fe:16:3e:00:HI:LO by its place in the list, prints "ready"
- * and keeps them until its standard input ends. What is sent to them is dropped in the kernel (a filter that accepts
- * nothing), so that a benchmark measures the way to the tap and not who reads it.
+ * Holds taps open: taps NAME... creates one each, up, with MAC fe:16:3e:00:HI:LO by its place in the list, prints
+ * "ready" and keeps them until its standard input ends. What is sent to them is dropped in the kernel (a filter that
+ * accepts nothing), so that a benchmark measures the way to the tap and not who reads it.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,36 @@
 /** D3 and S5: what a change of rules, members or endpoints does to flows that were there. */
 import { endpoint, inGroup, group } from "../../support/resources.js";
-import { ack, arrives, change, deliver, drop, each, forward, incoming, out, sends, syn, tcp, type Case } from "../case.js";
-import { ANYTHING, BASE, both, changed, DB_EGRESS, DB_INGRESS, ELSEWHERE, ELSE_OUTSIDE, OUTSIDE, respec, spec, VIP, WEB_INGRESS, ip } from "../world.js";
+import {
+  ack,
+  arrives,
+  change,
+  deliver,
+  drop,
+  each,
+  forward,
+  incoming,
+  out,
+  sends,
+  syn,
+  tcp,
+  type Case,
+} from "../case.js";
+import {
+  ANYTHING,
+  BASE,
+  both,
+  changed,
+  DB_EGRESS,
+  DB_INGRESS,
+  ELSEWHERE,
+  ELSE_OUTSIDE,
+  OUTSIDE,
+  respec,
+  spec,
+  VIP,
+  WEB_INGRESS,
+  ip,
+} from "../world.js";
 
 const without80 = changed(BASE, [group("web", { ingress: WEB_INGRESS.slice(2), egress: ANYTHING })]);
 const silentWeb = changed(BASE, [group("web", { ingress: WEB_INGRESS, egress: [] })]);
@@ -10,8 +39,18 @@ const statelessWeb = changed(BASE, [group("web", { ingress: WEB_INGRESS, egress:
 const web2Here = endpoint(spec("web2", { groups: ["web"] }));
 const web2Gone = changed(BASE, [], [web2Here.key]);
 const web2Moved = changed(BASE, [endpoint(spec("web2", { groups: ["web"] }, ELSEWHERE))], [web2Here.key]);
-const moreRules = changed(BASE, [group("web", { ingress: [...WEB_INGRESS, ...both({ protocol: 6, destination: { ports: [81] } })], egress: ANYTHING })]);
-const dbFromDb = changed(BASE, [group("db", { ingress: [...DB_INGRESS, ...both({ protocol: 6, source: { selector: inGroup("db") }, destination: { ports: [5432] } })], egress: DB_EGRESS })]);
+const moreRules = changed(BASE, [
+  group("web", { ingress: [...WEB_INGRESS, ...both({ protocol: 6, destination: { ports: [81] } })], egress: ANYTHING }),
+]);
+const dbFromDb = changed(BASE, [
+  group("db", {
+    ingress: [
+      ...DB_INGRESS,
+      ...both({ protocol: 6, source: { selector: inGroup("db") }, destination: { ports: [5432] } }),
+    ],
+    egress: DB_EGRESS,
+  }),
+]);
 
 export const CHANGES: readonly Case[] = [
   ...each("D3", "a removed rule ends the flows that it allowed, seen from the opener", (f) => [

@@ -26,22 +26,34 @@ export const CLAIMS: readonly Case[] = [
     (f) => [
       sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40000, 80)), deliver("vip1")),
       sends("vip1", out("vip1", f, ip("web1", f)).tcp(syn(40001, 80)), deliver("web1")),
-      sends("web1", out("web2", f, ip("vip1", f), { to: GUESTS.web1.hostMac }).tcp(syn(40002, 80)), drop("SPOOFED_ADDRESS", "web1")),
-      sends("web1", out("web1", f, ip("vip1", f), { src: ip("web2", f) }).tcp(syn(40003, 80)), drop("SPOOFED_ADDRESS", "web1")),
+      sends(
+        "web1",
+        out("web2", f, ip("vip1", f), { to: GUESTS.web1.hostMac }).tcp(syn(40002, 80)),
+        drop("SPOOFED_ADDRESS", "web1"),
+      ),
+      sends(
+        "web1",
+        out("web1", f, ip("vip1", f), { src: ip("web2", f) }).tcp(syn(40003, 80)),
+        drop("SPOOFED_ADDRESS", "web1"),
+      ),
       sends("vip1", out("vip1", f, ip("web2", f)).tcp(syn(40004, 80)), drop("RECEIVER_DOWN", "web2")),
     ],
     { world: changed(BASE, [claiming("web2", "web1")]) },
   ),
-  ...each("D5", "a tap that a second endpoint claims is the first one's again when that goes, and the second's when the first goes", (f) => [
-    change(changed(BASE, [claiming("web2", "web1")])),
-    sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40000, 80)), deliver("vip1")),
-    change(changed(BASE, [claiming("web2", "web1")], [respec("web1", {}).key])),
-    sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40001, 80)), drop("SPOOFED_ADDRESS", "web2")),
-    sends("web1", out("web2", f, ip("vip1", f), { to: GUESTS.web1.hostMac }).tcp(syn(40002, 80)), deliver("vip1")),
-    change(BASE),
-    sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40003, 80)), deliver("vip1")),
-    sends("web2", out("web2", f, ip("vip1", f)).tcp(syn(40004, 80)), deliver("vip1")),
-  ]),
+  ...each(
+    "D5",
+    "a tap that a second endpoint claims is the first one's again when that goes, and the second's when the first goes",
+    (f) => [
+      change(changed(BASE, [claiming("web2", "web1")])),
+      sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40000, 80)), deliver("vip1")),
+      change(changed(BASE, [claiming("web2", "web1")], [respec("web1", {}).key])),
+      sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40001, 80)), drop("SPOOFED_ADDRESS", "web2")),
+      sends("web1", out("web2", f, ip("vip1", f), { to: GUESTS.web1.hostMac }).tcp(syn(40002, 80)), deliver("vip1")),
+      change(BASE),
+      sends("web1", out("web1", f, ip("vip1", f)).tcp(syn(40003, 80)), deliver("vip1")),
+      sends("web2", out("web2", f, ip("vip1", f)).tcp(syn(40004, 80)), deliver("vip1")),
+    ],
+  ),
   ...WAYS.flatMap(([what, world]) =>
     each("S1", `an address of several endpoints, of which the first ${what}, is delivered to the other`, (f) => [
       sends("web1", out("web1", f, VIP[f]).tcp(syn(40000, 80)), deliver("vip1")),

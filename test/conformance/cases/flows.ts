@@ -1,6 +1,23 @@
 /** S5: rules, flows, ICMP errors, fragments; what was not begun is judged as a beginning. */
 import { bare } from "../../support/packet.js";
-import { ack, arrives, deliver, drop, each, echo, forward, incoming, ipOf, out, sends, syn, tcp, unreachable, wait, type Case } from "../case.js";
+import {
+  ack,
+  arrives,
+  deliver,
+  drop,
+  each,
+  echo,
+  forward,
+  incoming,
+  ipOf,
+  out,
+  sends,
+  syn,
+  tcp,
+  unreachable,
+  wait,
+  type Case,
+} from "../case.js";
 import { ELSE_OUTSIDE, GUESTS, OUTSIDE, VIP, ip } from "../world.js";
 
 export const FLOWS: readonly Case[] = [
@@ -22,7 +39,10 @@ export const FLOWS: readonly Case[] = [
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).udp({ sport: 40000, dport: 5010 }), deliver("web1")),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).udp({ sport: 40000, dport: 4999 }), drop("POLICY_INGRESS", "web1")),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).udp({ sport: 40000, dport: 5011 }), drop("POLICY_INGRESS", "web1")),
-    arrives(incoming(f, ELSE_OUTSIDE[f], ip("web1", f)).udp({ sport: 40000, dport: 5005 }), drop("POLICY_INGRESS", "web1")),
+    arrives(
+      incoming(f, ELSE_OUTSIDE[f], ip("web1", f)).udp({ sport: 40000, dport: 5005 }),
+      drop("POLICY_INGRESS", "web1"),
+    ),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).payload(20, 47), deliver("web1")),
     arrives(incoming(f, ELSE_OUTSIDE[f], ip("web1", f)).payload(20, 47), drop("POLICY_INGRESS", "web1")),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).payload(20, 50), drop("POLICY_INGRESS", "web1")),
@@ -88,27 +108,32 @@ export const FLOWS: readonly Case[] = [
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(tcp(443, 40000, "RA")), deliver("web1")),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(syn(443, 40000)), drop("POLICY_INGRESS", "web1")),
   ]),
-  ...each("S5", "flows end in time", (f) => [
-    sends("db1", out("db1", f, OUTSIDE[f]).udp({ sport: 40000, dport: 53 }), forward),
-    wait(31),
-    arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40000 }), drop("POLICY_INGRESS", "db1")),
-    sends("db1", out("db1", f, OUTSIDE[f]).udp({ sport: 40001, dport: 53 }), forward),
-    arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40001 }), deliver("db1")),
-    wait(150),
-    arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40001 }), deliver("db1")),
-    wait(181),
-    arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40001 }), drop("POLICY_INGRESS", "db1")),
-    sends("web1", out("web1", f, OUTSIDE[f]).tcp(syn(40000, 443)), forward),
-    wait(31),
-    arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(tcp(443, 40000, "SA")), drop("POLICY_INGRESS", "web1")),
-    sends("web1", out("web1", f, OUTSIDE[f]).tcp(syn(40001, 443)), forward),
-    arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(tcp(443, 40001, "SA")), deliver("web1")),
-    sends("web1", out("web1", f, OUTSIDE[f]).tcp(ack(40001, 443)), forward),
-    wait(40_000),
-    arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(ack(443, 40001)), deliver("web1")),
-    wait(86_401),
-    arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(ack(443, 40001)), drop("POLICY_INGRESS", "web1")),
-  ], { needs: ["time"] }),
+  ...each(
+    "S5",
+    "flows end in time",
+    (f) => [
+      sends("db1", out("db1", f, OUTSIDE[f]).udp({ sport: 40000, dport: 53 }), forward),
+      wait(31),
+      arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40000 }), drop("POLICY_INGRESS", "db1")),
+      sends("db1", out("db1", f, OUTSIDE[f]).udp({ sport: 40001, dport: 53 }), forward),
+      arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40001 }), deliver("db1")),
+      wait(150),
+      arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40001 }), deliver("db1")),
+      wait(181),
+      arrives(incoming(f, OUTSIDE[f], ip("db1", f)).udp({ sport: 53, dport: 40001 }), drop("POLICY_INGRESS", "db1")),
+      sends("web1", out("web1", f, OUTSIDE[f]).tcp(syn(40000, 443)), forward),
+      wait(31),
+      arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(tcp(443, 40000, "SA")), drop("POLICY_INGRESS", "web1")),
+      sends("web1", out("web1", f, OUTSIDE[f]).tcp(syn(40001, 443)), forward),
+      arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(tcp(443, 40001, "SA")), deliver("web1")),
+      sends("web1", out("web1", f, OUTSIDE[f]).tcp(ack(40001, 443)), forward),
+      wait(40_000),
+      arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(ack(443, 40001)), deliver("web1")),
+      wait(86_401),
+      arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(ack(443, 40001)), drop("POLICY_INGRESS", "web1")),
+    ],
+    { needs: ["time"] },
+  ),
   ...each("S5", "ping: the answer passes by its identifier, a stray answer is judged by its type", (f) => [
     sends("web1", echo(out("web1", f, OUTSIDE[f]), f, "request", 7), forward),
     arrives(echo(incoming(f, OUTSIDE[f], ip("web1", f)), f, "reply", 7), deliver("web1")),
@@ -127,7 +152,8 @@ export const FLOWS: readonly Case[] = [
     sends("web1", echo(out("web1", f, ip("web2", f)), f, "reply", 8), drop("POLICY_INGRESS", "web2")),
   ]),
   ...each("S5", "other ICMP is judged packet by packet", (f) => {
-    const odd = (frame: ReturnType<typeof out>): ReturnType<typeof out> => (f === 4 ? frame.icmp({ type: 9 }) : frame.icmp6({ type: 144 })).payload(8);
+    const odd = (frame: ReturnType<typeof out>): ReturnType<typeof out> =>
+      (f === 4 ? frame.icmp({ type: 9 }) : frame.icmp6({ type: 144 })).payload(8);
     return [
       sends("web1", odd(out("web1", f, OUTSIDE[f])), forward),
       arrives(odd(incoming(f, OUTSIDE[f], ip("web1", f))), drop("POLICY_INGRESS", "web1")),
@@ -162,13 +188,35 @@ export const FLOWS: readonly Case[] = [
     ];
   }),
   ...each("S5", "never about an ICMP error, and about a ping only to who sent it", (f) => {
-    const error = unreachable(ipOf(bare, f, ip("web1", f), OUTSIDE[f]), f, ipOf(bare, f, OUTSIDE[f], ip("web1", f)).udp({ sport: 1, dport: 2 }));
+    const error = unreachable(
+      ipOf(bare, f, ip("web1", f), OUTSIDE[f]),
+      f,
+      ipOf(bare, f, OUTSIDE[f], ip("web1", f)).udp({ sport: 1, dport: 2 }),
+    );
     return [
       arrives(unreachable(incoming(f, OUTSIDE[f], ip("web1", f)), f, error), drop("ICMP_ERROR_ABOUT_ERROR", "web1")),
-      sends("web1", unreachable(out("web1", f, OUTSIDE[f]), f, unreachable(ipOf(bare, f, OUTSIDE[f], ip("web1", f)), f, error)), drop("ICMP_ERROR_ABOUT_ERROR", "web1")),
+      sends(
+        "web1",
+        unreachable(out("web1", f, OUTSIDE[f]), f, unreachable(ipOf(bare, f, OUTSIDE[f], ip("web1", f)), f, error)),
+        drop("ICMP_ERROR_ABOUT_ERROR", "web1"),
+      ),
       sends("web1", echo(out("web1", f, OUTSIDE[f]), f, "request", 7), forward),
-      arrives(unreachable(incoming(f, OUTSIDE[f], ip("web1", f)), f, echo(ipOf(bare, f, ip("web1", f), OUTSIDE[f]), f, "request", 7)), deliver("web1")),
-      arrives(unreachable(incoming(f, OUTSIDE[f], ip("web1", f)), f, echo(ipOf(bare, f, ip("web1", f), OUTSIDE[f]), f, "request", 8)), drop("ICMP_ERROR_UNRELATED", "web1")),
+      arrives(
+        unreachable(
+          incoming(f, OUTSIDE[f], ip("web1", f)),
+          f,
+          echo(ipOf(bare, f, ip("web1", f), OUTSIDE[f]), f, "request", 7),
+        ),
+        deliver("web1"),
+      ),
+      arrives(
+        unreachable(
+          incoming(f, OUTSIDE[f], ip("web1", f)),
+          f,
+          echo(ipOf(bare, f, ip("web1", f), OUTSIDE[f]), f, "request", 8),
+        ),
+        drop("ICMP_ERROR_UNRELATED", "web1"),
+      ),
     ];
   }),
   ...each("S5", "a stateless group: no answer passes by itself", (f) => [
@@ -183,14 +231,20 @@ export const FLOWS: readonly Case[] = [
     sends("free1", out("free1", f, ip("web1", f)).tcp(tcp(80, 40000, "SA")), drop("POLICY_EGRESS", "free1")),
     sends("web1", out("web1", f, ip("free1", f)).tcp(syn(40000, 81)), drop("POLICY_INGRESS", "free1")),
     // Of a half that is not remembered no error can be known: the rules decide.
-    sends("free1", unreachable(out("free1", f, ip("web1", f)), f, ipOf(bare, f, ip("web1", f), ip("free1", f)).tcp(syn(40000, 80))), drop("ICMP_ERROR_UNRELATED", "free1")),
+    sends(
+      "free1",
+      unreachable(out("free1", f, ip("web1", f)), f, ipOf(bare, f, ip("web1", f), ip("free1", f)).tcp(syn(40000, 80))),
+      drop("ICMP_ERROR_UNRELATED", "free1"),
+    ),
   ]),
   ...each("S5", "later fragments follow the first", (f) => {
     const first = (id: number, dport: number): ReturnType<typeof out> =>
-      f === 4 ? incoming(4, OUTSIDE[4], GUESTS.web1.v4, { id, mf: true }).udp({ sport: 40000, dport }).payload(16)
+      f === 4
+        ? incoming(4, OUTSIDE[4], GUESTS.web1.v4, { id, mf: true }).udp({ sport: 40000, dport }).payload(16)
         : incoming(6, OUTSIDE[6], GUESTS.web1.v6).fragment({ id, more: true }).udp({ sport: 40000, dport }).payload(16);
     const later = (id: number, offset: number, more = false): ReturnType<typeof out> =>
-      f === 4 ? incoming(4, OUTSIDE[4], GUESTS.web1.v4, { id, offset, mf: more }).payload(16, 17)
+      f === 4
+        ? incoming(4, OUTSIDE[4], GUESTS.web1.v4, { id, offset, mf: more }).payload(16, 17)
         : incoming(6, OUTSIDE[6], GUESTS.web1.v6).fragment({ id, offset, more }).payload(16, 17);
     return [
       arrives(later(5, 24), drop("FRAGMENT_WITHOUT_FIRST", "web1")),
@@ -204,9 +258,13 @@ export const FLOWS: readonly Case[] = [
   }),
   ...each("S5", "a guest's fragments", (f) => {
     const first = (dst: string): ReturnType<typeof out> =>
-      f === 4 ? out("db1", 4, dst, { id: 9, mf: true }).udp({ sport: 40000, dport: 53 }).payload(16) : out("db1", 6, dst).fragment({ id: 9, more: true }).udp({ sport: 40000, dport: 53 }).payload(16);
+      f === 4
+        ? out("db1", 4, dst, { id: 9, mf: true }).udp({ sport: 40000, dport: 53 }).payload(16)
+        : out("db1", 6, dst).fragment({ id: 9, more: true }).udp({ sport: 40000, dport: 53 }).payload(16);
     const later = (dst: string): ReturnType<typeof out> =>
-      f === 4 ? out("db1", 4, dst, { id: 9, offset: 24 }).payload(16, 17) : out("db1", 6, dst).fragment({ id: 9, offset: 24 }).payload(16, 17);
+      f === 4
+        ? out("db1", 4, dst, { id: 9, offset: 24 }).payload(16, 17)
+        : out("db1", 6, dst).fragment({ id: 9, offset: 24 }).payload(16, 17);
     return [
       sends("db1", later(OUTSIDE[f]), drop("FRAGMENT_WITHOUT_FIRST", "db1")),
       sends("db1", first(OUTSIDE[f]), forward),
@@ -215,9 +273,20 @@ export const FLOWS: readonly Case[] = [
     ];
   }),
   ...each("S5", "tiny and overlapping fragments", (f) => {
-    const tcpStart = out("web1", f, OUTSIDE[f]).tcp(ack(1, 2)).payload(4).bytes().subarray(f === 4 ? 34 : 54);
-    const fragment = (offset: number, more: boolean, bytes: number | Uint8Array, protocol: number): ReturnType<typeof out> =>
-      f === 4 ? out("web1", 4, OUTSIDE[4], { id: 9, offset, mf: more }).payload(bytes, protocol) : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, offset, more }).payload(bytes, protocol);
+    const tcpStart = out("web1", f, OUTSIDE[f])
+      .tcp(ack(1, 2))
+      .payload(4)
+      .bytes()
+      .subarray(f === 4 ? 34 : 54);
+    const fragment = (
+      offset: number,
+      more: boolean,
+      bytes: number | Uint8Array,
+      protocol: number,
+    ): ReturnType<typeof out> =>
+      f === 4
+        ? out("web1", 4, OUTSIDE[4], { id: 9, offset, mf: more }).payload(bytes, protocol)
+        : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, offset, more }).payload(bytes, protocol);
     return [
       sends("web1", fragment(0, true, 16, 6), drop("FRAGMENT_TINY", "web1")),
       sends("web1", fragment(8, true, 16, 6), drop("FRAGMENT_TINY", "web1")),
@@ -228,9 +297,29 @@ export const FLOWS: readonly Case[] = [
       sends("web1", fragment(8, false, 16, 17), drop("FRAGMENT_WITHOUT_FIRST", "web1")),
     ];
   }),
-  ...each("S5", "fragments are forgotten in time", (f) => [
-    sends("web1", (f === 4 ? out("web1", 4, OUTSIDE[4], { id: 9, mf: true }) : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, more: true })).udp({ sport: 1, dport: 2 }).payload(16), forward),
-    wait(31),
-    sends("web1", f === 4 ? out("web1", 4, OUTSIDE[4], { id: 9, offset: 24 }).payload(16, 17) : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, offset: 24 }).payload(16, 17), drop("FRAGMENT_WITHOUT_FIRST", "web1")),
-  ], { needs: ["time"] }),
+  ...each(
+    "S5",
+    "fragments are forgotten in time",
+    (f) => [
+      sends(
+        "web1",
+        (f === 4
+          ? out("web1", 4, OUTSIDE[4], { id: 9, mf: true })
+          : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, more: true })
+        )
+          .udp({ sport: 1, dport: 2 })
+          .payload(16),
+        forward,
+      ),
+      wait(31),
+      sends(
+        "web1",
+        f === 4
+          ? out("web1", 4, OUTSIDE[4], { id: 9, offset: 24 }).payload(16, 17)
+          : out("web1", 6, OUTSIDE[6]).fragment({ id: 9, offset: 24 }).payload(16, 17),
+        drop("FRAGMENT_WITHOUT_FIRST", "web1"),
+      ),
+    ],
+    { needs: ["time"] },
+  ),
 ];

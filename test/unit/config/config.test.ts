@@ -135,11 +135,11 @@ describe("bad input", () => {
       fc.property(fc.constantFrom(...SETTING_KEYS), fc.string({ unit: "binary" }), (key, value) => {
         try {
           const { config } = load({ env: { [environmentKey(key)]: value } });
-           
+
           expect(JSON.stringify(config[key])).not.toMatch(/\\u00[01]|\\n/);
         } catch (error) {
           expect(error).toBeInstanceOf(ConfigError);
-           
+
           expect((error as Error).message).not.toMatch(/[\u0000-\u001f]/);
         }
       }),
