@@ -146,7 +146,7 @@ const failure = async (act: () => Promise<unknown>): Promise<string> => {
 const result: Record<string, unknown> = {};
 
 // A former build, which has run for a while. The shared address went to b, who announced it last.
-let former = await open("v1");
+const former = await open("v1");
 await former.apply(desired(), interfaces());
 await makeFlows(former, "v1");
 const local = former.objects.maps.get("local");

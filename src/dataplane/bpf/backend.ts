@@ -94,7 +94,9 @@ export class BpfBackend implements Backend {
       new Attacher(objects.programs, mode, pinDir),
       mode,
       pinDir,
-      predecessors.length === 0 ? undefined : new Takeover(predecessors, objects.maps, options.adoptObject ?? built("adopt.bpf.o")),
+      predecessors.length === 0
+        ? undefined
+        : new Takeover(predecessors, objects.maps, options.adoptObject ?? built("adopt.bpf.o")),
       options.onTakeover ?? (() => undefined),
     );
   }
