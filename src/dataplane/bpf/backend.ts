@@ -9,7 +9,7 @@ import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role }
 import { Engine, type EngineReport } from "./engine.js";
 import { findHz } from "./hz.js";
 import { KernelMaps } from "./maps.js";
-import { openObjects, type Objects } from "./objects.js";
+import { openObjects, type ObjectOptions, type Objects } from "./objects.js";
 import { DEFAULT_PIN_DIR } from "./pins.js";
 import { findPredecessors } from "./predecessor.js";
 import { readBackAll, type ReadBack } from "./read-back.js";
@@ -27,6 +27,8 @@ export interface BpfOptions {
   readonly adoptObject?: string;
   /** Entries of the flow table, 16 to 16 M; used when the maps are made, not for maps that are adopted. Default: 262,144. */
   readonly flows?: number;
+  /** For tests: entries of other maps than bpf/maps.h says. */
+  readonly sizes?: ObjectOptions["sizes"];
   /** 0 (default) or 16. */
   readonly markShift?: number;
   readonly attach?: AttachMode | "auto";
@@ -72,6 +74,7 @@ export class BpfBackend implements Backend {
       pinDir,
       objects: options.objects ?? OBJECTS,
       ...(options.flows === undefined ? {} : { flows: options.flows }),
+      ...(options.sizes === undefined ? {} : { sizes: options.sizes }),
       ...(options.markShift === undefined ? {} : { markShift: options.markShift }),
     });
     const flowLimit = objects.maps.get("flow")?.info.maxEntries ?? 0;

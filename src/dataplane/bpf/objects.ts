@@ -19,6 +19,8 @@ export interface ObjectOptions {
   readonly objects: readonly string[];
   /** Entries of the flow table; only when the maps are made. */
   readonly flows?: number;
+  /** Entries of other maps than bpf/maps.h says, likewise; for tests of what happens when one is full. */
+  readonly sizes?: Readonly<Partial<Record<MapName, number>>>;
   /** By how much the mark's 16 bits are shifted. */
   readonly markShift?: number;
 }
@@ -200,6 +202,8 @@ async function load(
     for (const [name, map] of existing ?? []) object.reuseMap(name, map);
     if (existing === undefined && options.flows !== undefined)
       for (const name of FLOW_MAPS) object.setMaxEntries(name, options.flows);
+    for (const [name, entries] of existing === undefined ? Object.entries(options.sizes ?? {}) : [])
+      object.setMaxEntries(name, entries);
     await object.load();
     const maps = existing ?? new Map(MAP_NAMES.map((name) => [name, object.map(name)] as const));
     const programs = new Map(PROGRAMS.map((name) => [name, object.program(name)] as const));
