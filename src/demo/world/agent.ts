@@ -139,12 +139,14 @@ export class AgentProcess {
   async stop(): Promise<void> {
     if (this.child) await stop(this.child);
     this.child = undefined;
+    this.gone = undefined;
   }
 
   /** kill -9. */
   async kill(): Promise<void> {
     if (this.child) await stop(this.child, "SIGKILL");
     this.child = undefined;
+    this.gone = undefined;
   }
 
   /** The status file as the agent left it last. */
