@@ -193,7 +193,7 @@ describe("etcd away", () => {
     // The status file is written after a pass: it may be a little older than what the former agent knew last.
     expect(Date.parse(again.dataFrom ?? "")).toBeLessThanOrEqual(Date.parse(lost.dataFrom ?? ""));
     expect(Date.now() - Date.parse(again.dataFrom ?? "")).toBeLessThan(120_000);
-    expect(agent.status()?.interfaces.taps.length).toBe(2);
+    await expect.poll(() => agent.status()?.interfaces.taps.length, { timeout: 10_000 }).toBe(2);
     await etcd.up();
     await expect.poll(async () => (await readiness()).ok, { timeout: 60_000 }).toBe(true);
     await expect.poll(reported, { timeout: 10_000 }).toEqual({ one: says("up"), two: says("up") });
