@@ -137,7 +137,7 @@ export class Routes {
       else
         failures.push({
           where: heldKey(route),
-          error: new NetlinkError(`route ${heldKey(route)}: its place was taken, and is free again`, 0),
+          error: new NetlinkError(`rtnetlink: route ${heldKey(route)}: its place was taken, and is free again`, 0),
         });
     }
     return ours;

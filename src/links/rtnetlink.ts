@@ -1,6 +1,6 @@
 /**
- * A rtnetlink socket for requests with their acknowledgement and for dumps, in the network namespace of the process.
- * Notifications come by follower.ts. Over the npm package `netlink`'s raw socket, because its upper layer hides
+ * A netlink socket for requests with their acknowledgement and for dumps, in the network namespace of the process: rtnetlink, or
+ * another protocol of netlink(7) for whoever names it. Notifications come by follower.ts. Over the npm package `netlink`'s raw socket, because its upper layer hides
  * NLM_F_DUMP_INTR and the error number.
  */
 import { getSystemErrorName } from "node:util";
@@ -23,10 +23,19 @@ const REPLY_TIMEOUT_MS = 10_000;
 export class NetlinkError extends DataplaneError {
   readonly errno: number;
   constructor(what: string, errno: number) {
-    const name = errno === 0 ? "ELOST" : getSystemErrorName(-errno);
+    const name = errno === 0 ? "ELOST" : nameOf(errno);
     const hint = name === "EPERM" ? " (root or CAP_NET_ADMIN is needed)" : "";
-    super(name, `rtnetlink: ${what}: ${name}${hint}`, { retryable: name !== "EPERM" });
+    super(name, `${what}: ${name}${hint}`, { retryable: name !== "EPERM" });
     this.errno = errno;
+  }
+}
+
+/** The kernel knows numbers that have no name in the C library (ENOTSUPP, 524). */
+function nameOf(errno: number): string {
+  try {
+    return getSystemErrorName(-errno);
+  } catch {
+    return `errno ${errno}`;
   }
 }
 
@@ -35,6 +44,8 @@ interface Pending {
   readonly onMessage: (message: NetlinkMessage) => void;
   readonly resolve: (interrupted: boolean) => void;
   readonly reject: (error: Error) => void;
+  /** Something came: the time for the next begins. */
+  readonly alive: () => void;
   interrupted: boolean;
 }
 
@@ -48,9 +59,12 @@ export class RtNetlink {
   /** Messages of this turn of the event loop, sent as one: the kernel works them off in order and answers each. */
   #outgoing: { readonly seq: number; readonly bytes: Uint8Array[] }[] = [];
 
+  readonly #name: string;
+
   /** @throws when no netlink socket can be had */
-  constructor() {
-    this.#socket = new RawNetlinkSocket(Protocol.ROUTE);
+  constructor(protocol: Protocol = Protocol.ROUTE, name = "rtnetlink") {
+    this.#name = name;
+    this.#socket = new RawNetlinkSocket(protocol);
     this.#port = this.#socket.address().port;
     this.#socket.on("message", (bytes, sender) => {
       // Only the kernel (port 0) may speak: another process could send us lies.
@@ -68,7 +82,7 @@ export class RtNetlink {
       }
     });
     this.#socket.on("error", (error) => {
-      this.#failAll(new NetlinkError(`answers were lost: ${error.message}`, 0));
+      this.#failAll(this.#error(`answers were lost: ${error.message}`, 0));
     });
     // The socket alone must not keep a process alive that has nothing else to do; the timer of a request does.
     this.#socket.unref();
@@ -90,18 +104,34 @@ export class RtNetlink {
         });
         if (!interrupted) return found;
       }
-      throw new NetlinkError(`${what}: the table never stood still for one reading`, 0);
+      throw this.#error(`${what}: the table never stood still for one reading`, 0);
     };
-    // The kernel answers one dump at a time a socket (EBUSY).
+    return this.#oneByOne(run);
+  }
+
+  /**
+   * Reads a table once and keeps nothing of it: `visit` gets each message's body as it comes, and the event loop its turn in between. The
+   * kernel waits for whoever reads slowly. A table that changes meanwhile may show an entry twice, or not one that moved.
+   */
+  async scan(what: string, type: number, body: Uint8Array, visit: (body: Buffer) => void): Promise<void> {
+    await this.#oneByOne(() => this.#exchange(what, type, NLM.DUMP, body, ({ data }) => visit(data)));
+  }
+
+  /** The kernel answers one dump at a time a socket (EBUSY). */
+  #oneByOne<T>(run: () => Promise<T>): Promise<T> {
     const result = this.#dumps.then(run, run);
     this.#dumps = result.catch(() => undefined);
     return result;
   }
 
+  #error(what: string, errno: number): NetlinkError {
+    return new NetlinkError(`${this.#name}: ${what}`, errno);
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#failAll(new NetlinkError("closed", 0));
+    this.#failAll(this.#error("closed", 0));
     this.#socket.close();
   }
 
@@ -112,12 +142,12 @@ export class RtNetlink {
     body: Uint8Array,
     onMessage: (message: NetlinkMessage) => void,
   ): Promise<boolean> {
-    if (this.#closed) return Promise.reject(new NetlinkError(`${what}: closed`, 0));
+    if (this.#closed) return Promise.reject(this.#error(`${what}: closed`, 0));
     const seq = this.#sequence;
     this.#sequence = (this.#sequence % 0x7fffffff) + 1;
     return new Promise<boolean>((resolve, reject) => {
       const timer = setTimeout(
-        () => settle(() => reject(new NetlinkError(`${what}: no answer within ${REPLY_TIMEOUT_MS / 1000} s`, 0))),
+        () => settle(() => reject(this.#error(`${what}: no answer within ${REPLY_TIMEOUT_MS / 1000} s`, 0))),
         REPLY_TIMEOUT_MS,
       );
       const settle = (then: () => void): void => {
@@ -129,6 +159,7 @@ export class RtNetlink {
         what,
         onMessage,
         interrupted: false,
+        alive: () => timer.refresh(),
         resolve: (interrupted) => settle(() => resolve(interrupted)),
         reject: (error) => settle(() => reject(error)),
       });
@@ -146,13 +177,14 @@ export class RtNetlink {
       if (error === undefined) return;
       for (const { seq } of batch) {
         const pending = this.#pending.get(seq);
-        pending?.reject(new NetlinkError(`${pending.what}: ${error.message}`, 0));
+        pending?.reject(this.#error(`${pending.what}: ${error.message}`, 0));
       }
     });
   }
 
   #reply(message: NetlinkMessage, pending: Pending): void {
     if ((message.flags & NLM.DUMP_INTR) !== 0) pending.interrupted = true;
+    pending.alive();
     if (message.type !== MessageType.ERROR && message.type !== MessageType.DONE) {
       try {
         pending.onMessage(message);
@@ -163,7 +195,7 @@ export class RtNetlink {
     }
     const status =
       message.data.length >= 4 ? new Int32Array(Uint8Array.from(message.data.subarray(0, 4)).buffer)[0] : 0;
-    if (status !== undefined && status < 0) pending.reject(new NetlinkError(pending.what, -status));
+    if (status !== undefined && status < 0) pending.reject(this.#error(pending.what, -status));
     else pending.resolve(pending.interrupted);
   }
 
