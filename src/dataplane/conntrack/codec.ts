@@ -240,5 +240,15 @@ export function encodeDelete(entry: ConntrackEntry): Buffer {
   ]);
 }
 
+/** Body of an IPCTNL_MSG_CT_NEW that gives an entry that exists another mark. */
+export function encodeMark(entry: ConntrackEntry, mark: number): Buffer {
+  return Buffer.concat([
+    header(entry.family),
+    encodeTuple(CTA.TUPLE_ORIG, entry.family, entry.protocol, entry.original),
+    ...zoneOf(entry),
+    be32(CTA.MARK, mark),
+  ]);
+}
+
 /** Body of an IPCTNL_MSG_CT_GET with NLM_F_DUMP. 0: both families. */
 export const encodeDump = (family: Family | 0): Buffer => header(family);

@@ -10,7 +10,7 @@ import { Protocol } from "netlink";
 import { NLM } from "../../links/codec.js";
 import { NetlinkError, RtNetlink } from "../../links/rtnetlink.js";
 import type { Family } from "../../model/types.js";
-import { CT, decodeEntry, encodeCreate, encodeDelete, encodeDump } from "./codec.js";
+import { CT, decodeEntry, encodeCreate, encodeDelete, encodeDump, encodeMark } from "./codec.js";
 import type { ConntrackEntry } from "./entry.js";
 
 /** Requests that wait for their acknowledgement at a time: each takes about 1 KiB of 208 KiB. */
@@ -70,6 +70,16 @@ export class Conntrack {
   /** How many were new, and what the kernel refused. */
   async createAll(entries: Iterable<ConntrackEntry>): Promise<{ done: number; failed: Failed[] }> {
     return this.#all(entries, (entry) => this.create(entry));
+  }
+
+  /** Marks of entries that may be gone by now; whoever has their tuple gets the mark. */
+  async setMarks(
+    marks: Iterable<{ readonly entry: ConntrackEntry; readonly mark: number }>,
+  ): Promise<{ done: number; failed: Failed[] }> {
+    const markOf = new Map([...marks].map(({ entry, mark }) => [entry, mark]));
+    return this.#all(markOf.keys(), (entry) =>
+      this.#unless(ENOENT, "marking a connection", CT.NEW, 0, encodeMark(entry, markOf.get(entry) ?? entry.mark)),
+    );
   }
 
   close(): void {
