@@ -94,7 +94,9 @@ format: deps-check $(NPM)
 
 GENERATE := node dist/abi/generate.js build/tap.bpf.o src/abi/layout.gen.ts
 
-generate: build
+# Types may be wrong before it has run, which is why it does not ask for a whole build.
+generate: deps-build build/tap.bpf.o $(NPM)
+	@node_modules/.bin/tsc -p . >/dev/null || true
 	$(GENERATE)
 
 check: deps-check lint

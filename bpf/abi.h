@@ -86,6 +86,12 @@ enum control_flag {
 };
 
 /* --- `tap`: HASH ifindex (u32, host order) -> endpoint number (u32). Missing: NO_ENDPOINT, the packet drops. - */
+/* --- `tap_slot`: ARRAY by ifindex % MAX_TAPS: the same for the tap that has the slot, without hashing; of two taps that
+ *     would share one, one is in `tap` only. ----------------------------------------------------------------- */
+struct tap_slot {
+    __u32 ifindex;              /* 0: nobody's; another's: ask `tap` */
+    __u32 endpoint;             /* number */
+};
 
 /* --- `endpoint`: ARRAY by endpoint number. ---------------------------------------------------------------- */
 enum endpoint_flag {
@@ -166,6 +172,7 @@ enum plane_flag {
     PLANE_ANY_PROTOCOL = 2,     /* has entries of protocol PROTOCOL_ANY */
     PLANE_SOURCE_PORTS = 4,     /* has entries with a source class */
     PLANE_LOG = 8,              /* has entries in the log half (policy_key.log = 1) */
+    PLANE_ANY_CLASS = 16,       /* has entries of CLASS_ANY */
 };
 
 enum { PROTOCOL_ANY = 255 };
@@ -173,6 +180,7 @@ enum { PROTOCOL_ANY = 255 };
 struct plane {
     __u32 lengths[PROTOCOL_GROUPS]; /* bit n: entries of port prefix length n (0..16) exist for the group */
     __u32 source_lengths;       /* the same for source ports, any protocol */
+    __u32 everything[2];        /* IPv4, IPv6: the rule that allows all there is, so that nothing else need be asked; 0: none */
     __u8 end;                   /* enum action: ACTION_DENY, ACTION_PASS or ACTION_ALLOW when nothing matched */
     __u8 flags;                 /* enum plane_flag */
     __u16 pad;

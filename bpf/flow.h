@@ -121,7 +121,8 @@ anew:
     /* What the host opened is not for the guest to open anew. */
     if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now))
         return HOST_UNREACHABLE_TO_GUEST;
-    find_receiver(skb, p);
+    if (!(p->own_known & RECEIVER))
+        find_receiver(skb, p);
     reason = judge_sides(skb, SENDER | RECEIVER);
     if (reason)
         return reason;

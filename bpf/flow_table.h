@@ -211,7 +211,7 @@ ALWAYS_INLINE int flow_room(const struct account *a, const struct pool *all, con
 }
 
 /* A new entry for the packet's key, as `fresh` says (slot is filled in here). 0, FLOW_TABLE_FULL or FLOW_RACE. */
-GLOBAL int flow_insert(struct __sk_buff *skb)
+ALWAYS_INLINE int flow_insert(struct __sk_buff *skb)
 {
     struct scratch *w = work();
     struct account *a;

@@ -32,8 +32,8 @@ ALWAYS_INLINE int rewrite(struct __sk_buff *skb, const struct packet *p, const _
 
     if (data + ETH_LENGTH + sizeof(struct ipv4) > end)
         return -1;
-    __builtin_memcpy(eth->destination, destination, 6);
-    __builtin_memcpy(eth->source, from, 6);
+    mac_copy(eth->destination, destination);
+    mac_copy(eth->source, from);
     if (p->family == 4) {
         struct ipv4 *ip = data + ETH_LENGTH;
         /* RFC 1624: TTL is the high byte of its 16-bit word. */
@@ -71,7 +71,7 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
     struct endpoint *e;
     struct packet *p;
     __u32 number;
-    __u8 mac[6];
+    __u8 mac[6] __attribute__((aligned(2)));
 
     if (!w)
         return TC_ACT_SHOT;

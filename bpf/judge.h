@@ -11,7 +11,7 @@ enum { SENDER = 1, RECEIVER = 2 };
 
 /* Whether the endpoint owns the address (S6), and what differs for it: policy set and MAC, 0 if they are the
  * endpoint's. */
-NOINLINE int find_owner(__u32 number, const struct address *address, struct source *own)
+ALWAYS_INLINE int find_owner(__u32 number, const struct address *address, struct source *own)
 {
     struct local *l = bpf_map_lookup_elem(&local, address);
     struct source_key key;

@@ -25,6 +25,7 @@
 MAP(control, BPF_MAP_TYPE_ARRAY, __u32, struct control, 1);
 MAP(endpoint, BPF_MAP_TYPE_ARRAY, __u32, struct endpoint, MAX_ENDPOINTS);
 GROWING_MAP(tap, BPF_MAP_TYPE_HASH, __u32, __u32, MAX_TAPS);
+MAP(tap_slot, BPF_MAP_TYPE_ARRAY, __u32, struct tap_slot, MAX_TAPS);
 GROWING_MAP(uplink, BPF_MAP_TYPE_HASH, __u32, __u32, 256);
 GROWING_MAP(source, BPF_MAP_TYPE_LPM_TRIE, struct source_key, struct source, 65536);
 GROWING_MAP(local, BPF_MAP_TYPE_HASH, struct address, struct local, 65536);

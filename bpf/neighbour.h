@@ -11,7 +11,7 @@ struct arp {
     __u8 sender[4];
     __u8 target_mac[6];
     __u8 target[4];
-} __attribute__((packed));
+} __attribute__((packed, aligned(2)));
 
 struct neighbour_message { /* NS and NA, RFC 4861 §4.3, §4.4 */
     __u8 type, code;
@@ -181,7 +181,7 @@ NOINLINE int solicitation(struct __sk_buff *skb, struct packet *p, struct endpoi
                           const __u8 *mac)
 {
     struct address host;
-    __u8 option[6];
+    __u8 option[6] __attribute__((aligned(2)));
     int found = find_option(skb, p, 24, OPTION_SOURCE_MAC, option);
 
     if (found < 0)
@@ -220,7 +220,7 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
     struct scratch *w = work();
     struct packet *p;
     const __u8 *mac;
-    __u8 option[6];
+    __u8 option[6] __attribute__((aligned(2)));
     __u8 type;
     int secure;
     struct source own = {};

@@ -85,7 +85,7 @@ struct ethernet {
     __u8 destination[6];
     __u8 source[6];
     __be16 type;
-} __attribute__((packed));
+};
 
 struct ipv4 {
     __u8 version_length;
@@ -146,14 +146,31 @@ ALWAYS_INLINE int address_is_link_local(const struct address *a)
     return (a->word[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
 
-ALWAYS_INLINE int mac_equal(const __u8 *a, const __u8 *b)
+/* Frames and records are read in words: MACs and headers lie at even offsets, on the stack too. */
+typedef __u16 __attribute__((may_alias)) word16;
+
+ALWAYS_INLINE int mac_equal(const void *one, const void *other)
 {
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) | (a[4] ^ b[4]) | (a[5] ^ b[5])) == 0;
+    const word16 *a = one, *b = other;
+
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
 }
 
-ALWAYS_INLINE int mac_is_zero(const __u8 *a)
+ALWAYS_INLINE int mac_is_zero(const void *mac)
 {
-    return (a[0] | a[1] | a[2] | a[3] | a[4] | a[5]) == 0;
+    const word16 *a = mac;
+
+    return (a[0] | a[1] | a[2]) == 0;
+}
+
+ALWAYS_INLINE void mac_copy(void *to, const void *from)
+{
+    const word16 *a = from;
+    word16 *b = to;
+
+    b[0] = a[0];
+    b[1] = a[1];
+    b[2] = a[2];
 }
 
 /* Whether a > b as big-endian numbers. */
@@ -270,6 +287,24 @@ ALWAYS_INLINE __u32 l4_minimum(__u8 protocol)
     return 0;
 }
 
+/* The first four bytes of `header`, which lies at an even offset. */
+ALWAYS_INLINE void packet_ports(struct packet *p, const void *header)
+{
+    const word16 *ports = header;
+
+    p->source_port = bpf_ntohs(ports[0]);
+    p->destination_port = bpf_ntohs(ports[1]);
+}
+
+/* `header` holds a whole UDP header: the usual case, without the branches of packet_l4(). */
+ALWAYS_INLINE void packet_udp(struct packet *p, const void *header)
+{
+    p->kind = KIND_FLOW;
+    packet_ports(p, header);
+    p->l4_length = 8;
+    packet_key(p);
+}
+
 /*
  * Fills in what `header` (at least l4_minimum bytes, at p->l4) says. ICMP of the other family is a protocol like any
  * other, without types.
@@ -278,8 +313,7 @@ ALWAYS_INLINE int packet_l4(struct packet *p, const __u8 *header)
 {
     p->kind = KIND_FLOW;
     if (protocol_has_ports(p->protocol)) {
-        p->source_port = (__u16)header[0] << 8 | header[1];
-        p->destination_port = (__u16)header[2] << 8 | header[3];
+        packet_ports(p, header);
         p->l4_length = 8;
         if (p->protocol == PROTOCOL_TCP) {
             p->tcp_flags = header[13];

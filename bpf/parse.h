@@ -23,7 +23,7 @@ ALWAYS_INLINE int pull_headers(struct __sk_buff *skb)
 NOINLINE int parse_l4(struct __sk_buff *skb, struct packet *p, int fragmented)
 {
     __u32 minimum = l4_minimum(p->protocol);
-    __u8 header[20] = {};
+    __u8 header[20] __attribute__((aligned(2))) = {};
 
     /* Reserved (IANA), and "any" in policy_key. */
     if (p->protocol == PROTOCOL_ANY)
@@ -129,11 +129,7 @@ ALWAYS_INLINE int parse_ipv4(struct __sk_buff *skb, struct packet *p)
         if (p->protocol == PROTOCOL_TCP ? (void *)(l4 + 20) <= end && p->length >= 40
                                         : (void *)(l4 + 8) <= end && p->length >= 28) {
             if (p->protocol == PROTOCOL_UDP) {
-                p->kind = KIND_FLOW;
-                p->source_port = (__u16)l4[0] << 8 | l4[1];
-                p->destination_port = (__u16)l4[2] << 8 | l4[3];
-                p->l4_length = 8;
-                packet_key(p);
+                packet_udp(p, l4);
                 return 0;
             }
             if ((void *)(l4 + 20) <= end)
@@ -241,11 +237,7 @@ ALWAYS_INLINE int parse_ipv6(struct __sk_buff *skb, struct packet *p)
         __u8 *l4 = (__u8 *)(ip + 1);
 
         if ((void *)(l4 + 8) <= end) {
-            p->kind = KIND_FLOW;
-            p->source_port = (__u16)l4[0] << 8 | l4[1];
-            p->destination_port = (__u16)l4[2] << 8 | l4[3];
-            p->l4_length = 8;
-            packet_key(p);
+            packet_udp(p, l4);
             return 0;
         }
     }

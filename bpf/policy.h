@@ -60,6 +60,8 @@ GLOBAL int ask_class(struct __sk_buff *skb, __u32 class)
     if (!w)
         return 1;
     q = &w->question;
+    if (class == CLASS_ANY && !(q->plane_flags & PLANE_ANY_CLASS))
+        return 0;
     q->key.class = class;
     for (int round = 0; round < 2; round++) {
         __u32 lengths = q->lengths;
@@ -188,6 +190,14 @@ ALWAYS_INLINE void log_if_earlier(struct __sk_buff *skb, __u32 endpoint_number, 
     q->entry_flags = flags;
 }
 
+ALWAYS_INLINE void rule_counted(__u32 rule)
+{
+    __u64 *hits = rule ? bpf_map_lookup_elem(&rule_hit, &rule) : 0;
+
+    if (hits)
+        __sync_fetch_and_add(hits, 1);
+}
+
 /*
  * Judges the packet for one endpoint in one direction: an enum action (ACTION_NONE when the policy set is missing).
  * What decided stays in question: order ~0 when it was no rule but the end of a plane.
@@ -198,6 +208,7 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
     struct plane_key plane_key = {.policy_set = policy_set, .direction = direction};
     struct classes *exact, *longest = 0;
     struct address *remote_address;
+    struct plane *plane_now;
     struct question *q;
     struct packet *p;
     __u8 way;
@@ -209,21 +220,24 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
     q = &w->question;
     way = (direction & 1) | (p->family == 6 ? WAY_IPV6 : 0);
     remote_address = direction == EGRESS ? &p->destination : p->kind == KIND_ERROR ? &p->outer : &p->source;
+    q->protocol = p->protocol;
+    q->port = p->kind == KIND_ERROR ? p->icmp : p->destination_port;
+    plane_now = bpf_map_lookup_elem(&plane, &plane_key);
+    if (!plane_now)
+        return ACTION_NONE;
+    q->entry_flags = 0;
+    q->rule = plane_now->everything[p->family == 6];
+    if (q->rule) {
+        rule_counted(q->rule);
+        return ACTION_ALLOW;
+    }
     exact = bpf_map_lookup_elem(&remote, remote_address);
     if (control_flags & CONTROL_PREFIXES && (!exact || !(exact->flags & CLASSES_COMPLETE))) {
         struct prefix_key key = {.prefixlen = 128, .address = *remote_address};
 
         longest = bpf_map_lookup_elem(&prefix, &key);
     }
-    q->protocol = p->protocol;
-    q->port = p->kind == KIND_ERROR ? p->icmp : p->destination_port;
     for (int n = 0; n < MAX_PLANES; n++) {
-        struct plane *plane_now;
-
-        plane_key.number = n;
-        plane_now = bpf_map_lookup_elem(&plane, &plane_key);
-        if (!plane_now)
-            return n ? ACTION_DENY : ACTION_NONE;
         q->key.policy_set = policy_set;
         q->key.plane = n;
         q->key.way = way;
@@ -237,16 +251,15 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
         if (plane_now->flags & PLANE_SOURCE_PORTS)
             ask_source_port(skb, plane_now->source_lengths);
         ask_classes(skb, exact, longest);
-        if (q->rule) {
-            __u64 *hits = bpf_map_lookup_elem(&rule_hit, &q->rule);
-
-            if (hits)
-                __sync_fetch_and_add(hits, 1);
-        }
+        rule_counted(q->rule);
         if (plane_now->flags & PLANE_LOG)
             log_if_earlier(skb, endpoint_number, way, exact, longest);
         if (q->action != ACTION_PASS)
             return q->action;
+        plane_key.number = n + 1;
+        plane_now = bpf_map_lookup_elem(&plane, &plane_key);
+        if (!plane_now)
+            return ACTION_DENY;
     }
     return ACTION_DENY;
 }

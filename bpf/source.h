@@ -118,7 +118,7 @@ ALWAYS_INLINE int is_listener_report(const struct packet *p, __u8 type)
  * The source MAC for the source address: the endpoint's, or that of an allowed pair for that address. 0 or a reason.
  * `owned` tells whether the address is the endpoint's at all.
  */
-NOINLINE int check_owner(struct packet *p, const struct endpoint *e, const __u8 *mac)
+ALWAYS_INLINE int check_owner(struct packet *p, const struct endpoint *e, const __u8 *mac)
 {
     struct source own = {};
     struct control *c;

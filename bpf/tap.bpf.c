@@ -133,7 +133,7 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
         return drop_packet(p, NO_ENDPOINT);
     if (e->flags & ENDPOINT_NO_PORT_SECURITY) {
         __u8 single = icmpv6_single(p);
-        __u8 mac[6];
+        __u8 mac[6] __attribute__((aligned(2)));
 
         if (bpf_skb_load_bytes(skb, 0, mac, 6))
             return drop_packet(p, MALFORMED);
@@ -176,15 +176,21 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
 /* Whose tap this is, when anything may pass it at all. NULL: the verdict is in `verdict`. */
 ALWAYS_INLINE struct endpoint *owner_of(struct __sk_buff *skb, __u32 *number, int *verdict)
 {
-    __u32 ifindex = skb->ifindex;
-    __u32 *found = bpf_map_lookup_elem(&tap, &ifindex);
+    __u32 ifindex = skb->ifindex, slot_number = ifindex % MAX_TAPS;
+    struct tap_slot *slot = bpf_map_lookup_elem(&tap_slot, &slot_number);
     struct endpoint *e;
 
-    if (!found) {
-        *verdict = drop_at(0, NO_ENDPOINT);
-        return 0;
+    if (slot && slot->ifindex == ifindex) {
+        *number = slot->endpoint;
+    } else {
+        __u32 *found = bpf_map_lookup_elem(&tap, &ifindex);
+
+        if (!found) {
+            *verdict = drop_at(0, NO_ENDPOINT);
+            return 0;
+        }
+        *number = *found;
     }
-    *number = *found;
     e = bpf_map_lookup_elem(&endpoint, number);
     if (!e || !(e->flags & ENDPOINT_PRESENT)) {
         *verdict = drop_at(0, NO_ENDPOINT);

@@ -162,13 +162,14 @@ export const STRUCTS = {
     },
   },
   plane: {
-    size: 40,
+    size: 48,
     fields: {
       lengths: { offset: 0, kind: "u32", length: 8 },
       source_lengths: { offset: 32, kind: "u32" },
-      end: { offset: 36, kind: "u8" },
-      flags: { offset: 37, kind: "u8" },
-      pad: { offset: 38, kind: "u16" },
+      everything: { offset: 36, kind: "u32", length: 2 },
+      end: { offset: 44, kind: "u8" },
+      flags: { offset: 45, kind: "u8" },
+      pad: { offset: 46, kind: "u16" },
     },
   },
   plane_key: {
@@ -232,6 +233,13 @@ export const STRUCTS = {
       prefixlen: { offset: 0, kind: "u32" },
       endpoint: { offset: 4, kind: "u32" },
       address: { offset: 8, kind: "address" },
+    },
+  },
+  tap_slot: {
+    size: 8,
+    fields: {
+      ifindex: { offset: 0, kind: "u32" },
+      endpoint: { offset: 4, kind: "u32" },
     },
   },
 } as const;
@@ -351,7 +359,7 @@ export const MAPS = {
     flags: 1,
     keySize: 8,
     key: "plane_key",
-    valueSize: 40,
+    valueSize: 48,
     value: "plane",
   },
   policy: {
@@ -416,6 +424,15 @@ export const MAPS = {
     key: "u32",
     valueSize: 4,
     value: "u32",
+  },
+  tap_slot: {
+    type: 2,
+    maxEntries: 16384,
+    flags: 0,
+    keySize: 4,
+    key: "u32",
+    valueSize: 8,
+    value: "tap_slot",
   },
   uplink: {
     type: 1,
@@ -581,12 +598,14 @@ export const PlaneFlag = {
   PLANE_ANY_PROTOCOL: 2,
   PLANE_SOURCE_PORTS: 4,
   PLANE_LOG: 8,
+  PLANE_ANY_CLASS: 16,
 } as const;
 export const PlaneFlagNames: Readonly<Record<number, string>> = {
   1: "PLANE_ALLOW_ONLY",
   2: "PLANE_ANY_PROTOCOL",
   4: "PLANE_SOURCE_PORTS",
   8: "PLANE_LOG",
+  16: "PLANE_ANY_CLASS",
 };
 
 export const EntryFlag = {

@@ -1,6 +1,6 @@
 /** Endpoints and what they own → entries of `endpoint`, `source`, `local` and `local_prefix`. Pure. */
-import { EndpointFlag, LocalFlag } from "../../abi/layout.gen.js";
-import { addressKey, macOrOwn, prefixKey, record, sourceKey, type Bytes } from "../../abi/records.js";
+import { EndpointFlag, Limits, LocalFlag } from "../../abi/layout.gen.js";
+import { addressKey, macOrOwn, prefixKey, record, sourceKey, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredEndpoint, OwnedPrefix, PolicySetKey } from "../../compile/desired.js";
 import { isSingle, macBytes, prefixLength, prefixToAddress } from "../../model/cidr.js";
 import type { EndpointId, Prefix } from "../../model/types.js";
@@ -21,6 +21,19 @@ export function collidingMarks(taps: Iterable<Tap>): ReadonlySet<number> {
   const colliding = new Set<number>();
   for (const { ifindex } of taps) (seen.has(markOf(ifindex)) ? colliding : seen).add(markOf(ifindex));
   return colliding;
+}
+
+/**
+ * Slots of `tap_slot` (abi.h) for what `tap` holds, ifindex to endpoint number. Of taps that would share a slot the lowest ifindex gets it, and
+ * the others are found in `tap`.
+ */
+export function tapSlots(taps: Iterable<readonly [ifindex: number, endpoint: number]>): Map<Bytes, Bytes> {
+  const slots = new Map<Bytes, Bytes>();
+  for (const [ifindex, endpoint] of [...taps].sort(([a], [b]) => a - b)) {
+    const key = u32(ifindex % Limits.MAX_TAPS);
+    if (!slots.has(key)) slots.set(key, record("tap_slot", { ifindex, endpoint }));
+  }
+  return slots;
 }
 
 export function endpointFlags(endpoint: DesiredEndpoint): number {

@@ -6,7 +6,7 @@
  */
 import { Action, ClassNumber, Direction, EntryFlag, STRUCTS } from "../../abi/layout.gen.js";
 import { PROTOCOL_ANY, WAY_IPV6, WAY_LOG } from "../../abi/constants.js";
-import { readU32, record, type Bytes } from "../../abi/records.js";
+import { parse, readU32, record, type Bytes } from "../../abi/records.js";
 import type { ClassKey, CompiledPolicy, DesiredRule, PlaneShape, PolicyKey } from "../../compile/desired.js";
 import { portPrefixes, type PortPrefix } from "../../compile/ranges.js";
 import { DataplaneError } from "../../errors.js";
@@ -98,6 +98,7 @@ function writeRule(
   for (const protocol of protocolsOf(rule)) {
     for (const { value: port, length } of portsOf(rule, protocol)) {
       noteEntry(sink.masks, protocol, length);
+      sink.masks.anyClass ||= numbers.classes.includes(ClassNumber.CLASS_ANY);
       for (const family of rule.families) {
         for (const number of numbers.classes) {
           for (const source of numbers.source) {
@@ -183,12 +184,32 @@ export function isOpenPlane(halves: readonly PolicyHalf[]): boolean {
   return halves.every((half) => half.open) && statefulFirst(halves);
 }
 
+/** By direction, then family: the key of a rule that names nothing but its family. */
+const EVERYTHING = SIDES.map((side) =>
+  [0, WAY_IPV6].map((family) =>
+    record("policy_key", { class: ClassNumber.CLASS_ANY, protocol: PROTOCOL_ANY, way: directionOf(side) | family }),
+  ),
+);
+
+/** The rule that allows everything of a family and remembers the flow, 0 none: in an open plane nothing can come before it. */
+function ruleForEverything(halves: readonly PolicyHalf[], family: 0 | 1): number {
+  for (const keys of EVERYTHING) {
+    const key = keys[family];
+    const value = key === undefined ? undefined : openEntry(halves, key);
+    if (value === undefined) continue;
+    const { flags, rule } = parse("policy_entry", value);
+    if ((flags & EntryFlag.ENTRY_STATELESS) === 0) return rule;
+  }
+  return 0;
+}
+
 export function openPlaneValue(halves: readonly PolicyHalf[], end: PlaneShape["end"]): Bytes {
   return planeValue(uniteMasks(halves.map((half) => half.masks)), {
     end,
     allowOnly: true,
     sourcePorts: false,
     log: false,
+    everything: [ruleForEverything(halves, 0), ruleForEverything(halves, 1)],
   });
 }
 

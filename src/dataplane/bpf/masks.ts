@@ -24,10 +24,16 @@ export interface Masks {
   readonly lengths: number[];
   sourceLengths: number;
   anyProtocol: boolean;
+  anyClass: boolean;
 }
 
 export function noMasks(): Masks {
-  return { lengths: new Array<number>(ProtocolGroup.PROTOCOL_GROUPS).fill(0), sourceLengths: 0, anyProtocol: false };
+  return {
+    lengths: new Array<number>(ProtocolGroup.PROTOCOL_GROUPS).fill(0),
+    sourceLengths: 0,
+    anyProtocol: false,
+    anyClass: false,
+  };
 }
 
 /** Notes that entries of this protocol and length exist. */
@@ -46,6 +52,7 @@ export function uniteMasks(all: readonly Masks[]): Masks {
     masks.lengths.forEach((bits, group) => (united.lengths[group] = ((united.lengths[group] ?? 0) | bits) >>> 0));
     united.sourceLengths = (united.sourceLengths | masks.sourceLengths) >>> 0;
     united.anyProtocol ||= masks.anyProtocol;
+    united.anyClass ||= masks.anyClass;
   }
   return united;
 }
@@ -55,29 +62,37 @@ export interface PlaneTraits {
   readonly allowOnly: boolean;
   readonly sourcePorts: boolean;
   readonly log: boolean;
+  /** Rules that allow all of IPv4, of IPv6, if there are any: numbers, 0 none. */
+  readonly everything?: readonly [number, number];
 }
 
 export function planeValue(masks: Masks, traits: PlaneTraits): Bytes {
   const flags =
     (traits.allowOnly ? PlaneFlag.PLANE_ALLOW_ONLY : 0) |
     (masks.anyProtocol ? PlaneFlag.PLANE_ANY_PROTOCOL : 0) |
+    (masks.anyClass ? PlaneFlag.PLANE_ANY_CLASS : 0) |
     (traits.sourcePorts ? PlaneFlag.PLANE_SOURCE_PORTS : 0) |
     (traits.log ? PlaneFlag.PLANE_LOG : 0);
   return record("plane", {
     lengths: masks.lengths,
     source_lengths: masks.sourceLengths,
+    everything: traits.everything ?? [0, 0],
     end: traits.end === "pass" ? Action.ACTION_PASS : Action.ACTION_DENY,
     flags,
   });
 }
 
-/** A plane that asks for whatever either asks for: right for both while entries are being added or removed. */
+/**
+ * A plane that asks for whatever either asks for: right for both while entries are being added or removed. It allows everything as long as the
+ * former one did; where the next one does, its entry says so until it is there.
+ */
 export function unitePlanes(before: Bytes, after: Bytes): Bytes {
   const [a, b] = [parse("plane", before), parse("plane", after)];
   return record("plane", {
     ...b,
     lengths: b.lengths.map((bits, group) => (bits | (a.lengths[group] ?? 0)) >>> 0),
     source_lengths: (a.source_lengths | b.source_lengths) >>> 0,
-    flags: b.flags | (a.flags & PlaneFlag.PLANE_ANY_PROTOCOL),
+    everything: a.everything,
+    flags: b.flags | (a.flags & (PlaneFlag.PLANE_ANY_PROTOCOL | PlaneFlag.PLANE_ANY_CLASS)),
   });
 }

@@ -12,6 +12,7 @@ import {
   markOf,
   receivedPrefixes,
   sourceEntries,
+  tapSlots,
   type SetNumber,
 } from "./images-endpoints.js";
 import type { MapName, Plan } from "./plan.js";
@@ -19,7 +20,17 @@ import type { Registry } from "./registry.js";
 
 /** What the kernel holds in the small maps, as far as it is known: binary text to binary text. */
 export type Shadows = Readonly<Record<ShadowName, Map<Bytes, Bytes>>>;
-export const SHADOWED = ["tap", "uplink", "source", "local", "local_prefix", "endpoint", "prefix", "control"] as const;
+export const SHADOWED = [
+  "tap",
+  "tap_slot",
+  "uplink",
+  "source",
+  "local",
+  "local_prefix",
+  "endpoint",
+  "prefix",
+  "control",
+] as const;
 export type ShadowName = (typeof SHADOWED)[number];
 
 export interface EndpointState {
@@ -225,13 +236,20 @@ function planTaps(
   states: ReadonlyMap<EndpointId, EndpointState>,
   taps: ReadonlyMap<EndpointId, Tap>,
 ): void {
-  const wanted = new Map<Bytes, Bytes>();
+  const numbers = new Map<number, number>();
   for (const [id, { ifindex }] of taps) {
     const state = states.get(id);
-    if (state !== undefined) wanted.set(u32(ifindex), u32(state.number));
+    if (state !== undefined) numbers.set(ifindex, state.number);
   }
+  const slots = tapSlots(numbers);
+  // A slot goes before what it repeats, and comes after it.
+  const empty = record("tap_slot", {});
+  for (const [key, value] of shadows.tap_slot)
+    if (value !== empty && slots.get(key) !== value) plan.set("tapsDown", "tap_slot", key, empty);
+  const wanted = new Map([...numbers].map(([ifindex, number]) => [u32(ifindex), u32(number)]));
   for (const [key, value] of shadows.tap) if (wanted.get(key) !== value) plan.delete("tapsDown", "tap", key);
   for (const [key, value] of wanted) if (shadows.tap.get(key) !== value) plan.set("tapsUp", "tap", key, value);
+  for (const [key, value] of slots) if (shadows.tap_slot.get(key) !== value) plan.set("tapsUp", "tap_slot", key, value);
 }
 
 /** Endpoints that name each policy set, themselves or for one of their addresses. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ControlFlag, LocalFlag } from "../../../../src/abi/layout.gen.js";
-import { parse } from "../../../../src/abi/records.js";
+import { ClassNumber, ControlFlag, LocalFlag } from "../../../../src/abi/layout.gen.js";
+import { parse, type Bytes } from "../../../../src/abi/records.js";
 import {
   controlBefore,
   controlValue,
@@ -16,6 +16,8 @@ import {
   receivedPrefixes,
   sourceEntries,
 } from "../../../../src/dataplane/bpf/images-endpoints.js";
+import { openPlaneValue, policyImage } from "../../../../src/dataplane/bpf/images-policy.js";
+import { unitePlanes } from "../../../../src/dataplane/bpf/masks.js";
 import { sourceClasses } from "../../../../src/dataplane/bpf/images-source-ports.js";
 import { hzOfConfig, jiffiesOfTimerList, nearestHz } from "../../../../src/dataplane/bpf/hz.js";
 import { coversMapped, withoutMapped } from "../../../../src/dataplane/bpf/mapped.js";
@@ -49,6 +51,33 @@ describe("source ports", () => {
         },
       ),
     );
+  });
+});
+
+describe("a plane that allows everything of a family", () => {
+  let numbers = 0;
+  const numbering = { rule: () => ++numbers, classes: () => [ClassNumber.CLASS_ANY] };
+  const everything = (...rules: Parameters<typeof rule>[0][]): readonly number[] => {
+    numbers = 0;
+    const image = policyImage(policy("p", { ingress: rules.map((one) => rule(one)) }), numbering);
+    return parse("plane", openPlaneValue([image.ingress], "deny")).everything;
+  };
+
+  it("names the rule that does", () => {
+    expect(everything({ families: [4], protocols: [6] }, { families: [4] })).toEqual([2, 0]);
+    expect(everything({ families: [4, 6] })).toEqual([1, 1]);
+  });
+
+  it("is not one whose rule names a protocol, a port, or remembers no flow", () => {
+    expect(everything({ protocols: [6] }, { ports: [{ first: 0, last: 65535 }] }, { stateless: true })).toEqual([0, 0]);
+  });
+
+  it("goes on allowing while its entry goes, and begins to when its entry is there", () => {
+    const value = (rules: Parameters<typeof rule>[0][]): Bytes =>
+      openPlaneValue([policyImage(policy("p", { ingress: rules.map((one) => rule(one)) }), numbering).ingress], "deny");
+    const [all, none] = [value([{ families: [4] }]), value([])];
+    expect(parse("plane", unitePlanes(all, none)).everything).toEqual(parse("plane", all).everything);
+    expect(parse("plane", unitePlanes(none, all)).everything).toEqual([0, 0]);
   });
 });
 

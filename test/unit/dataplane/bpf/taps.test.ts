@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Limits } from "../../../../src/abi/layout.gen.js";
 import { parse, u32 } from "../../../../src/abi/records.js";
 import { Engine } from "../../../../src/dataplane/bpf/engine.js";
 import type { Mac } from "../../../../src/model/types.js";
@@ -25,5 +26,35 @@ describe("a tap that two endpoints claim", () => {
     expect([...written]).toEqual(["a"]);
     const number = maps.get("tap", u32(7)) ?? u32(0);
     expect(parse("endpoint", maps.get("endpoint", number) ?? u32(0))).toMatchObject({ ifindex: 7 });
+  });
+});
+
+describe("two taps that would share a slot of tap_slot", () => {
+  const taps = [7, 7 + Limits.MAX_TAPS].map((ifindex, i) => ({
+    ...TAP,
+    name: `tap${i}`,
+    ifindex,
+    mac: `fe:16:3e:00:00:0${i}` as Mac,
+  }));
+  const state = stateOf({
+    endpoints: taps.map(({ name }, i) =>
+      endpoint(name, { owned: [`10.0.0.${i + 1}/32`], set: "s", interfaceName: name }),
+    ),
+    sets: { s: { ingress: [], egress: [] } },
+  });
+  const slotIn = (maps: MemoryMaps): number => parse("tap_slot", maps.get("tap_slot", u32(7)) ?? u32(0)).ifindex;
+
+  it("are both in `tap`; one has the slot, and when it goes the other gets it", async () => {
+    const maps = new MemoryMaps();
+    const engine = new Engine(maps, SETTINGS);
+    await engine.apply(state, interfacesOf(taps));
+    expect([...maps.dump("tap").keys()].sort()).toEqual(taps.map(({ ifindex }) => u32(ifindex)).sort());
+    expect(slotIn(maps)).toBe(7);
+    await engine.apply(state, interfacesOf(taps.slice(1)));
+    expect(slotIn(maps)).toBe(7 + Limits.MAX_TAPS);
+    await engine.apply(state, interfacesOf([]));
+    expect(slotIn(maps)).toBe(0);
+    const { writes } = await engine.apply(state, interfacesOf([]));
+    expect(writes).toEqual({});
   });
 });
