@@ -54,22 +54,26 @@ artifacts: $(BPF_OBJECTS) $(HELPERS) native/build/libbpf.node native/build/notif
 	@:
 
 $(NPM): package-lock.json
-	npm ci --no-audit --no-fund --loglevel=error
+	$(call SAY,npm,package-lock.json)
+	$(Q)npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(NATIVE_OBJECTS) native/build/libbpf.node native/dist/index.js: | $(NPM)
 
 build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h bpf/*.c)
 	@mkdir -p build
-	$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+	$(call SAY,bpf,$<)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
 dist/.built: $(SOURCES) tsconfig.json package.json native/dist/index.js | $(NPM)
-	node_modules/.bin/tsc -p .
+	$(call SAY,tsc,src)
+	$(Q)node_modules/.bin/tsc -p .
 	@touch $@
 
 build/%: test/support/%.c
 	@mkdir -p build
-	$(CC) $(C_CFLAGS) $< -o $@
+	$(call SAY,cc,$<)
+	$(Q)$(CC) $(C_CFLAGS) $< -o $@
 
 # --- run and test --------------------------------------------------------------------------------------------
 

@@ -9,19 +9,25 @@ NATIVE_CXXFLAGS := -std=c++17 -O2 -g -fPIC -fvisibility=hidden -pthread -Wall -W
 	-DNAPI_VERSION=8 -DNODE_GYP_MODULE_NAME=libbpf -DNODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS \
 	-DNODE_ADDON_API_CPP_EXCEPTIONS -DNODE_ADDON_API_CPP_EXCEPTIONS_ALL \
 	-isystem node_modules/node-addon-api -isystem node_modules/node-api-headers/include
+# One line a file; V=1 shows the commands.
+Q ?= $(if $(V),,@)
+SAY ?= $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 NATIVE_LIBS := -lbpf -lelf -lz
 
 native/build/%.o: native/src/%.cc native/native.mk
 	@mkdir -p $(@D)
-	$(CXX) $(NATIVE_CXXFLAGS) -MMD -MP -c $< -o $@
+	$(call SAY,c++,$<)
+	$(Q)$(CXX) $(NATIVE_CXXFLAGS) -MMD -MP -c $< -o $@
 
 # Linked beside and moved into place: a running process keeps the file it has mapped.
 native/build/libbpf.node: $(NATIVE_OBJECTS)
-	$(CXX) -shared -pthread -o $@.new $^ $(NATIVE_LIBS)
-	mv -f $@.new $@
+	$(call SAY,link,$@)
+	$(Q)$(CXX) -shared -pthread -o $@.new $^ $(NATIVE_LIBS)
+	@mv -f $@.new $@
 
 native/dist/index.js: $(wildcard native/lib/*.ts) native/tsconfig.json
-	node_modules/.bin/tsc -p native/tsconfig.json
+	$(call SAY,tsc,native/lib)
+	$(Q)node_modules/.bin/tsc -p native/tsconfig.json
 	@touch $@
 
 -include $(NATIVE_OBJECTS:.o=.d)
