@@ -12,8 +12,9 @@ const JUMPS = [
 /** In iptables a name that ends in "+" means all that begin so: such a tap can't be named alone. */
 const SAYABLE = /^[A-Za-z0-9_.-]{1,15}$/;
 
-/** Input of iptables-restore --noflush. `claimed`: names of taps. */
-export function renderIptablesGuard(settings: GuardSettings, claimed: Iterable<string>): string {
+/** Input of iptables-restore --noflush. `claimed`: names of taps; `ruled`: rules judge them, what comes from them has no mark. */
+export function renderIptablesGuard(settings: GuardSettings, claimed: Iterable<string>, ruled: boolean): string {
+  const sayable = [...claimed].filter((name) => SAYABLE.test(name));
   const { judged, any } = markBits(settings.markShift);
   const pattern = (name: string): string => name.replace(/\*$/, "+");
   const returns = (way: "-i" | "-o"): string[] =>
@@ -25,6 +26,7 @@ export function renderIptablesGuard(settings: GuardSettings, claimed: Iterable<s
     `-F ${CHAIN}`,
     `-A ${CHAIN} -m mark --mark ${bit} -j CT --notrack`,
     ...returns("-i"),
+    ...(ruled ? sayable.map((name) => `-A ${CHAIN} -i ${name} -j RETURN`) : []),
     ...settings.taps.prefixes.map(
       (prefix) => `-A ${CHAIN} -i ${prefix}+ -m mark --mark 0x0/0x${any.toString(16)} -j DROP`,
     ),
@@ -33,7 +35,7 @@ export function renderIptablesGuard(settings: GuardSettings, claimed: Iterable<s
     `:${CHAIN} - [0:0]`,
     `-F ${CHAIN}`,
     ...returns("-o"),
-    ...[...claimed].filter((name) => SAYABLE.test(name)).map((name) => `-A ${CHAIN} -o ${name} -j RETURN`),
+    ...sayable.map((name) => `-A ${CHAIN} -o ${name} -j RETURN`),
     ...settings.taps.prefixes.map((prefix) => `-A ${CHAIN} -o ${prefix}+ -j DROP`),
     "COMMIT",
     "",
@@ -45,6 +47,7 @@ export async function ensureIptablesGuard(
   run: Runner,
   settings: GuardSettings,
   claimed: ReadonlySet<string>,
+  ruled: boolean,
 ): Promise<Problem[] | undefined> {
   const problems: Problem[] = [
     {
@@ -57,7 +60,7 @@ export async function ensureIptablesGuard(
   ];
   let worked = 0;
   for (const tool of TOOLS) {
-    const restored = await run(`${tool}-restore`, ["-w", "--noflush"], renderIptablesGuard(settings, claimed));
+    const restored = await run(`${tool}-restore`, ["-w", "--noflush"], renderIptablesGuard(settings, claimed, ruled));
     if (restored.status === undefined) continue;
     let error = restored.status === 0 ? "" : restored.stderr;
     for (const [table, chain] of restored.status === 0 ? JUMPS : []) {

@@ -1,8 +1,9 @@
 /**
  * The standing host rule (D5) as text for nft, and the reading back of it. Pure.
  *
- * From a tap of ours nothing passes without our programs' mark; towards one nothing passes unless the agent has claimed it
- * (its programs are attached, and the one at its egress judges). IP in table inet, ARP in table arp: the ends of both
+ * From a tap of ours nothing passes without our programs' mark, unless the agent has said that rules of the firewall judge there (the
+ * iptables dataplane); towards one nothing passes unless the agent has claimed it (its programs are attached, and the one at its egress
+ * judges; or the rules). IP in table inet, ARP in table arp: the ends of both
  * directions, since what a program redirects never comes here. Bridged ports are not seen by these hooks, so only OVS ports
  * and bridges that have a tap's name are named here.
  */
@@ -30,6 +31,15 @@ export interface GuardTable {
 }
 
 export const CLAIMED = "claimed";
+/** Those of the claimed taps that rules judge: what comes from them carries no mark. */
+export const RULED = "ruled";
+export const SETS = [CLAIMED, RULED] as const;
+
+/** Elements of the two sets: ifindexes, or names as guardNames() gives them. */
+export interface Claims {
+  readonly claimed: Iterable<number | string>;
+  readonly ruled: Iterable<number | string>;
+}
 const MARK_JUDGED = 0x8000;
 const MARK_HOST = 0x4000;
 /** Before conntrack (-200) and whatever may change the mark. */
@@ -51,7 +61,9 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
     ...settings.taps.excluded.map((pattern) => `${way}name "${pattern}" return`),
     `meta ${way}kind ${kinds} return`,
   ];
-  const from = settings.taps.prefixes.map((prefix) => `iifname "${prefix}*" meta mark & ${hex(any)} == 0 counter drop`);
+  const from = settings.taps.prefixes.map(
+    (prefix) => `iifname "${prefix}*" meta mark & ${hex(any)} == 0 meta iif != @${RULED} counter drop`,
+  );
   const to = settings.taps.prefixes.map((prefix) => `oifname "${prefix}*" meta oif != @${CLAIMED} counter drop`);
   return [
     {
@@ -86,17 +98,9 @@ const comment = (digest: string, index: number): string => `torbie ${digest} ${i
 
 const element = (claimed: number | string): string => (typeof claimed === "number" ? String(claimed) : `"${claimed}"`);
 
-/**
- * One transaction that replaces the tables whole.
- * @param claimed ifindexes, or names as claimedNames() gives them
- */
-export function renderGuard(
-  settings: GuardSettings,
-  tables: readonly GuardTable[],
-  claimed: Iterable<number | string>,
-): string {
+/** One transaction that replaces the tables whole. */
+export function renderGuard(settings: GuardSettings, tables: readonly GuardTable[], claims: Claims): string {
   const digest = guardDigest(tables);
-  const elements = [...claimed].map(element);
   const lines: string[] = [];
   for (const { family, chains } of tables) {
     // Declared first, so that deleting it can't fail.
@@ -105,12 +109,15 @@ export function renderGuard(
       `delete table ${family} ${settings.table}`,
       `table ${family} ${settings.table} {`,
     );
-    lines.push(
-      `  set ${CLAIMED} {`,
-      "    type iface_index",
-      ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []),
-      "  }",
-    );
+    for (const set of SETS) {
+      const elements = [...claims[set]].map(element);
+      lines.push(
+        `  set ${set} {`,
+        "    type iface_index",
+        ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []),
+        "  }",
+      );
+    }
     for (const chain of chains) {
       lines.push(
         `  chain ${chain.name} {`,
@@ -125,17 +132,15 @@ export function renderGuard(
 }
 
 /** One transaction that makes the claimed taps exactly these, in the tables that exist. */
-export function renderClaims(
-  settings: GuardSettings,
-  tables: readonly GuardTable[],
-  claimed: Iterable<number | string>,
-): string {
-  const elements = [...claimed].map(element).join(", ");
+export function renderClaims(settings: GuardSettings, tables: readonly GuardTable[], claims: Claims): string {
   return tables
-    .flatMap(({ family }) => {
-      const set = `${family} ${settings.table} ${CLAIMED}`;
-      return [`flush set ${set}`, ...(elements === "" ? [] : [`add element ${set} { ${elements} }`])];
-    })
+    .flatMap(({ family }) =>
+      SETS.flatMap((name) => {
+        const elements = [...claims[name]].map(element).join(", ");
+        const set = `${family} ${settings.table} ${name}`;
+        return [`flush set ${set}`, ...(elements === "" ? [] : [`add element ${set} { ${elements} }`])];
+      }),
+    )
     .join("\n")
     .concat("\n");
 }
@@ -161,8 +166,8 @@ export function listed(output: string, kind: string): Json[] {
 export function stands(output: string, table: GuardTable, digest: string): boolean {
   const chains = listed(output, "chain");
   const rules = listed(output, "rule");
-  if (chains.length !== table.chains.length || !listed(output, "set").some((set) => set["name"] === CLAIMED))
-    return false;
+  const sets = listed(output, "set").map((set) => set["name"]);
+  if (chains.length !== table.chains.length || !SETS.every((name) => sets.includes(name))) return false;
   return table.chains.every((chain) => {
     const found = chains.find((one) => one["name"] === chain.name);
     if (found?.["hook"] !== chain.hook || found["prio"] !== chain.priority || found["policy"] !== "accept")
@@ -184,11 +189,11 @@ function verdict(rule: Json): string | undefined {
 }
 
 /**
- * Claimed taps of a listed table, by name; those without an interface any more are numbers, and are left out, as are names that
+ * Elements of one of a listed table's sets, by name; those without an interface any more are numbers, and are left out, as are names that
  * nft's input could not hold: such a tap must be claimed again.
  */
-export function claimedNames(output: string): string[] {
-  const set = listed(output, "set").find((one) => one["name"] === CLAIMED);
+export function guardNames(output: string, name: (typeof SETS)[number]): string[] {
+  const set = listed(output, "set").find((one) => one["name"] === name);
   const elements: readonly unknown[] = Array.isArray(set?.["elem"]) ? set["elem"] : [];
   return elements.filter(
     (element): element is string =>

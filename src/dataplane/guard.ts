@@ -5,14 +5,17 @@ import type { Problem } from "../problems.js";
 import { droppingChains, ensureForward, removeForward } from "./forward-accept.js";
 import { ensureIptablesGuard, iptablesGuardStands, removeIptablesGuard } from "./guard-iptables.js";
 import {
-  claimedNames,
   dropped,
+  CLAIMED,
   guardDigest,
+  guardNames,
   guardTables,
   renderClaims,
   renderGuard,
   renderRemoval,
+  RULED,
   stands,
+  type Claims,
   type GuardSettings,
   type GuardTable,
 } from "./guard-rules.js";
@@ -24,13 +27,17 @@ export interface GuardOptions {
   readonly markShift?: number;
   /** Name of the two nft tables. */
   readonly table?: string;
-  /** Taps whose programs are attached, by ifindex; absent: those that are claimed now stay so. */
+  /** Taps that are judged, by ifindex; absent: those that are claimed now stay so. */
   readonly claimed?: ReadonlyMap<number, string>;
+  /** What judges the claimed taps: programs (default), whose mark packets must carry, or rules of the firewall, which leave none. */
+  readonly judgedBy?: JudgedBy;
   /** Also accept judged packets at the top of FORWARD (default true). */
   readonly forward?: boolean;
   /** For tests. */
   readonly run?: Runner;
 }
+
+export type JudgedBy = "programs" | "rules";
 
 export interface GuardReport {
   readonly means: "nft" | "iptables";
@@ -44,6 +51,8 @@ export interface GuardStatus {
   readonly means: "nft" | "iptables" | "none";
   /** Names of claimed taps. */
   readonly claimed: readonly string[];
+  /** Of them, those that rules judge. */
+  readonly ruled: readonly string[];
   /** Packets dropped, by "family chain". */
   readonly dropped: Readonly<Record<string, number>>;
   readonly problems: readonly Problem[];
@@ -56,7 +65,7 @@ export async function ensureGuard(options: GuardOptions = {}): Promise<GuardRepo
   const { run, settings } = prepare(options);
   const forward =
     options.forward === false ? { changed: [], problems: [] } : await ensureForward(run, settings.markShift);
-  const nft = await ensureNft(run, settings, options.claimed);
+  const nft = await ensureNft(run, settings, options);
   if (nft !== undefined) {
     const chains = await run("nft", ["-j", "list", "chains"]);
     const drops = chains.status === 0 ? droppingChains(chains.stdout, settings.markShift) : [];
@@ -66,7 +75,12 @@ export async function ensureGuard(options: GuardOptions = {}): Promise<GuardRepo
       problems: [...nft.problems, ...forward.problems, ...drops],
     };
   }
-  const problems = await ensureIptablesGuard(run, settings, new Set(options.claimed?.values() ?? []));
+  const problems = await ensureIptablesGuard(
+    run,
+    settings,
+    new Set(options.claimed?.values() ?? []),
+    options.judgedBy === "rules",
+  );
   if (problems === undefined)
     throw new UnsupportedError(
       "NO_FIREWALL",
@@ -75,10 +89,10 @@ export async function ensureGuard(options: GuardOptions = {}): Promise<GuardRepo
   return { means: "iptables", changed: ["iptables", ...forward.changed], problems: [...problems, ...forward.problems] };
 }
 
-/** Tells the guard which taps are under our programs, all of them. To be called before a tap's first packet is wanted. @throws DataplaneError when the guard is not there */
+/** Tells the guard which taps are under our programs (or rules: options.judgedBy), all of them. To be called before a tap's first packet is wanted. @throws DataplaneError when the guard is not there */
 export async function setClaimed(claimed: ReadonlyMap<number, string>, options: GuardOptions = {}): Promise<void> {
   const { run, settings, tables } = prepare(options);
-  const both = await run("nft", ["-f", "-"], renderClaims(settings, tables, claimed.keys()));
+  const both = await run("nft", ["-f", "-"], renderClaims(settings, tables, claimsOf(claimed, options.judgedBy)));
   if (both.status === 0) return;
   // Someone flushed it, the kernel has no ARP tables, or nft is missing: ensureGuard() knows what to do.
   await ensureGuard({ ...options, claimed });
@@ -111,7 +125,7 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
   const there = listings.filter(({ listing }) => listing.status === 0);
   if (there.length === 0) {
     const standing = await iptablesGuardStands(run);
-    return { standing, means: standing ? "iptables" : "none", claimed: [], dropped: {}, problems: [] };
+    return { standing, means: standing ? "iptables" : "none", claimed: [], ruled: [], dropped: {}, problems: [] };
   }
   const counters = there.flatMap(({ table, listing }) =>
     Object.entries(dropped(listing.stdout)).map(([chain, packets]) => [`${table.family} ${chain}`, packets] as const),
@@ -121,10 +135,16 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
     standing:
       there.length === tables.length && there.every(({ table, listing }) => tablesStand(tables, table, listing.stdout)),
     means: "nft",
-    claimed: claimedNames(there[0]?.listing.stdout ?? "{}"),
+    claimed: guardNames(there[0]?.listing.stdout ?? "{}", CLAIMED),
+    ruled: guardNames(there[0]?.listing.stdout ?? "{}", RULED),
     dropped: Object.fromEntries(counters),
     problems: chains.status === 0 ? droppingChains(chains.stdout, settings.markShift) : [],
   };
+}
+
+function claimsOf(claimed: ReadonlyMap<number, string>, judgedBy: JudgedBy | undefined): Claims {
+  const all = [...claimed.keys()];
+  return { claimed: all, ruled: judgedBy === "rules" ? all : [] };
 }
 
 const tablesStand = (all: readonly GuardTable[], one: GuardTable, output: string): boolean =>
@@ -151,7 +171,7 @@ function prepare(options: GuardOptions): { run: Runner; settings: GuardSettings;
 async function ensureNft(
   run: Runner,
   settings: GuardSettings,
-  claimed: ReadonlyMap<number, string> | undefined,
+  { claimed, judgedBy }: Pick<GuardOptions, "claimed" | "judgedBy">,
 ): Promise<{ changed: string[]; problems: Problem[] } | undefined> {
   const all = guardTables(settings);
   const listings = new Map<GuardTable, string>();
@@ -160,17 +180,13 @@ async function ensureNft(
     if (listing.status === undefined) return undefined;
     if (listing.status === 0) listings.set(table, listing.stdout);
   }
-  const elements = [
-    ...(claimed === undefined ? new Set([...listings.values()].flatMap(claimedNames)) : claimed.keys()),
-  ];
+  const now = (set: typeof CLAIMED | typeof RULED): Set<string> =>
+    new Set([...listings.values()].flatMap((listing) => guardNames(listing, set)));
+  const claims = claimed === undefined ? { claimed: now(CLAIMED), ruled: now(RULED) } : claimsOf(claimed, judgedBy);
   const standing = all.every((table) => tablesStand(all, table, listings.get(table) ?? "{}"));
   if (standing && claimed === undefined) return { changed: [], problems: [] };
   const write = (tables: readonly GuardTable[]): ReturnType<Runner> =>
-    run(
-      "nft",
-      ["-f", "-"],
-      standing ? renderClaims(settings, tables, elements) : renderGuard(settings, tables, elements),
-    );
+    run("nft", ["-f", "-"], standing ? renderClaims(settings, tables, claims) : renderGuard(settings, tables, claims));
   const whole = await write(all);
   const changed = (tables: readonly GuardTable[]): string[] =>
     standing ? [] : tables.map((table) => `nft table ${table.family} ${settings.table}`);

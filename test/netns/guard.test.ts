@@ -149,6 +149,28 @@ describe("the guard, while no agent runs", () => {
     await Promise.all([flooder, other].map((one) => one.child.end()));
   });
 
+  it("lets packets without a mark come only from claimed taps that rules judge, for as long as they do", async () => {
+    await guard("ensure");
+    const [one, two] = [await guest(1), await guest(2)];
+    const claimed: [number, string][] = [[await ifindex(one.name), one.name]];
+    await guard("claim", { claimed, options: { judgedBy: "rules" } });
+    expect(await guard<GuardStatus>("status")).toMatchObject({
+      standing: true,
+      claimed: [one.name],
+      ruled: [one.name],
+    });
+    // Mending it leaves them as they are.
+    expect(await guard<GuardReport>("ensure")).toMatchObject({ changed: [] });
+    await flood(one, two);
+    await flood(two, one);
+    expect(await packets(host)).toEqual({ "inet input": 2 * FLOOD, "inet forward": 4 * FLOOD, "arp input": FLOOD });
+    expect(await got(two)).toBe(0);
+    await guard("claim", { claimed, options: { judgedBy: "programs" } });
+    await flood(one, two);
+    expect(await packets(host)).toEqual({ "inet input": 2 * FLOOD, "inet forward": 4 * FLOOD, "arp input": FLOOD });
+    await Promise.all([one, two].map((each) => each.child.end()));
+  });
+
   it("lets nothing reach an unclaimed tap, and leaves a claimed one to its program", async () => {
     await guard("ensure");
     const [one, two] = [await guest(1), await guest(2)];
@@ -300,6 +322,12 @@ describe("the guard, while no agent runs", () => {
       taps: { prefixes: ["tap", "vm-"], excluded: ["tap9", "tapx*"] },
       markShift,
     };
-    await host.feed(renderGuard(settings, guardTables(settings), [3, "wan0"]), "nft", "-c", "-f", "-");
+    await host.feed(
+      renderGuard(settings, guardTables(settings), { claimed: [3, "wan0"], ruled: [3] }),
+      "nft",
+      "-c",
+      "-f",
+      "-",
+    );
   });
 });

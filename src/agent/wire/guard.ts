@@ -1,7 +1,7 @@
 /** src/dataplane/guard.ts as the agent's loop sees it. */
 import type { Config } from "../../config/schema.js";
 import { ensureForward } from "../../dataplane/forward-accept.js";
-import { ensureGuard, guardStatus, setClaimed, type GuardOptions } from "../../dataplane/guard.js";
+import { ensureGuard, guardStatus, setClaimed, type GuardOptions, type JudgedBy } from "../../dataplane/guard.js";
 import { run } from "../../dataplane/run.js";
 import type { Problem } from "../../problems.js";
 import type { GuardPart } from "../parts.js";
@@ -23,9 +23,13 @@ export class GuardAdapter implements GuardPart {
   #claimed: ReadonlyMap<number, string> | undefined;
   #problems: readonly Problem[] = [];
 
-  constructor(config: Config) {
+  readonly #judgedBy: JudgedBy;
+
+  /** @param judgedBy what judges the taps that will be claimed; taps that are claimed already are left as they are until then */
+  constructor(config: Config, judgedBy: JudgedBy = "programs") {
     this.wanted = config.guard;
     this.#options = guardOptions(config);
+    this.#judgedBy = judgedBy;
   }
 
   problems(): readonly Problem[] {
@@ -34,25 +38,33 @@ export class GuardAdapter implements GuardPart {
 
   async ensure(): Promise<number> {
     if (!this.wanted) {
+      if (this.#judgedBy === "rules") return 0;
       const report = await ensureForward(run, this.#options.markShift ?? 0);
       this.#problems = report.problems;
       return report.changed.length;
     }
-    const report = await ensureGuard({ ...this.#options, ...(this.#claimed ? { claimed: this.#claimed } : {}) });
+    const claimed = this.#claimed ? { claimed: this.#claimed, judgedBy: this.#judgedBy } : {};
+    // Rules leave no mark that FORWARD could go by, and stand first there themselves.
+    const report = await ensureGuard({ ...this.#options, forward: this.#judgedBy === "programs", ...claimed });
     this.#problems = report.problems;
     return report.changed.length;
   }
 
   /** Whether a former agent's claims are these. A claim is by ifindex: one of an interface that is gone shows as a bare number. */
   async #asBefore(taps: ReadonlyMap<number, string>): Promise<boolean> {
-    const { standing, means, claimed } = await guardStatus(this.#options);
-    return standing && means === "nft" && [...claimed].sort().join("\n") === [...taps.values()].sort().join("\n");
+    const { standing, means, claimed, ruled } = await guardStatus(this.#options);
+    const text = (names: Iterable<string>): string => [...names].sort().join("\n");
+    const judged = this.#judgedBy === "rules" ? taps.values() : [];
+    return standing && means === "nft" && text(claimed) === text(taps.values()) && text(ruled) === text(judged);
   }
 
   async claim(taps: ReadonlyMap<number, string>): Promise<number> {
     const same = this.#claimed === undefined ? await this.#asBefore(taps) : textOf(this.#claimed) === textOf(taps);
     this.#claimed = undefined; // should it throw, the next pass writes again
-    if (!same) await setClaimed(taps, this.#options);
+    if (!same) {
+      const forward = this.#judgedBy === "programs";
+      await setClaimed(taps, { ...this.#options, judgedBy: this.#judgedBy, forward });
+    }
     this.#claimed = taps;
     return same ? 0 : 1;
   }

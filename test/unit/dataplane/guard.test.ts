@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { droppingChains, ensureForward } from "../../../src/dataplane/forward-accept.js";
 import { renderIptablesGuard } from "../../../src/dataplane/guard-iptables.js";
 import {
-  claimedNames,
+  guardNames,
   dropped,
   guardDigest,
   guardTables,
@@ -20,15 +20,21 @@ const settings: GuardSettings = {
 };
 const tables = guardTables(settings);
 const digest = guardDigest(tables);
+const NONE = { claimed: [], ruled: [] };
 
 describe("the guard's rules", () => {
   it("are these", () => {
-    expect(renderGuard(settings, tables, [7, "tap1"]).replaceAll(digest, "DIGEST")).toBe(`table inet torbie_guard
+    expect(renderGuard(settings, tables, { claimed: [7, "tap1"], ruled: ["tap1"] }).replaceAll(digest, "DIGEST"))
+      .toBe(`table inet torbie_guard
 delete table inet torbie_guard
 table inet torbie_guard {
   set claimed {
     type iface_index
     elements = { 7, "tap1" }
+  }
+  set ruled {
+    type iface_index
+    elements = { "tap1" }
   }
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
@@ -36,8 +42,8 @@ table inet torbie_guard {
     iifname "tap9" return comment "torbie DIGEST 1"
     iifname "tapx*" return comment "torbie DIGEST 2"
     meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    iifname "tap*" meta mark & 0x0000c000 == 0 counter drop comment "torbie DIGEST 4"
-    iifname "vm-*" meta mark & 0x0000c000 == 0 counter drop comment "torbie DIGEST 5"
+    iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 4"
+    iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 5"
   }
   chain postrouting {
     type filter hook postrouting priority 300; policy accept;
@@ -55,13 +61,17 @@ table arp torbie_guard {
     type iface_index
     elements = { 7, "tap1" }
   }
+  set ruled {
+    type iface_index
+    elements = { "tap1" }
+  }
   chain input {
     type filter hook input priority -300; policy accept;
     iifname "tap9" return comment "torbie DIGEST 0"
     iifname "tapx*" return comment "torbie DIGEST 1"
     meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
-    iifname "tap*" meta mark & 0x0000c000 == 0 counter drop comment "torbie DIGEST 3"
-    iifname "vm-*" meta mark & 0x0000c000 == 0 counter drop comment "torbie DIGEST 4"
+    iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 3"
+    iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 4"
   }
   chain output {
     type filter hook output priority 300; policy accept;
@@ -77,25 +87,35 @@ table arp torbie_guard {
 
   it("carry the shifted mark as an unsigned number, and another digest", () => {
     const shifted = guardTables({ ...settings, markShift: 16 });
-    expect(renderGuard(settings, shifted, [])).toContain("meta mark & 0x80000000 == 0x80000000");
-    expect(renderGuard(settings, shifted, [])).toContain("meta mark & 0xc0000000 == 0 ");
+    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0x80000000 == 0x80000000");
+    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0 ");
     expect(guardDigest(shifted)).not.toBe(digest);
   });
 
   it("claim all taps in one transaction, or none", () => {
-    expect(renderClaims(settings, tables, [3, 4])).toBe(
-      "flush set inet torbie_guard claimed\nadd element inet torbie_guard claimed { 3, 4 }\nflush set arp torbie_guard claimed\nadd element arp torbie_guard claimed { 3, 4 }\n",
+    expect(renderClaims(settings, tables, { claimed: [3, 4], ruled: [4] })).toBe(
+      ["inet", "arp"]
+        .map(
+          (family) =>
+            `flush set ${family} torbie_guard claimed\nadd element ${family} torbie_guard claimed { 3, 4 }\n` +
+            `flush set ${family} torbie_guard ruled\nadd element ${family} torbie_guard ruled { 4 }\n`,
+        )
+        .join(""),
     );
-    expect(renderClaims(settings, tables, [])).toBe(
-      "flush set inet torbie_guard claimed\nflush set arp torbie_guard claimed\n",
+    expect(renderClaims(settings, tables, NONE)).toBe(
+      ["inet", "arp"]
+        .map((family) => `flush set ${family} torbie_guard claimed\nflush set ${family} torbie_guard ruled\n`)
+        .join(""),
     );
   });
 
   it("in iptables name no tap that would stand for others", () => {
-    const text = renderIptablesGuard(settings, ["tap1", "tap+", "tap 2", "tap\nCOMMIT"]);
+    const text = renderIptablesGuard(settings, ["tap1", "tap+", "tap 2", "tap\nCOMMIT"], true);
+    expect(renderIptablesGuard(settings, ["tap1"], false)).not.toContain("-i tap1 ");
     expect(text.split("\n").filter((line) => line.endsWith("-j RETURN"))).toEqual([
       "-A torbie-guard -i tap9 -j RETURN",
       "-A torbie-guard -i tapx+ -j RETURN",
+      "-A torbie-guard -i tap1 -j RETURN",
       "-A torbie-guard -o tap9 -j RETURN",
       "-A torbie-guard -o tapx+ -j RETURN",
       "-A torbie-guard -o tap1 -j RETURN",
@@ -109,7 +129,11 @@ describe("reading the guard back", () => {
   if (inet === undefined) throw new Error("no table");
   type Item = Record<string, Record<string, unknown>>;
   const listing = (change: (items: Item[]) => Item[] = (items) => items): string => {
-    const items: Item[] = [{ metainfo: {} }, { set: { name: "claimed", elem: ["tap1", "77", "bad name"] } }];
+    const items: Item[] = [
+      { metainfo: {} },
+      { set: { name: "claimed", elem: ["tap1", "77", "bad name"] } },
+      { set: { name: "ruled" } },
+    ];
     for (const chain of inet.chains) {
       items.push({ chain: { name: chain.name, hook: chain.hook, prio: chain.priority, policy: "accept" } });
       chain.rules.forEach((rule, index) =>
@@ -149,13 +173,14 @@ describe("reading the guard back", () => {
         (item) => ({ chain: { ...item["chain"], prio: 0 } }),
       ),
     ],
-    ["the set is missing", listing((items) => items.filter((item) => item["set"] === undefined))],
+    ["a set is missing", listing((items) => items.filter((item) => item["set"]?.["name"] !== "ruled"))],
     ["it is another version's", listing().replaceAll(digest, "0123456789ab")],
     ["it is something else altogether", "[]"],
   ])("sees when %s", (_, output) => expect(stands(output, inet, digest)).toBe(false));
 
   it("finds claimed taps by name and counts drops by chain", () => {
-    expect(claimedNames(listing())).toEqual(["tap1"]);
+    expect(guardNames(listing(), "claimed")).toEqual(["tap1"]);
+    expect(guardNames(listing(), "ruled")).toEqual([]);
     expect(dropped(listing())).toEqual({ prerouting: 15, postrouting: 10 });
   });
 });
