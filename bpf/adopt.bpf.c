@@ -5,9 +5,11 @@
  * accounts must stay exact (D7).
  *
  * The "packet" is an Ethernet header's length of nothing, the number of records (u32), and the records: a flow_key and
- * a flow each, in this build's layout. Slot, tag, rule and generations are filled in here. Every flow comes in as
- * judged by nobody: its next packet is judged by the rules of now, in the direction of its opener (D3), so nothing
- * passes that they do not allow.
+ * a flow each, in this build's layout. With RECORDS_AGED in the number last_seen is how long ago that was: they come
+ * from whoever does not count in jiffies (the kernel's conntrack); with RECORDS_NEW_ONLY what is in the table already
+ * stays as it is: the programs run, and know better. Slot, tag, rule and generations are filled in here. Every flow
+ * comes in as judged by nobody: its next packet is judged by the rules of now, in the direction of its opener (D3), so
+ * nothing passes that they do not allow.
  */
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
@@ -17,6 +19,8 @@
 #include "flow_table.h"
 
 #define MOST_RECORDS 16
+#define RECORDS_AGED 0x80000000u
+#define RECORDS_NEW_ONLY 0x40000000u
 #define FIRST_RECORD (ETH_LENGTH + 2 + 4)
 
 /* Counted in the four bytes of the return value. */
@@ -50,7 +54,7 @@ ALWAYS_INLINE int merge(struct flow *f, const struct flow *fresh)
     return MERGED;
 }
 
-GLOBAL int adopt_one(struct __sk_buff *skb, __u32 number)
+GLOBAL int adopt_one(struct __sk_buff *skb, __u32 number, __u32 how)
 {
     __u32 offset = FIRST_RECORD + number * sizeof(struct record), zero = 0, opener;
     struct scratch *w = work();
@@ -67,6 +71,8 @@ GLOBAL int adopt_one(struct __sk_buff *skb, __u32 number)
         bpf_skb_load_bytes(skb, offset + sizeof(p->key), w->fresh, sizeof(w->fresh)))
         return REFUSED;
     p->now = bpf_jiffies64();
+    if (how & RECORDS_AGED)
+        fresh->last_seen = (__u32)p->now - fresh->last_seen;
     if (flow_expired(fresh, c, p->now))
         return EXPIRED;
     opener = fresh->flags & FLOW_OPENER_HI;
@@ -77,20 +83,22 @@ GLOBAL int adopt_one(struct __sk_buff *skb, __u32 number)
     fresh->host_generation = c->generation - 1;
     f = bpf_map_lookup_elem(&flow, &p->key);
     if (f)
-        return merge(f, fresh);
+        return how & RECORDS_NEW_ONLY ? MERGED : merge(f, fresh);
     return flow_insert(skb) ? REFUSED : ADOPTED;
 }
 
 SEC("tc") int flow_adopt(struct __sk_buff *skb)
 {
-    __u32 records = 0, counts = 0;
+    __u32 records = 0, counts = 0, how;
 
     if (bpf_skb_load_bytes(skb, FIRST_RECORD - 4, &records, 4))
         return 0;
+    how = records & (RECORDS_AGED | RECORDS_NEW_ONLY);
+    records &= ~how;
     for (__u32 i = 0; i < MOST_RECORDS; i++) {
         if (i >= records)
             break;
-        counts += 1u << (adopt_one(skb, i) & 3) * 8;
+        counts += 1u << (adopt_one(skb, i, how) & 3) * 8;
     }
     return counts;
 }

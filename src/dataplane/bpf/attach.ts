@@ -66,6 +66,12 @@ export class Attacher {
     return writes;
   }
 
+  /** Only what meets packets as they come in; ensure() is still to be called. @throws as ensure() */
+  ensureIngress(ifindex: number, role: Role): void {
+    for (const { direction, program } of this.hooks(role))
+      if (direction === "ingress") this.#ensureHook(ifindex, direction, program);
+  }
+
   /** The loaded program for each hook of an interface. */
   hooks(role: Role): readonly { readonly direction: Direction; readonly program: BpfProgram }[] {
     return HOOKS[role].map(({ direction, program }) => ({ direction, program: this.#program(program) }));

@@ -7,6 +7,7 @@ import { DataplaneError } from "../../errors.js";
 import type { ApplyReport, Backend, Interfaces } from "../backend.js";
 import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role } from "./attach.js";
 import { Engine, type EngineReport } from "./engine.js";
+import { FormerTakeover, type Former, type FormerReport } from "./former.js";
 import { findHz } from "./hz.js";
 import { KernelMaps } from "./maps.js";
 import { openObjects, type ObjectOptions, type Objects } from "./objects.js";
@@ -40,6 +41,10 @@ export interface BpfOptions {
   readonly warn?: (message: string) => void;
   /** What a build of another layout had enforced has been taken over. */
   readonly onTakeover?: (report: TakeoverReport) => void;
+  /** What enforces now, until the first apply with policy has succeeded: what it tracks is copied. Not called: nothing else enforces. */
+  readonly former?: Former;
+  /** Our programs enforce: what `former` did may go. */
+  readonly onSwitch?: (report: FormerReport) => void;
 }
 
 type Failures = { where: string; error: Error }[];
@@ -57,6 +62,9 @@ export class BpfBackend implements Backend {
     /** Present as long as programs of another layout enforce. */
     private takeover: Takeover | undefined,
     private readonly onTakeover: (report: TakeoverReport) => void,
+    /** Present as long as another dataplane enforces. */
+    private former: FormerTakeover | undefined,
+    private readonly onSwitch: (report: FormerReport) => void,
   ) {}
 
   /**
@@ -90,6 +98,7 @@ export class BpfBackend implements Backend {
       hostToGuest: options.hostToGuest ?? true,
     };
     const mode = chooseMode(options.attach ?? "auto");
+    const adoptObject = options.adoptObject ?? built("adopt.bpf.o");
     const predecessors = findPredecessors(pinDir);
     return new BpfBackend(
       objects,
@@ -97,10 +106,10 @@ export class BpfBackend implements Backend {
       new Attacher(objects.programs, mode, pinDir),
       mode,
       pinDir,
-      predecessors.length === 0
-        ? undefined
-        : new Takeover(predecessors, objects.maps, options.adoptObject ?? built("adopt.bpf.o")),
+      predecessors.length === 0 ? undefined : new Takeover(predecessors, objects.maps, adoptObject),
       options.onTakeover ?? (() => undefined),
+      options.former && new FormerTakeover(options.former, objects.maps, adoptObject, hz.hz, options.timeouts ?? {}),
+      options.onSwitch ?? (() => undefined),
     );
   }
 
@@ -121,6 +130,7 @@ export class BpfBackend implements Backend {
       written = report.written;
     };
     if (this.takeover !== undefined) take(await this.#prepare(this.takeover, desired, interfaces));
+    else if (this.former !== undefined) take(await this.#fill(this.former, desired, interfaces));
     else {
       try {
         take(await this.engine.apply(desired, interfaces, delta));
@@ -129,9 +139,11 @@ export class BpfBackend implements Backend {
       }
     }
     const attached =
-      this.takeover === undefined
-        ? this.#attach(interfaces, delta === undefined, failures, writes)
-        : await this.#swap(this.takeover, interfaces, failures, writes);
+      this.takeover !== undefined
+        ? await this.#swap(this.takeover, interfaces, failures, writes)
+        : this.former !== undefined
+          ? await this.#switch(this.former, desired, interfaces, failures, writes)
+          : this.#attach(interfaces, delta === undefined, failures, writes);
     const enforced = new Set([...written].filter((id) => attached.has(desired.endpoints.get(id)?.interfaceName ?? "")));
     const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
     return { writes, totalWrites, milliseconds: performance.now() - started, failures, enforced };
@@ -163,6 +175,52 @@ export class BpfBackend implements Backend {
     }
   }
 
+  /** As #prepare(), where rules enforced. */
+  async #fill(former: FormerTakeover, desired: DesiredState, interfaces: Interfaces): Promise<EngineReport> {
+    try {
+      const report = await this.engine.apply(desired, interfaces);
+      const failed = report.failures.find(({ where }) => where.startsWith("map "));
+      if (failed !== undefined) throw failed.error;
+      // A switch the other way that was cut short has left our programs on their hooks.
+      const running = [...this.#places(interfaces)].some(({ ifindex, role }) => this.attacher.isGuarded(ifindex, role));
+      await former.copyFlows(desired, running);
+      await former.copyFlows(desired, running);
+      return report;
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new DataplaneError("SWITCH", `${former.former.name} goes on enforcing what it knows: ${why}`, {
+        cause: error,
+        retryable: true,
+      });
+    }
+  }
+
+  async #switch(
+    former: FormerTakeover,
+    desired: DesiredState,
+    interfaces: Interfaces,
+    failures: Failures,
+    writes: Record<string, number>,
+  ): Promise<Set<string>> {
+    const began = performance.now();
+    for (const { ifindex, role } of this.#places(interfaces)) {
+      try {
+        this.attacher.ensureIngress(ifindex, role);
+      } catch {
+        continue; // said by #attach()
+      }
+    }
+    const attached = this.#attach(interfaces, true, failures, writes);
+    await former.copyFlows(desired, true);
+    const missing = [...this.#places(interfaces)].filter(({ name }) => !attached.has(name));
+    if (missing.length > 0) return attached; // the rules stay, and all of it is done again
+    const report = former.finish(performance.now() - began);
+    this.former = undefined;
+    writes["flow"] = (writes["flow"] ?? 0) + report.adopted + report.merged;
+    this.onSwitch(report);
+    return attached;
+  }
+
   /** Our programs in the place of the former ones, and the flows that changed while they were put there. */
   async #swap(
     takeover: Takeover,
@@ -192,6 +250,8 @@ export class BpfBackend implements Backend {
   block(interfaces: Interfaces): Promise<{ writes: number; failures: Failures }> {
     const failures: Failures = [];
     const writes: Record<string, number> = {};
+    // What another dataplane enforces stays with it, unknown taps too: its rules let nothing of them pass.
+    if (this.former !== undefined) return Promise.resolve({ writes: 0, failures });
     // What programs of another build guard stays theirs until our maps are filled.
     const places = [...this.#places(interfaces)].filter(
       ({ ifindex, role }) => this.takeover === undefined || !this.attacher.isGuarded(ifindex, role),
@@ -246,6 +306,7 @@ export class BpfBackend implements Backend {
 
   close(): Promise<void> {
     this.takeover?.close();
+    this.former?.close();
     this.objects.close();
     return Promise.resolve();
   }
