@@ -126,7 +126,7 @@ ALWAYS_INLINE void ask_classes(struct __sk_buff *skb, const struct classes *exac
     if (ask_class(skb, CLASS_ANY))
         return;
     for (int i = 0; i < CLASSES_PER_ADDRESS; i++)
-        if (exact && i < exact->count && ask_class(skb, exact->number[i]))
+        if (i < exact->count && ask_class(skb, exact->number[i]))
             return;
     for (int i = 0; i < CLASSES_PER_ADDRESS; i++)
         if (longest && i < longest->count && ask_class(skb, longest->number[i]))
@@ -163,8 +163,7 @@ GLOBAL int log_packet(struct __sk_buff *skb, __u32 endpoint_number)
 }
 
 /* A log rule speaks when it comes before the rule that decided. */
-ALWAYS_INLINE void log_if_earlier(struct __sk_buff *skb, __u32 endpoint_number, __u8 way, const struct classes *exact,
-                                  const struct classes *longest)
+ALWAYS_INLINE void log_if_earlier(struct __sk_buff *skb, __u32 endpoint_number, __u8 way, const struct classes *longest)
 {
     struct scratch *w = work();
     struct question *q;
@@ -181,13 +180,42 @@ ALWAYS_INLINE void log_if_earlier(struct __sk_buff *skb, __u32 endpoint_number, 
     q->key.way = way | WAY_LOG;
     q->order = ~0u;
     q->plane_flags &= ~PLANE_ALLOW_ONLY;
-    ask_classes(skb, exact, longest);
+    ask_classes(skb, &w->exact, longest);
     if (q->order < order)
         log_packet(skb, endpoint_number);
     q->order = order;
     q->rule = rule;
     q->action = action;
     q->entry_flags = flags;
+}
+
+/*
+ * The classes that the address has by itself, into scratch.exact: copied, so that what follows does not depend on where
+ * they were found (the verifier goes every way once, not once for each map). Nothing is known of it: none.
+ */
+ALWAYS_INLINE void find_classes(struct scratch *w, const struct address *address)
+{
+    __u32 key = address->word[3] & bpf_htonl(0xffffff00), list = 0;
+    struct classes *found = 0;
+    struct members *members;
+    __u32 *number;
+
+    if (address_is_mapped(address)) {
+        number = bpf_map_lookup_elem(&block, &key);
+        members = number ? bpf_map_lookup_elem(&member, number) : 0;
+        if (members)
+            list = members->list[bpf_ntohl(address->word[3]) & 0xff];
+        if (list)
+            found = bpf_map_lookup_elem(&class_list, &list);
+    }
+    if (!found)
+        found = bpf_map_lookup_elem(&remote, address);
+    if (found) {
+        w->exact = *found;
+    } else {
+        w->exact.count = 0;
+        w->exact.flags = 0;
+    }
 }
 
 ALWAYS_INLINE void rule_counted(__u32 rule)
@@ -206,7 +234,7 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
 {
     struct scratch *w = work();
     struct plane_key plane_key = {.policy_set = policy_set, .direction = direction};
-    struct classes *exact, *longest = 0;
+    struct classes *longest = 0;
     struct address *remote_address;
     struct plane *plane_now;
     struct question *q;
@@ -231,8 +259,8 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
         rule_counted(q->rule);
         return ACTION_ALLOW;
     }
-    exact = bpf_map_lookup_elem(&remote, remote_address);
-    if (control_flags & CONTROL_PREFIXES && (!exact || !(exact->flags & CLASSES_COMPLETE))) {
+    find_classes(w, remote_address);
+    if (control_flags & CONTROL_PREFIXES && !(w->exact.flags & CLASSES_COMPLETE)) {
         struct prefix_key key = {.prefixlen = 128, .address = *remote_address};
 
         longest = bpf_map_lookup_elem(&prefix, &key);
@@ -250,10 +278,10 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
         q->source_class = 0;
         if (plane_now->flags & PLANE_SOURCE_PORTS)
             ask_source_port(skb, plane_now->source_lengths);
-        ask_classes(skb, exact, longest);
+        ask_classes(skb, &w->exact, longest);
         rule_counted(q->rule);
         if (plane_now->flags & PLANE_LOG)
-            log_if_earlier(skb, endpoint_number, way, exact, longest);
+            log_if_earlier(skb, endpoint_number, way, longest);
         if (q->action != ACTION_PASS)
             return q->action;
         plane_key.number = n + 1;

@@ -30,6 +30,7 @@ struct question {
 struct scratch {
     struct packet packet;
     struct question question;
+    struct classes exact;                 /* of the remote address that is asked about */
     __u64 fresh[sizeof(struct flow) / 8]; /* a struct flow: a spin lock may not lie in a per-CPU map */
 };
 

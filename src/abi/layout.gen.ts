@@ -145,6 +145,12 @@ export const STRUCTS = {
       pad: { offset: 15, kind: "u8" },
     },
   },
+  members: {
+    size: 512,
+    fields: {
+      list: { offset: 0, kind: "u16", length: 256 },
+    },
+  },
   name: {
     size: 256,
     fields: {
@@ -254,6 +260,24 @@ export const MAPS = {
     valueSize: 32,
     value: "account",
   },
+  block: {
+    type: 1,
+    maxEntries: 4096,
+    flags: 1,
+    keySize: 4,
+    key: "u32",
+    valueSize: 4,
+    value: "u32",
+  },
+  class_list: {
+    type: 2,
+    maxEntries: 16384,
+    flags: 0,
+    keySize: 4,
+    key: "u32",
+    valueSize: 32,
+    value: "classes",
+  },
   control: {
     type: 2,
     maxEntries: 1,
@@ -344,6 +368,15 @@ export const MAPS = {
     valueSize: 16,
     value: "local",
   },
+  member: {
+    type: 2,
+    maxEntries: 4096,
+    flags: 0,
+    keySize: 4,
+    key: "u32",
+    valueSize: 512,
+    value: "members",
+  },
   name: {
     type: 1,
     maxEntries: 262144,
@@ -364,7 +397,7 @@ export const MAPS = {
   },
   policy: {
     type: 1,
-    maxEntries: 1048576,
+    maxEntries: 524288,
     flags: 1,
     keySize: 16,
     key: "policy_key",
@@ -453,6 +486,8 @@ export const Limits = {
   MAX_REASONS: 64,
   MAX_PLANES: 16,
   CLASSES_PER_ADDRESS: 7,
+  MAX_BLOCKS: 4096,
+  MAX_CLASS_LISTS: 16384,
   NAME_TEXT: 232,
 } as const;
 export const LimitsNames: Readonly<Record<number, string>> = {
@@ -460,6 +495,7 @@ export const LimitsNames: Readonly<Record<number, string>> = {
   16: "MAX_PLANES",
   64: "MAX_REASONS",
   232: "NAME_TEXT",
+  4096: "MAX_BLOCKS",
   8192: "MAX_ENDPOINTS",
   16384: "MAX_TAPS",
   131072: "MAX_RULES",

@@ -12,6 +12,7 @@ import { resetFlows } from "../../src/bench/reset-flows.js";
 import { Compiler } from "../../src/compile/compiler.js";
 import type { At, Outcome, ReasonName } from "../../src/compile/evaluate-types.js";
 import { TIMEOUTS } from "../../src/compile/evaluate-flows.js";
+import { IndexedMaps } from "../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../src/dataplane/bpf/engine.js";
 import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
@@ -148,7 +149,7 @@ class Kernel {
   }
 
   #newEngine(hostToGuest = true): Engine {
-    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), {
+    return new Engine(new IndexedMaps(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>)), {
       flowLimit: FLOWS,
       hz: HZ,
       timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])),

@@ -99,7 +99,11 @@ describe("maps", () => {
 
   it("writes one address for one member, and one generation when it leaves", async () => {
     const backend = await BpfBackend.open({ pinDir: pinDir("member"), flows: 64 });
-    const base = web();
+    const web1 = web();
+    const others = ["10.65.0.50", "10.65.0.51"].map(
+      (address) => [address as Address, { classes: ["group:web" as ClassKey], complete: false }] as const,
+    );
+    const base = { ...web1, addresses: new Map([...web1.addresses, ...others]) };
     await backend.apply(base, interfacesOf());
     const key = "10.65.0.77" as Address;
     const joined = {
@@ -107,13 +111,13 @@ describe("maps", () => {
       addresses: new Map([...base.addresses, [key, { classes: ["group:web" as ClassKey], complete: false }]]),
     };
     const join = await backend.apply(joined, interfacesOf(), { ...noDelta, addresses: new Set([key]) });
-    expect(join.writes).toEqual({ remote: 1 });
+    expect(join.writes).toEqual({ remote: 1, member: 1 });
     const leave = await backend.apply(base, interfacesOf(), {
       ...noDelta,
       addresses: new Set([key]),
       narrowed: new Set(["group:web" as ClassKey]),
     });
-    expect(leave.writes).toEqual({ remote: 1, control: 1 });
+    expect(leave.writes).toEqual({ remote: 1, member: 1, control: 1 });
     const full = await backend.apply(base, interfacesOf());
     expect(full.totalWrites).toBe(0);
     await backend.close();

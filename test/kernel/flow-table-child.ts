@@ -10,6 +10,7 @@ import { FlowFlag, Mark } from "../../src/abi/layout.gen.js";
 import { decode, encode } from "../../src/abi/codec.js";
 import type { DesiredState } from "../../src/compile/desired.js";
 import { Injector } from "../../src/bench/inject.js";
+import { IndexedMaps } from "../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../src/dataplane/bpf/engine.js";
 import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
@@ -99,7 +100,7 @@ class Table {
   }
 
   newEngine(): Engine {
-    return new Engine(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>), {
+    return new Engine(new IndexedMaps(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>)), {
       flowLimit: this.flows,
       hz: HZ,
       timeouts: this.timeouts,

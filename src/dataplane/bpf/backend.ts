@@ -9,6 +9,7 @@ import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role }
 import { Engine, type EngineReport } from "./engine.js";
 import { FormerTakeover, type Former, type FormerReport } from "./former.js";
 import { findHz } from "./hz.js";
+import { IndexedMaps } from "./indexed-maps.js";
 import { KernelMaps } from "./maps.js";
 import { openObjects, type ObjectOptions, type Objects } from "./objects.js";
 import { DEFAULT_PIN_DIR } from "./pins.js";
@@ -102,7 +103,7 @@ export class BpfBackend implements Backend {
     const predecessors = findPredecessors(pinDir);
     return new BpfBackend(
       objects,
-      new Engine(new KernelMaps(objects.maps), settings),
+      new Engine(new IndexedMaps(new KernelMaps(objects.maps)), settings),
       new Attacher(objects.programs, mode, pinDir),
       mode,
       pinDir,

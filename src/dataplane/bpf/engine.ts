@@ -287,13 +287,14 @@ export class Engine {
       const shadow = (SHADOWED as readonly string[]).includes(map) ? next.shadows[map as ShadowName] : undefined;
       let at = 0;
       try {
-        this.maps.write(map, entries, (count) => {
+        this.maps.write(map, entries, (count, beside) => {
+          writes[beside ?? map] = (writes[beside ?? map] ?? 0) + count;
+          if (beside !== undefined) return;
           for (const [key, value] of shadow === undefined ? [] : entries.slice(at, at + count)) {
             if (value === undefined) shadow?.delete(key);
             else shadow?.set(key, value);
           }
           at += count;
-          writes[map] = (writes[map] ?? 0) + count;
         });
       } catch (error) {
         failed = true;

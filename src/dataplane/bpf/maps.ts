@@ -4,16 +4,19 @@ import { fromBytes, type Bytes } from "../../abi/records.js";
 import { DataplaneError } from "../../errors.js";
 import type { MapName } from "./plan.js";
 
+export type Written = (count: number, map?: MapName) => void;
+
 export interface Maps {
   get(map: MapName, key: Bytes): Bytes | undefined;
   /** Everything in a map; of an array only what is not all zero. */
   dump(map: MapName): Map<Bytes, Bytes>;
-  /** All of them, or a DataplaneError; value undefined deletes. `written` is called with what was reached, whole or in part. */
-  write(
-    map: MapName,
-    entries: readonly (readonly [Bytes, Bytes | undefined])[],
-    written: (count: number) => void,
-  ): void;
+  /**
+   * All of them, or a DataplaneError; value undefined deletes. `written` is called with what was reached, whole or in part; with the name of
+   * another map for what had to be written there with it.
+   */
+  write(map: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[], written: Written): void;
+  /** Whether packets may have been told something else than a dump since the last call said; generations must then move (D3). */
+  misled?(): boolean;
 }
 
 /** At most so many bytes of keys and values in one batch: bounded memory, and the event loop gets its turn between them. */
@@ -46,11 +49,7 @@ export class KernelMaps implements Maps {
     return dump;
   }
 
-  write(
-    name: MapName,
-    entries: readonly (readonly [Bytes, Bytes | undefined])[],
-    written: (count: number) => void,
-  ): void {
+  write(name: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[], written: Written): void {
     const map = this.of(name);
     const { keySize, valueSize } = map.info;
     const step = Math.max(1, Math.floor(BATCH_BYTES / (keySize + valueSize)));

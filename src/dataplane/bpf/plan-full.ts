@@ -78,7 +78,7 @@ export function planEverything(plan: Plan, maps: Maps, desired: DesiredState, in
     own: (key) => shadows.prefix.get(key),
     flips,
   });
-  plan.host ||= lost || flips;
+  plan.host ||= lost || flips || maps.misled?.() === true;
 
   const endpoints = planEndpoints(plan, {
     desired,

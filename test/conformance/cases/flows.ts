@@ -63,6 +63,13 @@ export const FLOWS: readonly Case[] = [
     sends("db2", out("db2", f, ip("db1", f)).tcp(syn(40000, 5432)), drop("POLICY_INGRESS", "db1")),
     arrives(incoming(f, OUTSIDE[f], ip("db1", f)).tcp(syn(40000, 5432)), drop("POLICY_INGRESS", "db1")),
   ]),
+  {
+    clause: "S5",
+    name: "an IPv6 address that ends like an IPv4 member's is nobody's",
+    steps: [
+      arrives(incoming(6, "2001:db8::ffff:a41:b", ip("db1", 6)).tcp(syn(40000, 5432)), drop("POLICY_INGRESS", "db1")),
+    ],
+  },
   ...each("S5", "answers pass, both sides local", (f) => [
     sends("web1", out("web1", f, ip("db1", f)).tcp(syn(40000, 5432)), deliver("db1")),
     sends("db1", out("db1", f, ip("web1", f)).tcp(tcp(5432, 40000, "SA")), deliver("web1")),

@@ -10,6 +10,7 @@ import type {
   PolicyKey,
   PolicySetKey,
 } from "../../../../src/compile/desired.js";
+import { IndexedMaps } from "../../../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../../../src/dataplane/bpf/engine.js";
 import { Registry } from "../../../../src/dataplane/bpf/registry.js";
 import { endpoint, interfacesOf, policy, rule, stateOf } from "../../../support/desired.js";
@@ -55,7 +56,7 @@ describe.each([true, false])("tables, open planes only: %s", (open) => {
         fc.array(packets, { minLength: 30, maxLength: 30 }),
         async (desired, list) => {
           const maps = new MemoryMaps();
-          expect((await new Engine(maps, SETTINGS).apply(desired, NONE)).failures).toEqual([]);
+          expect((await new Engine(new IndexedMaps(maps), SETTINGS).apply(desired, NONE)).failures).toEqual([]);
           for (const set of SETS) {
             const number = numberOf(maps, set);
             for (const packet of list) {
@@ -79,7 +80,7 @@ describe.each([true, false])("tables, open planes only: %s", (open) => {
         fc.array(packets, { minLength: 20, maxLength: 20 }),
         async (states, list) => {
           const maps = new MemoryMaps();
-          const engine = new Engine(maps, SETTINGS);
+          const engine = new Engine(new IndexedMaps(maps), SETTINGS);
           let before: DesiredState | undefined;
           for (const desired of states) {
             await engine.apply(desired, NONE, before === undefined ? undefined : deltaOf(before, desired));
@@ -89,7 +90,7 @@ describe.each([true, false])("tables, open planes only: %s", (open) => {
                 expect(ask(maps, numberOf(maps, set), packet).allowed).toBe(directly(desired, set, packet).allowed);
           }
           // A restarted agent: names, and rules under composites, that deltas left behind go; nothing else is written twice.
-          const restarted = new Engine(maps, SETTINGS);
+          const restarted = new Engine(new IndexedMaps(maps), SETTINGS);
           const first = await restarted.apply(before as DesiredState, NONE);
           const leftBehind = ["name", "control", "policy", ...(open ? [] : ["plane", "endpoint"])];
           expect(Object.keys(first.writes).filter((map) => !leftBehind.includes(map))).toEqual([]);
@@ -116,7 +117,7 @@ function mixed(from: DesiredState, to: DesiredState, choice: readonly boolean[])
 /** Every packet of every endpoint after every single write: what both states allow is allowed, what both deny is denied. */
 async function replay(from: DesiredState, to: DesiredState, list: readonly Packet[], full: boolean): Promise<void> {
   const maps = new MemoryMaps();
-  const engine = new Engine(maps, SETTINGS);
+  const engine = new Engine(new IndexedMaps(maps), SETTINGS);
   await engine.apply(from, NONE);
   const endpoints = [...to.endpoints.keys()].flatMap((id) => {
     const [old, next] = [from.endpoints.get(id), to.endpoints.get(id)];
@@ -204,7 +205,7 @@ describe("when a map is full", () => {
         fc.integer({ min: 0, max: 10 }),
         async ([from, to], spare) => {
           const maps = new MemoryMaps();
-          const engine = new Engine(maps, SETTINGS);
+          const engine = new Engine(new IndexedMaps(maps), SETTINGS);
           await engine.apply(from, NONE);
           maps.room.set("policy", maps.of("policy").size + spare);
           const report = await engine.apply(to, NONE, deltaOf(from, to));
@@ -247,7 +248,7 @@ describe("cost of a change", () => {
         sets: Object.fromEntries(names.map((name) => [name, { ingress: [["p"]], egress: [[]] }])),
       });
     const maps = new MemoryMaps();
-    const engine = new Engine(maps, SETTINGS);
+    const engine = new Engine(new IndexedMaps(maps), SETTINGS);
     await engine.apply(of(rules), NONE);
     const inserted = [rule({ protocols: [6], ports: [{ first: 700, last: 700 }], families: [4] }), ...rules];
     const delta = { ...deltaOf(of(rules), of(rules)), policies: new Set(["p" as PolicyKey]) };
@@ -269,7 +270,7 @@ describe("cost of a change", () => {
       [2, { name: 1, policy: 2, plane: 1, endpoint: 2 }],
       [9, { name: 1, policy: 2, plane: 1, control: 1 }],
     ] as const) {
-      const engine = new Engine(new MemoryMaps(), SETTINGS);
+      const engine = new Engine(new IndexedMaps(new MemoryMaps()), SETTINGS);
       const before = of(count, [rule({ protocols: [6], ports: [{ first: 1, last: 1 }] })]);
       await engine.apply(before, NONE);
       const delta = { ...deltaOf(before, before), policies: new Set(["p" as PolicyKey]) };

@@ -1,7 +1,7 @@
 /** A model of the maps, and of how the programs ask them (bpf/policy.h), in TypeScript. */
 import { Action, ClassesFlag, ClassNumber, PlaneFlag } from "../../../../src/abi/layout.gen.js";
 import { PROTOCOL_ANY, WAY_IPV6, WAY_LOG } from "../../../../src/abi/constants.js";
-import { addressKey, parse, prefixKey, record, type Bytes } from "../../../../src/abi/records.js";
+import { addressKey, parse, prefixKey, record, u32, type Bytes } from "../../../../src/abi/records.js";
 import { protocolGroup } from "../../../../src/dataplane/bpf/masks.js";
 import type { Maps } from "../../../../src/dataplane/bpf/maps.js";
 import { MAPS } from "../../../../src/abi/layout.gen.js";
@@ -103,9 +103,19 @@ function* chainKeys(address: Address): IterableIterator<Bytes> {
   }
 }
 
+/** What the index says of an address, as find_classes() of bpf/policy.h asks it. */
+export function indexed(maps: MemoryMaps, address: Address): Bytes | undefined {
+  if (family(address) !== 4) return undefined;
+  const key = addressKey(address);
+  const number = maps.of("block").get(`${key.slice(12, 15)}\0` as Bytes);
+  const members = number === undefined ? undefined : maps.of("member").get(number);
+  const list = members === undefined ? 0 : (parse("members", members).list[key.charCodeAt(15)] ?? 0);
+  return list === 0 ? undefined : maps.of("class_list").get(u32(list));
+}
+
 /** Line for line what judge() of bpf/policy.h does. */
 export function ask(maps: MemoryMaps, set: number, packet: Packet): Verdict {
-  const exact = maps.of("remote").get(addressKey(packet.remote));
+  const exact = indexed(maps, packet.remote) ?? maps.of("remote").get(addressKey(packet.remote));
   const exactClasses = exact === undefined ? undefined : parse("classes", exact);
   const prefix =
     exactClasses !== undefined && (exactClasses.flags & ClassesFlag.CLASSES_COMPLETE) !== 0

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Limits } from "../../../../src/abi/layout.gen.js";
 import { parse, u32 } from "../../../../src/abi/records.js";
+import { IndexedMaps } from "../../../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../../../src/dataplane/bpf/engine.js";
 import type { Mac } from "../../../../src/model/types.js";
 import { endpoint, interfacesOf, stateOf } from "../../../support/desired.js";
@@ -21,7 +22,7 @@ describe("a tap that two endpoints claim", () => {
 
   it("is the lowest id's, in full, and no failure to be repeated for ever", async () => {
     const maps = new MemoryMaps();
-    const { failures, written } = await new Engine(maps, SETTINGS).apply(claims, interfacesOf([TAP]));
+    const { failures, written } = await new Engine(new IndexedMaps(maps), SETTINGS).apply(claims, interfacesOf([TAP]));
     expect(failures).toEqual([]);
     expect([...written]).toEqual(["a"]);
     const number = maps.get("tap", u32(7)) ?? u32(0);
@@ -46,7 +47,7 @@ describe("two taps that would share a slot of tap_slot", () => {
 
   it("are both in `tap`; one has the slot, and when it goes the other gets it", async () => {
     const maps = new MemoryMaps();
-    const engine = new Engine(maps, SETTINGS);
+    const engine = new Engine(new IndexedMaps(maps), SETTINGS);
     await engine.apply(state, interfacesOf(taps));
     expect([...maps.dump("tap").keys()].sort()).toEqual(taps.map(({ ifindex }) => u32(ifindex)).sort());
     expect(slotIn(maps)).toBe(7);
