@@ -82,6 +82,7 @@ export class Agent {
   readonly #listeners = new Set<(event: ApplyEvent) => void>();
   readonly #started: string;
   #stopped: string | undefined;
+  #stopping = false;
   #cancelResync: (() => void) | undefined;
 
   /** What to compile. Undefined: everything may have changed. */
@@ -144,11 +145,12 @@ export class Agent {
     this.#armResync();
     this.#loop.mark();
     await this.#loop.idle();
-    await datastore.start((event) => this.#follow(event));
+    if (!this.#stopping) await datastore.start((event) => this.#follow(event));
   }
 
-  /** Lets go; what is enforced stays enforced. */
+  /** Lets go, also of a start that failed or goes on; what is enforced stays enforced. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     this.#cancelResync?.();
     await this.#parts.datastore.stop();
     await this.#loop.stop();

@@ -6,7 +6,7 @@ import { spawnSync } from "node:child_process";
 import { closeSync, ftruncateSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { quote } from "../text.js";
-import { DataplaneError, UnsupportedError } from "../errors.js";
+import { ConfigError, DataplaneError, UnsupportedError } from "../errors.js";
 
 const LOCK = "agent.lock";
 
@@ -26,6 +26,15 @@ function flock(descriptor: number, how: "--exclusive" | "--shared", seconds: num
   throw new DataplaneError("LOCK_FAILED", `flock: ${result.stderr.toString().trim() || `status ${result.status}`}`);
 }
 
+function unusable(runDir: string, error: unknown): ConfigError {
+  const why = error instanceof Error ? error.message : String(error);
+  return new ConfigError(
+    "BAD_RUN_DIR",
+    `run-dir ${quote(runDir)} cannot be used (${why}): name a directory that can be made and written`,
+    { cause: error },
+  );
+}
+
 /** What one agent holds; the kernel lets go of it when the process ends, however it ends. */
 export class AgentLock {
   readonly #runDir: string;
@@ -35,12 +44,16 @@ export class AgentLock {
 
   /**
    * Takes the lock of `runDir`, and of `pinDir` where that exists, and leaves our pid beside it.
-   * @throws DataplaneError AGENT_RUNNING naming the other's pid
+   * @throws DataplaneError AGENT_RUNNING naming the other's pid, ConfigError BAD_RUN_DIR
    */
   constructor(runDir: string, pinDir: string) {
     this.#runDir = runDir;
     this.#pinDir = pinDir;
-    mkdirSync(runDir, { recursive: true, mode: 0o755 });
+    try {
+      mkdirSync(runDir, { recursive: true, mode: 0o755 });
+    } catch (error) {
+      throw unusable(runDir, error);
+    }
     try {
       const own = this.#take(join(runDir, LOCK), "a+");
       this.holdPins();
@@ -69,7 +82,12 @@ export class AgentLock {
   }
 
   #take(file: string, flags: "a+" | "r"): number {
-    const descriptor = openSync(file, flags, 0o644);
+    let descriptor: number;
+    try {
+      descriptor = openSync(file, flags, 0o644);
+    } catch (error) {
+      throw flags === "r" ? error : unusable(this.#runDir, error);
+    }
     this.#descriptors.push(descriptor);
     // A second of patience: `torbie status` holds it shared for a moment.
     if (flock(descriptor, "--exclusive", 1)) return descriptor;

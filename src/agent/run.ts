@@ -79,14 +79,17 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
       { version, pid: process.pid, dataplane: backend.name, why, settings: Object.fromEntries(said) as object },
       "starting",
     );
-    await agent.start();
-    companions.started();
-    const name = await signal;
-    log.info({ signal: name }, "stopping; what is enforced stays enforced");
-    companions.stopping();
-    await agent.stop();
-    writer.flush();
-    await companions.close();
+    // A start that fails ends what it had begun: a watcher or a server that went on would keep the process from ending.
+    try {
+      const name = await Promise.race([signal, agent.start().then(() => undefined)]);
+      if (name === undefined) companions.started();
+      log.info({ signal: name ?? (await signal) }, "stopping; what is enforced stays enforced");
+    } finally {
+      companions.stopping();
+      await agent.stop();
+      writer.flush();
+      await companions.close();
+    }
     return 0;
   } finally {
     lock.release();
