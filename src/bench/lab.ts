@@ -1,13 +1,13 @@
 /** A real etcd, real taps and a real agent in the network namespace of this process; for what is measured from outside. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
 import type { AgentStatus } from "../agent/status.js";
 import { stop } from "../demo/world/command.js";
+import { Workspace } from "../demo/world/workspace.js";
 import { HOSTNAME, type Entry } from "./cloud.js";
 
 const ETCD = "http://127.0.0.1:23790";
@@ -17,13 +17,18 @@ const BATCH = 100;
 const PATIENCE = 120_000;
 
 export class Lab {
-  readonly pinDir = `/sys/fs/bpf/tb-bench-${process.pid}`;
-  private readonly directory = mkdtempSync(join(tmpdir(), "tb-bench-"));
+  readonly pinDir: string;
+  private readonly directory: string;
   private readonly client = new Etcd3({ hosts: ETCD });
   private readonly children: ChildProcess[] = [];
 
+  private constructor(private readonly workspace: Workspace) {
+    this.pinDir = workspace.pinDir;
+    this.directory = workspace.directory;
+  }
+
   static async create(): Promise<Lab> {
-    const lab = new Lab();
+    const lab = new Lab(await Workspace.create());
     const urls = ["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD, "--listen-peer-urls", PEER];
     const peers = ["--initial-advertise-peer-urls", PEER, "--initial-cluster", `default=${PEER}`];
     lab.start("etcd", ["--data-dir", join(lab.directory, "etcd"), ...urls, ...peers, "--log-level", "error"]);
@@ -88,7 +93,6 @@ export class Lab {
   async close(): Promise<void> {
     this.client.close();
     for (const child of this.children.reverse()) if (child.exitCode === null) await stop(child);
-    rmSync(this.pinDir, { recursive: true, force: true });
-    rmSync(this.directory, { recursive: true, force: true });
+    this.workspace.remove();
   }
 }

@@ -3,13 +3,13 @@
  * value a line: {"measure": name, "packets": n} in, {"nanoseconds": x} or {"error": text} out.
  */
 import { execFileSync, spawn } from "node:child_process";
-import { rmSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { BpfMap } from "#libbpf";
 import { Compiler } from "../compile/compiler.js";
 import type { Tap } from "../dataplane/backend.js";
 import { BpfBackend } from "../dataplane/bpf/backend.js";
 import type { KeyPut } from "../datastore/types.js";
+import { Workspace } from "../demo/world/workspace.js";
 import { ModelStore } from "../model/store.js";
 import type { Mac } from "../model/types.js";
 import { cloud, dotted, FIRST_MEMBER, FIRST_RULE_PORT, HOSTNAME, OPEN_PORT } from "./cloud.js";
@@ -99,8 +99,6 @@ async function world(
   store.apply({ type: "in-sync" });
   const compiler = new Compiler();
   compiler.apply(store.model, store.takeDelta());
-  rmSync(pinDir, { recursive: true, force: true });
-  process.once("exit", () => rmSync(pinDir, { recursive: true, force: true }));
   const backend = await BpfBackend.open({ pinDir, attach: "clsact" });
   const known = taps.map(({ name, ifindex, mac, mtu }): [string, Tap] => [
     name,
@@ -124,7 +122,7 @@ async function bpf(): Promise<Record<string, Measurement>> {
   injector.attach("inject_floor", link("floor0"));
   injector.attach("limit", link("lim0"), link("lim1"));
   injector.attach("insert_limit", link("ins0"), link("ins1"));
-  const pins = `/sys/fs/bpf/tb-bench-${process.pid}`;
+  const { pinDir: pins } = await Workspace.create(); // goes with this process
   const small = await world(`${pins}-small`, SMALL, [link("tapa0"), link("tapa1")], link("upa"));
   const large = await world(`${pins}-large`, LARGE, [link("tapb0"), link("tapb1")], link("upb"));
   const fresh =
