@@ -27,10 +27,9 @@ export function parse<S extends StructName>(name: S, bytes: Bytes): RecordOf<S> 
 }
 
 export function u32(value: number): Bytes {
-  const buffer = Buffer.alloc(4);
-  if (LITTLE_ENDIAN) buffer.writeUInt32LE(value);
-  else buffer.writeUInt32BE(value);
-  return toBytes(buffer);
+  if (value >>> 0 !== value) throw new RangeError(`${value} is not a number of 32 bits`);
+  const [a, b, c, d] = [value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24];
+  return (LITTLE_ENDIAN ? String.fromCharCode(a, b, c, d) : String.fromCharCode(d, c, b, a)) as Bytes;
 }
 
 export function readU32(bytes: Bytes, offset = 0): number {

@@ -134,8 +134,18 @@ function compileAll(source: RuleSource): CompiledRule[] {
   return [...compileDirection(source, "ingress"), ...compileDirection(source, "egress")];
 }
 
-function compileDirection(source: RuleSource, direction: "ingress" | "egress"): CompiledRule[] {
-  return source[direction].flatMap((rule) => compileRule(rule, direction, source) ?? []);
+const compiled = {
+  ingress: new WeakMap<RuleSource, readonly CompiledRule[]>(),
+  egress: new WeakMap<RuleSource, readonly CompiledRule[]>(),
+};
+
+function compileDirection(source: RuleSource, direction: "ingress" | "egress"): readonly CompiledRule[] {
+  let rules = compiled[direction].get(source);
+  if (rules === undefined) {
+    rules = source[direction].flatMap((rule) => compileRule(rule, direction, source) ?? []);
+    compiled[direction].set(source, rules);
+  }
+  return rules;
 }
 
 function policySource(policy: Policy): RuleSource {

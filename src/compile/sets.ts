@@ -97,11 +97,12 @@ export class PolicySets {
   }
 
   private countClasses(policy: CompiledPolicy | undefined, verb: "add" | "remove"): void {
-    for (const { remote, action } of [...(policy?.ingress ?? []), ...(policy?.egress ?? [])]) {
-      if (remote === ANY_CLASS) continue;
-      this.naming[verb](remote, undefined);
-      if (action === "deny" || action === "pass") this.refusing[verb](remote, undefined);
-    }
+    for (const rules of policy === undefined ? [] : [policy.ingress, policy.egress])
+      for (const { remote, action } of rules) {
+        if (remote === ANY_CLASS) continue;
+        this.naming[verb](remote, undefined);
+        if (action === "deny" || action === "pass") this.refusing[verb](remote, undefined);
+      }
   }
 }
 

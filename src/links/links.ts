@@ -35,6 +35,8 @@ export class Links {
   #onChange: () => void = () => undefined;
   #onHook: (change: HookChange | undefined) => void = () => undefined;
   #trouble: Error | undefined;
+  #conflictsOver = 0;
+  #interfaces: { readonly revision: number; readonly now: Interfaces } | undefined;
   #report: { readonly routes: readonly Problem[]; readonly sysctls: readonly Problem[] } = { routes: [], sysctls: [] };
   #last: Promise<unknown> = Promise.resolve();
 
@@ -51,7 +53,9 @@ export class Links {
       onHook: (change) => this.#onHook(change),
       onSync: () => (this.#trouble = undefined),
       onForeignRoute: (key) => {
-        if (this.#routes.forgetConflict(key)) this.#onChange();
+        if (!this.#routes.forgetConflict(key)) return;
+        this.#conflictsOver++;
+        this.#onChange();
       },
       onTrouble: (error) => (this.#trouble = error),
     });
@@ -83,8 +87,22 @@ export class Links {
     return this.#monitor.resync();
   }
 
-  /** Taps of ours (with and without endpoints) and uplinks as they are now. A tap without an Ethernet address is not up. */
+  /**
+   * Taps of ours (with and without endpoints) and uplinks as they are now; the same object as long as nothing changed. A tap without an
+   * Ethernet address is not up.
+   */
   interfaces(): Interfaces {
+    const { revision } = this.#monitor;
+    if (this.#interfaces?.revision !== revision) this.#interfaces = { revision, now: this.#readInterfaces() };
+    return this.#interfaces.now;
+  }
+
+  /** Another number whenever interfaces, or routes or neighbours on them, are or may be other than before. */
+  get revision(): number {
+    return this.#monitor.revision + this.#conflictsOver;
+  }
+
+  #readInterfaces(): Interfaces {
     const view = this.#monitor.view;
     const taps = new Map<string, Tap>();
     for (const { name, ifindex, mac, mtu, up, ...rest } of view.links.values())

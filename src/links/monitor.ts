@@ -51,6 +51,7 @@ export class Monitor {
   #timer: NodeJS.Timeout | undefined;
   #resync: NodeJS.Timeout | undefined;
   #snapshots = 0;
+  #revision = 0;
   #lostSome = false;
   #waiting: (() => void)[] = [];
   readonly #requests: RtNetlink;
@@ -70,6 +71,11 @@ export class Monitor {
   /** What was last known. Of the last snapshot while a new one is being taken. */
   get view(): KernelView {
     return this.#view;
+  }
+
+  /** Another number whenever `view` says something else than before. */
+  get revision(): number {
+    return this.#revision;
   }
 
   /** How often everything was read. */
@@ -162,6 +168,7 @@ export class Monitor {
   #inSync(view: KernelView): void {
     const before = this.#view;
     this.#view = view;
+    this.#revision++;
     this.#state = "following";
     this.#failures = 0;
     this.#snapshots++;
@@ -191,6 +198,7 @@ export class Monitor {
       this.#lost(error as Error);
       return;
     }
+    if (change.changed) this.#revision++;
     if (change.foreign !== undefined) this.#options.onForeignRoute?.(change.foreign);
     if (change.stale && this.#timer === undefined)
       this.#timer = setTimeout(() => {

@@ -85,10 +85,16 @@ export function parseRules(
 const MANY = 50;
 /** So many lists of them. */
 const LISTS = 256;
-const lists = new Map<string, ReadonlyMap<string, Rule>>();
+const lists = new Map<string, Remembered>();
+
+interface Remembered {
+  readonly raw: readonly unknown[];
+  /** Of each that had no problem. */
+  readonly rules: readonly (Rule | undefined)[];
+}
 
 /**
- * A driver writes a whole policy for every rule that comes or goes. What is the same text in the same place is the same rule,
+ * A driver writes a whole policy for every rule that comes or goes. What says the same in the same place is the same rule,
  * and stays the same object, which saves the later stages their work as well. Rules with problems are parsed each time.
  */
 function remembered(
@@ -98,21 +104,43 @@ function remembered(
   problems: () => number,
 ): readonly Rule[] {
   const former = lists.get(list);
-  const present = new Map<string, Rule>();
-  const rules = value.map((rule, i) => {
-    const text = `${i} ${JSON.stringify(rule)}`;
+  const good: (Rule | undefined)[] = [];
+  const rules = value.map((raw, i) => {
+    const known = former?.rules[i];
+    if (known !== undefined && sameJson(former?.raw[i], raw)) {
+      good.push(known);
+      return known;
+    }
     const before = problems();
-    const known = former?.get(text) ?? parse(rule, i);
-    if (problems() === before && known.inexpressible === undefined) present.set(text, known);
-    return known;
+    const rule = parse(raw, i);
+    good.push(problems() === before && rule.inexpressible === undefined ? rule : undefined);
+    return rule;
   });
   lists.delete(list);
-  lists.set(list, present);
+  lists.set(list, { raw: value, rules: good });
   for (const oldest of lists.keys()) {
     if (lists.size <= LISTS) break;
     lists.delete(oldest);
   }
   return rules;
+}
+
+/** Of what JSON.parse made: the same values under the same names in the same order. Deeper than any rule goes, nothing is the same. */
+function sameJson(a: unknown, b: unknown, depth = 0): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || depth > 16) return false;
+  if (Array.isArray(a) || Array.isArray(b))
+    return (
+      Array.isArray(a) &&
+      Array.isArray(b) &&
+      a.length === b.length &&
+      a.every((item, i) => sameJson(item, b[i], depth + 1))
+    );
+  const [names, others] = [Object.keys(a), Object.keys(b)];
+  return (
+    names.length === others.length &&
+    names.every((name, i) => name === others[i] && sameJson((a as RawObject)[name], (b as RawObject)[name], depth + 1))
+  );
 }
 
 function parseRule(

@@ -10,11 +10,11 @@ export function guardOptions(config: Config): GuardOptions {
   return { taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude }, markShift: config.markShift };
 }
 
-const textOf = (taps: ReadonlyMap<number, string>): string =>
-  [...taps]
-    .map(([ifindex, name]) => `${ifindex} ${name}`)
-    .sort()
-    .join("\n");
+function areSame(a: ReadonlyMap<number, string>, b: ReadonlyMap<number, string>): boolean {
+  if (a.size !== b.size) return false;
+  for (const [ifindex, name] of a) if (b.get(ifindex) !== name) return false;
+  return true;
+}
 
 export class GuardAdapter implements GuardPart {
   readonly wanted: boolean;
@@ -59,7 +59,7 @@ export class GuardAdapter implements GuardPart {
   }
 
   async claim(taps: ReadonlyMap<number, string>): Promise<number> {
-    const same = this.#claimed === undefined ? await this.#asBefore(taps) : textOf(this.#claimed) === textOf(taps);
+    const same = this.#claimed === undefined ? await this.#asBefore(taps) : areSame(this.#claimed, taps);
     this.#claimed = undefined; // should it throw, the next pass writes again
     if (!same) {
       const forward = this.#judgedBy === "programs";

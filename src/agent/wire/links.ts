@@ -24,6 +24,8 @@ const routeWrites = (report: RouteReport): number =>
 
 /** What the kernel's routes are about. */
 interface Before {
+  /** Of what was seen of the kernel; undefined: something could not be written. */
+  readonly revision: number | undefined;
   readonly endpoints: ReadonlyMap<EndpointId, DesiredEndpoint>;
   readonly enforced: ReadonlySet<EndpointId>;
   /** Of taps, by name. */
@@ -65,7 +67,7 @@ export class LinksAdapter implements LinksPart {
    */
   async withdraw(desired: DesiredState): Promise<ReportPart> {
     const before = this.#before;
-    if (before === undefined) return NOTHING;
+    if (before === undefined || hasAll(desired.endpoints, before.endpoints)) return NOTHING;
     const kept = [...before.enforced].filter((id) => desired.endpoints.get(id) === before.endpoints.get(id));
     if (kept.length === before.enforced.size) return NOTHING;
     const keeps = new Set(kept);
@@ -84,7 +86,18 @@ export class LinksAdapter implements LinksPart {
     return { writes: routeWrites(report), failures: report.failures };
   }
 
+  #isAsBefore({ endpoints }: DesiredState, enforced: ReadonlySet<EndpointId>): boolean {
+    const before = this.#before;
+    if (before === undefined || endpoints.size !== before.endpoints.size || enforced.size !== before.enforced.size)
+      return false;
+    if (before.enforced !== enforced) for (const id of enforced) if (!before.enforced.has(id)) return false;
+    return hasAll(endpoints, before.endpoints);
+  }
+
   async program(desired: DesiredState, enforced: ReadonlySet<EndpointId>): Promise<ReportPart> {
+    const { revision } = this.#links;
+    if (this.#settled !== "" && this.#before?.revision === revision && this.#isAsBefore(desired, enforced))
+      return NOTHING;
     let writes = 0;
     const failures: { where: string; error: Error }[] = [];
     const { taps, uplinks } = this.#links.interfaces();
@@ -97,12 +110,22 @@ export class LinksAdapter implements LinksPart {
     }
     const report = await this.#links.applyRoutes(desired, enforced);
     this.#before = {
+      revision: failures.length + report.failures.length === 0 ? revision : undefined,
       endpoints: new Map(desired.endpoints),
       enforced,
       ifindexes: new Map([...taps].map(([name, { ifindex }]) => [name, ifindex])),
     };
     return { writes: writes + routeWrites(report), failures: [...failures, ...report.failures] };
   }
+}
+
+/** Nothing of `before` is gone or different; what is new does not count. */
+function hasAll(
+  now: ReadonlyMap<EndpointId, DesiredEndpoint>,
+  before: ReadonlyMap<EndpointId, DesiredEndpoint>,
+): boolean {
+  for (const [id, endpoint] of before) if (now.get(id) !== endpoint) return false;
+  return true;
 }
 
 /** The endpoints of before, those of `changed` with only the addresses that they had and keep, on the interface that they keep. */

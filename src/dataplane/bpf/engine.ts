@@ -71,6 +71,10 @@ export class Engine {
   #known: Knowledge | undefined;
   /** Set when a write failed: what is remembered is not what is there, the next apply reads everything back. */
   #unsure = false;
+  /** Sets that hold each policy, as long as no set has changed. */
+  #holders: ReadonlyMap<PolicyKey, ReadonlySet<PolicySetKey>> | undefined;
+  /** What the last apply wrote, and for which interfaces. */
+  #last: { readonly interfaces: Interfaces; readonly written: ReadonlySet<EndpointId> } | undefined;
 
   constructor(
     private readonly maps: Maps,
@@ -88,10 +92,13 @@ export class Engine {
     const known = this.#unsure ? undefined : this.#known;
     // Numbers are given out and taken back while planning: until all is written, only reading back tells what holds.
     this.#unsure = true;
+    if (delta === undefined || delta.sets.size > 0) this.#holders = undefined;
+    const last = known === undefined || delta === undefined ? undefined : this.#last;
+    this.#last = undefined;
     const next =
       known === undefined || delta === undefined
         ? planEverything(plan, this.maps, desired, interfaces)
-        : this.#planDelta(plan, known, desired, interfaces, delta);
+        : this.#planDelta(plan, known, desired, interfaces, delta, interfaces === last?.interfaces);
     this.#planUplinks(plan, next.shadows, interfaces);
     this.#planControl(plan, next, desired);
     planNames(plan, next.registry, this.maps);
@@ -99,7 +106,13 @@ export class Engine {
     const { writes, failed } = await this.#run(plan, next, desired, failures);
     this.#known = next;
     this.#unsure = failed;
-    return { writes, failures, written: writtenEndpoints(next, desired, interfaces) };
+    // Taps that nothing was planned for are as they were.
+    const written =
+      last !== undefined && next.endpoints === known?.endpoints && !failed
+        ? last.written
+        : writtenEndpoints(next, desired, interfaces);
+    if (!failed) this.#last = { interfaces, written };
+    return { writes, failures, written };
   }
 
   #planDelta(
@@ -108,6 +121,7 @@ export class Engine {
     desired: DesiredState,
     interfaces: Interfaces,
     delta: DesiredDelta,
+    sameInterfaces: boolean,
   ): Knowledge {
     const { registry, table, shadows } = known;
     const numbering = numberingOf(registry, table);
@@ -125,7 +139,7 @@ export class Engine {
     for (const key of policies) {
       const policy = desired.policies.get(key);
       if (policy === undefined) images.delete(key);
-      else images.set(key, policyImage(policy, numbering));
+      else images.set(key, policyImage(policy, numbering, members.size > 0 ? undefined : known.images.get(key)));
       countRules(known.ruleUsers, images.get(key), 1);
     }
 
@@ -148,18 +162,21 @@ export class Engine {
       flips: flipped.length > 0,
     });
     const moved = symmetricDifference(known.alsoRemote, desired.alsoRemote);
-    const endpoints = planEndpoints(plan, {
-      desired,
-      interfaces,
-      dirty,
-      prefixes: moved,
-      states: known.endpoints,
-      owners: known.owners,
-      shadows,
-      registry,
-      setNumber,
-      current: (map, key) => this.maps.get(map, key),
-    });
+    const endpoints =
+      sameInterfaces && dirty.size + moved.length === 0
+        ? { states: known.endpoints, owners: known.owners }
+        : planEndpoints(plan, {
+            desired,
+            interfaces,
+            dirty,
+            prefixes: moved,
+            states: known.endpoints,
+            owners: known.owners,
+            shadows,
+            registry,
+            setNumber,
+            current: (map, key) => this.maps.get(map, key),
+          });
 
     for (const id of new Set(narrowedUsers.flatMap((key) => [...(users.get(key) ?? [])]))) {
       const state = endpoints.states.get(id);
@@ -181,7 +198,7 @@ export class Engine {
       images,
       endpoints: endpoints.states,
       owners: endpoints.owners,
-      alsoRemote: new Set(desired.alsoRemote),
+      alsoRemote: moved.length === 0 ? known.alsoRemote : new Set(desired.alsoRemote),
     };
   }
 
@@ -198,7 +215,7 @@ export class Engine {
     const sets = new Map(known.sets);
     const affected = new Set(delta.sets);
     if (policies.size > 0) {
-      const index = holders(desired.sets);
+      const index = (this.#holders ??= holders(desired.sets));
       for (const policy of policies) for (const key of index.get(policy) ?? []) affected.add(key);
     }
     const differences = new HalfDifferences(known.images, images);
@@ -218,7 +235,18 @@ export class Engine {
         sets.set(key, built.state);
       } else {
         const renew = (): number => registry.renew(NameKind.NAME_POLICY_SET, key).number;
-        const planned = planSet(plan, old, shape, known.images, images, differences, numbering, renew, moving.has(key));
+        const planned = planSet(
+          plan,
+          old,
+          shape,
+          known.images,
+          images,
+          differences,
+          policies,
+          numbering,
+          renew,
+          moving.has(key),
+        );
         if (planned.flipped) registry.release(NameKind.NAME_POLICY_SET, old.number);
         else if (planned.narrowed) narrowedUsers.push(key);
         sets.set(key, planned.state);
@@ -336,7 +364,10 @@ export function countRules(users: Map<number, number>, image: PolicyImage | unde
 }
 
 function symmetricDifference<T>(a: ReadonlySet<T>, b: ReadonlySet<T>): T[] {
-  return [...[...a].filter((item) => !b.has(item)), ...[...b].filter((item) => !a.has(item))];
+  const found: T[] = [];
+  for (const item of a) if (!b.has(item)) found.push(item);
+  for (const item of b) if (!a.has(item)) found.push(item);
+  return found;
 }
 
 /** A tap's entry is the last thing written of an endpoint: where it is, everything is. */

@@ -57,6 +57,23 @@ export function uniteMasks(all: readonly Masks[]): Masks {
   return united;
 }
 
+export function sameMasks(a: Masks, b: Masks): boolean {
+  return (
+    a.sourceLengths === b.sourceLengths &&
+    a.anyProtocol === b.anyProtocol &&
+    a.lengths.every((bits, group) => bits === b.lengths[group])
+  );
+}
+
+/** Whatever `some` ask for, `all` ask for too. */
+export function coversMasks(all: Masks, some: Masks): boolean {
+  return (
+    (some.sourceLengths & ~all.sourceLengths) === 0 &&
+    (all.anyProtocol || !some.anyProtocol) &&
+    some.lengths.every((bits, group) => (bits & ~(all.lengths[group] ?? 0)) === 0)
+  );
+}
+
 export interface PlaneTraits {
   readonly end: "deny" | "pass";
   readonly allowOnly: boolean;

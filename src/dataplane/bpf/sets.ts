@@ -6,6 +6,7 @@ import type {
   CompiledPolicy,
   DesiredRule,
   DesiredState,
+  PlaneShape,
   PolicyKey,
   PolicySetKey,
   PolicySetShape,
@@ -22,7 +23,7 @@ import {
   type PolicyImage,
   type Side,
 } from "./images-policy.js";
-import { unitePlanes } from "./masks.js";
+import { sameMasks, unitePlanes } from "./masks.js";
 import type { ClassTable } from "./images-classes.js";
 import type { Plan } from "./plan.js";
 import { digestOf, type Registry } from "./registry.js";
@@ -124,14 +125,39 @@ export interface SetPlan {
   readonly narrowed: boolean;
 }
 
-/** Keys of a policy's half whose entry differs between two expansions; remembered, since many sets ask. */
+/** What differs between two expansions of a policy's half; remembered, since many sets ask. */
 export class HalfDifferences {
   readonly #known = new Map<string, ReadonlySet<Bytes>>();
+  readonly #same: Readonly<Record<Side, Map<PolicyKey, boolean>>> = { ingress: new Map(), egress: new Map() };
   constructor(
     private readonly before: Images,
     private readonly after: Images,
   ) {}
 
+  /** The half says the same as before, of an open plane's entries, masks and order alike. */
+  isSame(key: PolicyKey, side: Side): boolean {
+    const known = this.#same[side].get(key);
+    if (known !== undefined) return known;
+    const [a, b] = [this.before.get(key)?.[side], this.after.get(key)?.[side]];
+    const same =
+      a === b ||
+      (a?.open === true &&
+        b?.open === true &&
+        a.stateless === b.stateless &&
+        a.stateful === b.stateful &&
+        sameMasks(a.masks, b.masks) &&
+        this.of(key, side, true, true).size === 0);
+    this.#same[side].set(key, same);
+    return same;
+  }
+
+  /** The half's part in a plane's value is the same as before. */
+  hasSameMasks(key: PolicyKey, side: Side): boolean {
+    const [a, b] = [this.before.get(key)?.[side], this.after.get(key)?.[side]];
+    return a !== undefined && b !== undefined && sameMasks(a.masks, b.masks);
+  }
+
+  /** Keys whose entry differs. */
   of(key: PolicyKey, side: Side, wasThere: boolean, isThere: boolean): ReadonlySet<Bytes> {
     const name = `${wasThere ? 1 : 0}${isThere ? 1 : 0}${side}${key}`;
     let keys = this.#known.get(name);
@@ -152,8 +178,12 @@ export class HalfDifferences {
 const sameClosed = (a: ReadonlyMap<Bytes, Bytes> | undefined, b: ReadonlyMap<Bytes, Bytes>): boolean =>
   a !== undefined && a.size === b.size && [...b].every(([key, value]) => a.get(key) === value);
 
+const samePlane = (a: PlaneShape, b: PlaneShape): boolean =>
+  a === b ||
+  (a.end === b.end && a.policies.length === b.policies.length && a.policies.every((key, i) => key === b.policies[i]));
+
 /**
- * Plans one set from its state to `shape`. `renew` gives the number to flip to. `moving`: an endpoint comes to this set or leaves it at the same
+ * Plans one set from its state to `shape`. `changed`: policies whose expansion may differ. `renew` gives the number to flip to. `moving`: an endpoint comes to this set or leaves it at the same
  * time; changed in place, the set would for a moment say to it what neither its former nor its next one says, so that it flips instead.
  */
 export function planSet(
@@ -163,6 +193,7 @@ export function planSet(
   before: Images,
   after: Images,
   differences: HalfDifferences,
+  changed: ReadonlySet<PolicyKey>,
   numbering: Numbering,
   renew: () => number,
   moving: boolean,
@@ -183,6 +214,12 @@ export function planSet(
       const was = old[side][i];
       const wasShape = old.shape[side][i];
       if (was === undefined || wasShape === undefined) return flip();
+      const stays = samePlane(wasShape, plane);
+      const touched = plane.policies.filter((key) => changed.has(key));
+      if (stays && touched.every((key) => was.open && differences.isSame(key, side))) {
+        states[side].push(was);
+        continue;
+      }
       const halves = plane.policies.flatMap((key) => after.get(key)?.[side] ?? []);
       if (!was.open || !isOpenPlane(halves) || wasShape.end !== plane.end) {
         const image = planeImage(plane, side, after, numbering);
@@ -205,7 +242,8 @@ export function planSet(
         else changes.push(() => plan.set("policyUp", "policy", placed, to));
         narrowed ||= to === undefined || narrowsEntry(from, to);
       }
-      const value = openPlaneValue(halves, plane.end);
+      const asBefore = stays && touched.every((key) => differences.hasSameMasks(key, side));
+      const value = asBefore ? was.value : openPlaneValue(halves, plane.end);
       if (value !== was.value) changes.push(() => planPlane(plan, planeKey(old.number, side, i), was.value, value));
       states[side].push({ open: true, value, policies: plane.policies });
     }
