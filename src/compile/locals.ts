@@ -25,6 +25,7 @@ export class Locals {
   /** Endpoints whose sets depend on who owns their addresses. */
   private readonly byMembership = new Set<EndpointId>();
   private dirty = new Set<EndpointId>();
+  private wrong: readonly Problem[] | undefined;
   /** Whose `alsoRemote` must be looked at again. */
   private questioned = new Set<Prefix>();
 
@@ -67,6 +68,7 @@ export class Locals {
   /** Compiles what is marked. Returns the endpoints that differ. */
   flush(planner: Planner): Set<EndpointId> {
     const differing = new Set<EndpointId>();
+    if (this.dirty.size > 0) this.wrong = undefined;
     for (const id of this.dirty) {
       const record = this.records.get(id);
       if (record !== undefined) this.hold(id, record, planner.enforcement(record.workload, record.labels));
@@ -82,8 +84,9 @@ export class Locals {
     return differing;
   }
 
-  problems(): Problem[] {
-    return [...this.records].flatMap(([id, record]) => [...this.problemsOf(id, record)]);
+  /** As of the last flush. */
+  problems(): readonly Problem[] {
+    return (this.wrong ??= [...this.records].flatMap(([id, record]) => [...this.problemsOf(id, record)]));
   }
 
   private *problemsOf(id: EndpointId, { workload, enforcement }: LocalRecord): Iterable<Problem> {

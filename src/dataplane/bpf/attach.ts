@@ -132,6 +132,11 @@ export class Attacher {
     return writes;
   }
 
+  /** Nothing that is thought to be attached is in doubt. */
+  get isSure(): boolean {
+    return this.#doubted.size === 0;
+  }
+
   has(ifindex: number): boolean {
     return this.#attached.has(ifindex);
   }

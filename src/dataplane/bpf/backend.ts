@@ -48,10 +48,18 @@ export interface BpfOptions {
   readonly onSwitch?: (report: FormerReport) => void;
 }
 
+interface Place {
+  readonly name: string;
+  readonly ifindex: number;
+  readonly role: Role;
+}
 type Failures = { where: string; error: Error }[];
 
 export class BpfBackend implements Backend {
   readonly name = "bpf";
+  /** Taps and uplinks of these interfaces that all have our programs. */
+  #attached: { readonly interfaces: Interfaces; readonly names: ReadonlySet<string> } | undefined;
+  #enforced: { readonly from: readonly unknown[]; readonly ids: ReadonlySet<EndpointId> } | undefined;
 
   private constructor(
     /** Maps and programs, for whoever must run them (tests, bench). */
@@ -145,9 +153,25 @@ export class BpfBackend implements Backend {
         : this.former !== undefined
           ? await this.#switch(this.former, desired, interfaces, failures, writes)
           : this.#attach(interfaces, delta === undefined, failures, writes);
-    const enforced = new Set([...written].filter((id) => attached.has(desired.endpoints.get(id)?.interfaceName ?? "")));
+    const enforced = this.#enforcedOf(desired, delta, written, attached);
     const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
     return { writes, totalWrites, milliseconds: performance.now() - started, failures, enforced };
+  }
+
+  /** Those that are written and attached; the same object where nothing has changed, so that others need not compare. */
+  #enforcedOf(
+    desired: DesiredState,
+    delta: DesiredDelta | undefined,
+    written: ReadonlySet<EndpointId>,
+    attached: ReadonlySet<string>,
+  ): ReadonlySet<EndpointId> {
+    const from = [desired, written, attached];
+    const known = this.#enforced;
+    if (known !== undefined && delta?.endpoints.size === 0 && known.from.every((one, i) => one === from[i]))
+      return known.ids;
+    const ids = new Set([...written].filter((id) => attached.has(desired.endpoints.get(id)?.interfaceName ?? "")));
+    this.#enforced = { from, ids };
+    return ids;
   }
 
   /** Fills our maps, so that nothing changes for any packet when our programs come; and copies flows while the former ones run on. */
@@ -202,7 +226,7 @@ export class BpfBackend implements Backend {
     interfaces: Interfaces,
     failures: Failures,
     writes: Record<string, number>,
-  ): Promise<Set<string>> {
+  ): Promise<ReadonlySet<string>> {
     const began = performance.now();
     for (const { ifindex, role } of this.#places(interfaces)) {
       try {
@@ -228,7 +252,7 @@ export class BpfBackend implements Backend {
     interfaces: Interfaces,
     failures: Failures,
     writes: Record<string, number>,
-  ): Promise<Set<string>> {
+  ): Promise<ReadonlySet<string>> {
     const began = performance.now();
     for (const { ifindex, role } of this.#places(interfaces))
       for (const { direction, program } of this.attacher.hooks(role))
@@ -254,9 +278,8 @@ export class BpfBackend implements Backend {
     // What another dataplane enforces stays with it, unknown taps too: its rules let nothing of them pass.
     if (this.former !== undefined) return Promise.resolve({ writes: 0, failures });
     // What programs of another build guard stays theirs until our maps are filled.
-    const places = [...this.#places(interfaces)].filter(
-      ({ ifindex, role }) => this.takeover === undefined || !this.attacher.isGuarded(ifindex, role),
-    );
+    const free = ({ ifindex, role }: Place): boolean => !this.attacher.isGuarded(ifindex, role);
+    const places = this.takeover === undefined ? undefined : [...this.#places(interfaces)].filter(free);
     this.#attach(interfaces, false, failures, writes, places);
     return Promise.resolve({ writes: writes["attach"] ?? 0, failures });
   }
@@ -267,8 +290,13 @@ export class BpfBackend implements Backend {
     verify: boolean,
     failures: Failures,
     writes: Record<string, number>,
-    places = [...this.#places(interfaces)],
-  ): Set<string> {
+    only?: readonly Place[],
+  ): ReadonlySet<string> {
+    const places = only ?? [...this.#places(interfaces)];
+    const last = this.#attached;
+    if (!verify && last?.interfaces === interfaces && this.attacher.isSure) return last.names;
+    this.#attached = undefined;
+    const before = failures.length;
     let count = this.attacher.release(
       new Map([...this.#places(interfaces)].map(({ ifindex, role }) => [ifindex, role])),
     );
@@ -282,10 +310,11 @@ export class BpfBackend implements Backend {
       }
     }
     if (count > 0) writes["attach"] = count;
+    if (failures.length === before && only === undefined) this.#attached = { interfaces, names: attached };
     return attached;
   }
 
-  *#places(interfaces: Interfaces): IterableIterator<{ name: string; ifindex: number; role: Role }> {
+  *#places(interfaces: Interfaces): IterableIterator<Place> {
     for (const { name, ifindex } of interfaces.taps.values()) yield { name, ifindex, role: "tap" };
     for (const { name, ifindex } of interfaces.uplinks) yield { name, ifindex, role: "uplink" };
   }

@@ -312,6 +312,21 @@ export function openEntry(halves: readonly PolicyHalf[], key: Bytes): Bytes | un
   return best;
 }
 
+/** openEntry() of the halves of these policies. */
+export function openEntryOf(
+  images: ReadonlyMap<PolicyKey, PolicyImage>,
+  policies: readonly PolicyKey[],
+  side: Side,
+  key: Bytes,
+): Bytes | undefined {
+  let best: Bytes | undefined;
+  for (const policy of policies) {
+    const value = images.get(policy)?.[side].entries.get(key);
+    if (value !== undefined && (best === undefined || readU32(value, ORDER) < readU32(best, ORDER))) best = value;
+  }
+  return best;
+}
+
 function openPlane(halves: readonly PolicyHalf[], end: PlaneShape["end"]): PlaneImage {
   const entries = new Map<Bytes, Bytes>();
   for (const half of halves)

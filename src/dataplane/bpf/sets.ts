@@ -20,6 +20,8 @@ import {
   SIDES,
   directionOf,
   type Numbering,
+  openEntryOf,
+  type PolicyHalf,
   type PolicyImage,
   type Side,
 } from "./images-policy.js";
@@ -128,33 +130,32 @@ export interface SetPlan {
 /** What differs between two expansions of a policy's half; remembered, since many sets ask. */
 export class HalfDifferences {
   readonly #known = new Map<string, ReadonlySet<Bytes>>();
-  readonly #same: Readonly<Record<Side, Map<PolicyKey, boolean>>> = { ingress: new Map(), egress: new Map() };
+  readonly #stay: Readonly<Record<Side, Map<PolicyKey, boolean>>> = { ingress: new Map(), egress: new Map() };
   constructor(
     private readonly before: Images,
     private readonly after: Images,
   ) {}
 
-  /** The half says the same as before, of an open plane's entries, masks and order alike. */
-  isSame(key: PolicyKey, side: Side): boolean {
-    const known = this.#same[side].get(key);
-    if (known !== undefined) return known;
-    const [a, b] = [this.before.get(key)?.[side], this.after.get(key)?.[side]];
-    const same =
-      a === b ||
-      (a?.open === true &&
-        b?.open === true &&
-        a.stateless === b.stateless &&
-        a.stateful === b.stateful &&
-        sameMasks(a.masks, b.masks) &&
-        this.of(key, side, true, true).size === 0);
-    this.#same[side].set(key, same);
-    return same;
+  /** The half is there before and after, open both times, and remembers flows as before: an open plane that holds it stays one. */
+  staysOpen(key: PolicyKey, side: Side): boolean {
+    let stays = this.#stay[side].get(key);
+    if (stays === undefined) {
+      const [a, b] = [this.before.get(key)?.[side], this.after.get(key)?.[side]];
+      stays = a?.open === true && b?.open === true && a.stateless === b.stateless && a.stateful === b.stateful;
+      this.#stay[side].set(key, stays);
+    }
+    return stays;
   }
 
   /** The half's part in a plane's value is the same as before. */
   hasSameMasks(key: PolicyKey, side: Side): boolean {
     const [a, b] = [this.before.get(key)?.[side], this.after.get(key)?.[side]];
     return a !== undefined && b !== undefined && sameMasks(a.masks, b.masks);
+  }
+
+  /** What an open plane of these policies said of a key, and what it says now. */
+  entries(policies: readonly PolicyKey[], side: Side, key: Bytes): readonly [Bytes | undefined, Bytes | undefined] {
+    return [openEntryOf(this.before, policies, side, key), openEntryOf(this.after, policies, side, key)];
   }
 
   /** Keys whose entry differs. */
@@ -177,6 +178,9 @@ export class HalfDifferences {
 
 const sameClosed = (a: ReadonlyMap<Bytes, Bytes> | undefined, b: ReadonlyMap<Bytes, Bytes>): boolean =>
   a !== undefined && a.size === b.size && [...b].every(([key, value]) => a.get(key) === value);
+
+const halvesOf = (images: Images, policies: readonly PolicyKey[], side: Side): PolicyHalf[] =>
+  policies.flatMap((key) => images.get(key)?.[side] ?? []);
 
 const samePlane = (a: PlaneShape, b: PlaneShape): boolean =>
   a === b ||
@@ -216,11 +220,30 @@ export function planSet(
       if (was === undefined || wasShape === undefined) return flip();
       const stays = samePlane(wasShape, plane);
       const touched = plane.policies.filter((key) => changed.has(key));
-      if (stays && touched.every((key) => was.open && differences.isSame(key, side))) {
+      if (stays && touched.length === 0) {
         states[side].push(was);
         continue;
       }
-      const halves = plane.policies.flatMap((key) => after.get(key)?.[side] ?? []);
+      const change = (key: Bytes, from: Bytes | undefined, to: Bytes | undefined): void => {
+        if (from === to) return;
+        const placed = placePolicyKey(key, old.number, i);
+        if (to === undefined) changes.push(() => plan.delete("policyDown", "policy", placed));
+        else changes.push(() => plan.set("policyUp", "policy", placed, to));
+        narrowed ||= to === undefined || narrowsEntry(from, to);
+      };
+      const settle = (value: Bytes): void => {
+        if (value !== was.value) changes.push(() => planPlane(plan, planeKey(old.number, side, i), was.value, value));
+        states[side].push({ open: true, value, policies: plane.policies });
+      };
+      // A policy that many sets hold: only what differs in it is looked at, whatever else they hold.
+      const [only] = touched;
+      if (stays && was.open && touched.length === 1 && only !== undefined && differences.staysOpen(only, side)) {
+        for (const key of differences.of(only, side, true, true))
+          change(key, ...differences.entries(plane.policies, side, key));
+        settle(differences.hasSameMasks(only, side) ? was.value : openPlaneValue(halvesOf(after, plane.policies, side), plane.end));
+        continue;
+      }
+      const halves = halvesOf(after, plane.policies, side);
       if (!was.open || !isOpenPlane(halves) || wasShape.end !== plane.end) {
         const image = planeImage(plane, side, after, numbering);
         if (was.open || image.open || image.value !== was.value || !sameClosed(was.closed, image.entries))
@@ -228,24 +251,14 @@ export function planSet(
         states[side].push({ ...was, policies: plane.policies });
         continue;
       }
-      const formerHalves = was.policies.flatMap((key) => before.get(key)?.[side] ?? []);
+      const formerHalves = halvesOf(before, was.policies, side);
       const keys = new Set<Bytes>();
       for (const policy of new Set([...was.policies, ...plane.policies])) {
         for (const key of differences.of(policy, side, was.policies.includes(policy), plane.policies.includes(policy)))
           keys.add(key);
       }
-      for (const key of keys) {
-        const [from, to] = [openEntry(formerHalves, key), openEntry(halves, key)];
-        if (from === to) continue;
-        const placed = placePolicyKey(key, old.number, i);
-        if (to === undefined) changes.push(() => plan.delete("policyDown", "policy", placed));
-        else changes.push(() => plan.set("policyUp", "policy", placed, to));
-        narrowed ||= to === undefined || narrowsEntry(from, to);
-      }
-      const asBefore = stays && touched.every((key) => differences.hasSameMasks(key, side));
-      const value = asBefore ? was.value : openPlaneValue(halves, plane.end);
-      if (value !== was.value) changes.push(() => planPlane(plan, planeKey(old.number, side, i), was.value, value));
-      states[side].push({ open: true, value, policies: plane.policies });
+      for (const key of keys) change(key, openEntry(formerHalves, key), openEntry(halves, key));
+      settle(openPlaneValue(halves, plane.end));
     }
   }
   if (moving && changes.length > 0) return flip();
