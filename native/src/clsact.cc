@@ -98,15 +98,22 @@ Napi::Value Query(const Napi::CallbackInfo &info)
 int AttachClsact(int ifindex, bool egress, int program, uint32_t priority, uint32_t handle)
 {
     bpf_tc_hook hook = Hook(static_cast<uint32_t>(ifindex), egress ? BPF_TC_EGRESS : BPF_TC_INGRESS);
+    const auto attach = [&] {
+        auto options = Options<bpf_tc_opts>();
+        options.prog_fd = program;
+        options.priority = priority;
+        options.handle = handle;
+        options.flags = BPF_TC_F_REPLACE;
+        return -bpf_tc_attach(&hook, &options);
+    };
+    // Mostly the qdisc is there. Without it the kernel says EINVAL, as it does for much else.
+    const int error = attach();
+    if (error != EINVAL && error != ENOENT)
+        return error;
     const int created = bpf_tc_hook_create(&hook);
     if (created && created != -EEXIST)
         return -created;
-    auto options = Options<bpf_tc_opts>();
-    options.prog_fd = program;
-    options.priority = priority;
-    options.handle = handle;
-    options.flags = BPF_TC_F_REPLACE;
-    return -bpf_tc_attach(&hook, &options);
+    return attach();
 }
 
 void InitClsact(Napi::Env env, Napi::Object exports)

@@ -70,8 +70,11 @@ export interface GuardPart {
   readonly wanted: boolean;
   /** Puts the standing rule in place or finds it there; how much it had to write. */
   ensure(): Promise<number>;
-  /** Lets these taps, by ifindex, pass: their programs and maps are in place. All others are behind the guard from now on. */
-  claim(taps: ReadonlyMap<number, string>): Promise<number>;
+  /**
+   * Lets these taps, by ifindex, pass: their programs and maps are in place. All others are behind the guard from now on. `uplinks`: those whose
+   * program is in place.
+   */
+  claim(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<number>;
   problems(): readonly Problem[];
 }
 

@@ -69,9 +69,20 @@ export async function runRound(
   for (const [map, count] of Object.entries(report.writes)) if (count > 0) writes[map] = (writes[map] ?? 0) + count;
   failures.push(...report.failures);
   if (guard.wanted)
-    await guarding(() => guard.claim(enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced)));
+    await guarding(() =>
+      guard.claim(
+        enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced),
+        judgedUplinks(interfaces, report.failures),
+      ),
+    );
   add("links", await links.program(wish.desired, report.enforced));
   return { writes, failures, enforced: report.enforced, interfaces, ...state() };
+}
+
+/** Those whose program is in place; of one that is not, what comes in is judged at the taps' egress. */
+function judgedUplinks({ uplinks }: Interfaces, failures: RoundResult["failures"]): ReadonlyMap<number, string> {
+  const failed = new Set(failures.map(({ where }) => where));
+  return new Map(uplinks.filter(({ name }) => !failed.has(name)).map(({ ifindex, name }) => [ifindex, name]));
 }
 
 function enforcedTaps(

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BpfProgram } from "#libbpf";
 import { ABI_VERSION } from "../abi/constants.js";
 import { programPath } from "../dataplane/bpf/pins.js";
-import { allow, group, HOSTNAME, ready, workload, type Entry } from "./cloud.js";
+import { allow, dotted, group, HOSTNAME, ready, workload, type Entry } from "./cloud.js";
 import { Lab } from "./lab.js";
 
 export interface Scenario {
@@ -29,7 +29,7 @@ const PAUSE = 0.1;
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
 const FIRST_PORT = 20_000;
 const hex = (n: number): string => n.toString(16).padStart(2, "0");
-const address = (i: number): string => `10.65.${i >> 8}.${(i & 255) + 1}`;
+const address = (i: number): string => dotted(0x0a410001 + i);
 const guestMac = (i: number): string => `fa:16:3e:00:${hex(i >> 8)}:${hex(i & 255)}`;
 
 /** Port i of this host: in the group that all share, and in one of its own, so that no two have the same policy set. */

@@ -55,7 +55,7 @@ export async function ensureIptablesGuard(
       code: "ARP_NOT_GUARDED",
       what: "nft is missing or the kernel lacks nf_tables: the guard stands in iptables' raw and mangle tables",
       consequence:
-        "ARP passes an unknown tap, and OVS ports with a tap's name must be excluded by name; install nftables",
+        "ARP passes an unknown tap, OVS ports with a tap's name must be excluded by name, and a tap whose programs someone takes off while no agent runs gets what is forwarded to it; install nftables",
     },
   ];
   let worked = 0;

@@ -3,8 +3,9 @@
  *
  * From a tap of ours nothing passes without our programs' mark, unless the agent has said that rules of the firewall judge there (the
  * iptables dataplane); towards one nothing passes unless the agent has claimed it (its programs are attached, and the one at its egress
- * judges; or the rules). IP in table inet, ARP in table arp: the ends of both
- * directions, since what a program redirects never comes here. Bridged ports are not seen by these hooks, so only OVS ports
+ * judges; or the rules). From an uplink that has our program nothing is passed on to one without the mark that this program sets, so
+ * that who takes the programs off an uplink and a tap while no agent runs opens nothing; what other interfaces bring is judged at the
+ * tap's egress alone, which comes after all that a rule can see. IP in table inet, ARP in table arp: the ends of both directions, since what a program redirects never comes here. Bridged ports are not seen by these hooks, so only OVS ports
  * and bridges that have a tap's name are named here.
  */
 import { createHash } from "node:crypto";
@@ -33,12 +34,15 @@ export interface GuardTable {
 export const CLAIMED = "claimed";
 /** Those of the claimed taps that rules judge: what comes from them carries no mark. */
 export const RULED = "ruled";
-export const SETS = [CLAIMED, RULED] as const;
+/** Interfaces whose ingress has our program: what they bring for a guest is marked when the stack gets it, or not to be passed on. */
+export const UPLINKS = "uplinks";
+export const SETS = [CLAIMED, RULED, UPLINKS] as const;
 
-/** Elements of the two sets: ifindexes, or names as guardNames() gives them. */
+/** Elements of the sets: ifindexes, or names as guardNames() gives them. */
 export interface Claims {
   readonly claimed: Iterable<number | string>;
   readonly ruled: Iterable<number | string>;
+  readonly uplinks: Iterable<number | string>;
 }
 const MARK_JUDGED = 0x8000;
 const MARK_HOST = 0x4000;
@@ -65,6 +69,10 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
     (prefix) => `iifname "${prefix}*" meta mark & ${hex(any)} == 0 meta iif != @${RULED} counter drop`,
   );
   const to = settings.taps.prefixes.map((prefix) => `oifname "${prefix}*" meta oif != @${CLAIMED} counter drop`);
+  const onward = settings.taps.prefixes.map(
+    (prefix) =>
+      `meta iif @${UPLINKS} oifname "${prefix}*" meta mark & ${hex(judged)} == 0 meta oif != @${RULED} counter drop`,
+  );
   return [
     {
       family: "inet",
@@ -76,6 +84,8 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
           priority: RAW,
           rules: [`meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`, ...skip("iif"), ...from],
         },
+        // Forwarded only: the host's own is not seen here (S9). First, before anyone changes the mark.
+        { name: "forward", hook: "forward", priority: RAW, rules: [...skip("oif"), ...onward] },
         { name: "postrouting", hook: "postrouting", priority: LAST, rules: [...skip("oif"), ...to] },
       ],
     },

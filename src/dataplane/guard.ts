@@ -14,7 +14,9 @@ import {
   renderGuard,
   renderRemoval,
   RULED,
+  SETS,
   stands,
+  UPLINKS,
   type Claims,
   type GuardSettings,
   type GuardTable,
@@ -29,6 +31,8 @@ export interface GuardOptions {
   readonly table?: string;
   /** Taps that are judged, by ifindex; absent: those that are claimed now stay so. */
   readonly claimed?: ReadonlyMap<number, string>;
+  /** With `claimed`: uplinks whose ingress has our program, by ifindex. */
+  readonly uplinks?: ReadonlyMap<number, string>;
   /** What judges the claimed taps: programs (default), whose mark packets must carry, or rules of the firewall, which leave none. */
   readonly judgedBy?: JudgedBy;
   /** Also accept judged packets at the top of FORWARD (default true). */
@@ -53,6 +57,8 @@ export interface GuardStatus {
   readonly claimed: readonly string[];
   /** Of them, those that rules judge. */
   readonly ruled: readonly string[];
+  /** Names of uplinks that have our program. */
+  readonly uplinks: readonly string[];
   /** Packets dropped, by "family chain". */
   readonly dropped: Readonly<Record<string, number>>;
   readonly problems: readonly Problem[];
@@ -92,7 +98,7 @@ export async function ensureGuard(options: GuardOptions = {}): Promise<GuardRepo
 /** Tells the guard which taps are under our programs (or rules: options.judgedBy), all of them. To be called before a tap's first packet is wanted. @throws DataplaneError when the guard is not there */
 export async function setClaimed(claimed: ReadonlyMap<number, string>, options: GuardOptions = {}): Promise<void> {
   const { run, settings, tables } = prepare(options);
-  const both = await run("nft", ["-f", "-"], renderClaims(settings, tables, claimsOf(claimed, options.judgedBy)));
+  const both = await run("nft", ["-f", "-"], renderClaims(settings, tables, claimsOf({ ...options, claimed })));
   if (both.status === 0) return;
   // Someone flushed it, the kernel has no ARP tables, or nft is missing: ensureGuard() knows what to do.
   await ensureGuard({ ...options, claimed });
@@ -125,7 +131,7 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
   const there = listings.filter(({ listing }) => listing.status === 0);
   if (there.length === 0) {
     const standing = await iptablesGuardStands(run);
-    return { standing, means: standing ? "iptables" : "none", claimed: [], ruled: [], dropped: {}, problems: [] };
+    return { standing, means: standing ? "iptables" : "none", claimed: [], ruled: [], uplinks: [], dropped: {}, problems: [] };
   }
   const counters = there.flatMap(({ table, listing }) =>
     Object.entries(dropped(listing.stdout)).map(([chain, packets]) => [`${table.family} ${chain}`, packets] as const),
@@ -137,14 +143,17 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
     means: "nft",
     claimed: guardNames(there[0]?.listing.stdout ?? "{}", CLAIMED),
     ruled: guardNames(there[0]?.listing.stdout ?? "{}", RULED),
+    uplinks: guardNames(there[0]?.listing.stdout ?? "{}", UPLINKS),
     dropped: Object.fromEntries(counters),
     problems: chains.status === 0 ? droppingChains(chains.stdout, settings.markShift) : [],
   };
 }
 
-function claimsOf(claimed: ReadonlyMap<number, string>, judgedBy: JudgedBy | undefined): Claims {
-  const all = [...claimed.keys()];
-  return { claimed: all, ruled: judgedBy === "rules" ? all : [] };
+function claimsOf({ claimed, judgedBy, uplinks }: Pick<GuardOptions, "claimed" | "judgedBy" | "uplinks">): Claims {
+  const all = [...(claimed?.keys() ?? [])];
+  return judgedBy === "rules"
+    ? { claimed: all, ruled: all, uplinks: [] }
+    : { claimed: all, ruled: [], uplinks: [...(uplinks?.keys() ?? [])] };
 }
 
 const tablesStand = (all: readonly GuardTable[], one: GuardTable, output: string): boolean =>
@@ -171,7 +180,7 @@ function prepare(options: GuardOptions): { run: Runner; settings: GuardSettings;
 async function ensureNft(
   run: Runner,
   settings: GuardSettings,
-  { claimed, judgedBy }: Pick<GuardOptions, "claimed" | "judgedBy">,
+  options: Pick<GuardOptions, "claimed" | "judgedBy" | "uplinks">,
 ): Promise<{ changed: string[]; problems: Problem[] } | undefined> {
   const all = guardTables(settings);
   const listings = new Map<GuardTable, string>();
@@ -180,9 +189,11 @@ async function ensureNft(
     if (listing.status === undefined) return undefined;
     if (listing.status === 0) listings.set(table, listing.stdout);
   }
-  const now = (set: typeof CLAIMED | typeof RULED): Set<string> =>
+  const { claimed } = options;
+  const now = (set: (typeof SETS)[number]): Set<string> =>
     new Set([...listings.values()].flatMap((listing) => guardNames(listing, set)));
-  const claims = claimed === undefined ? { claimed: now(CLAIMED), ruled: now(RULED) } : claimsOf(claimed, judgedBy);
+  const claims =
+    claimed === undefined ? { claimed: now(CLAIMED), ruled: now(RULED), uplinks: now(UPLINKS) } : claimsOf(options);
   const standing = all.every((table) => tablesStand(all, table, listings.get(table) ?? "{}"));
   if (standing && claimed === undefined) return { changed: [], problems: [] };
   const write = (tables: readonly GuardTable[]): ReturnType<Runner> =>

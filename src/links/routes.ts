@@ -53,13 +53,15 @@ export class Routes {
 
     const neighbours = diffNeighbours(this.#view().neighbours, plan.neighbours, this.#protocol);
     await each(neighbours.set, failures, neighbourKey, async (entry) => {
+      const view = this.#view();
+      const counts = view.writing(entry.ifindex);
       await this.#netlink.request(
         `neighbour ${neighbourKey(entry)}`,
         RTM.NEWNEIGH,
         NLM.CREATE | NLM.REPLACE,
         neighbourBody(entry, this.#protocol),
       );
-      this.#view().wroteNeighbour(entry);
+      if (view === this.#view() && counts()) view.wroteNeighbour(entry);
       count.neighboursSet++;
     });
 
@@ -111,8 +113,10 @@ export class Routes {
   }
 
   async #put(route: TapRoute, flags: number): Promise<void> {
+    const view = this.#view();
+    const counts = view.writing(route.ifindex);
     await this.#netlink.request(`route ${heldKey(route)}`, RTM.NEWROUTE, flags, routeBody(route, this.#protocol));
-    this.#view().wroteRoute(route, (flags & NLM.REPLACE) !== 0);
+    if (view === this.#view() && counts()) view.wroteRoute(route, (flags & NLM.REPLACE) !== 0);
   }
 
   /** Of routes whose place is taken: those taken by a forgotten route of ours; the others become conflicts. */

@@ -32,6 +32,8 @@ export class KernelView {
   readonly neighbours = new Map<string, Neighbour>();
   readonly gateways = new GatewayLinks();
   readonly #protocol: number;
+  /** How often routes and neighbours of a link have ended with it. */
+  readonly #ends = new Map<number, number>();
 
   /** @param protocol our rtm_protocol */
   constructor(protocol: number) {
@@ -69,6 +71,15 @@ export class KernelView {
     if (this.#isOurs(route)) for (const held of taken(route)) this.routes.set(heldKey(held), held);
   }
 
+  /**
+   * To be asked before a route or a neighbour is written; the answer says afterwards whether it still counts. The kernel's word that the link
+   * was switched off may be heard before its word that the writing was done.
+   */
+  writing(ifindex: number): () => boolean {
+    const before = this.#ends.get(ifindex);
+    return () => this.#ends.get(ifindex) === before;
+  }
+
   /** What we wrote ourselves, recorded when the kernel has acknowledged it. */
   wroteRoute(route: TapRoute, replaced: boolean): void {
     if (replaced) this.#dropRoutes(routeKey(route));
@@ -99,6 +110,7 @@ export class KernelView {
 
   /** Routes and neighbours end with their link, and IPv4's do so without a notification. */
   #forget(ifindex: number): void {
+    this.#ends.set(ifindex, (this.#ends.get(ifindex) ?? 0) + 1);
     for (const [key, route] of this.routes) if (route.ifindex === ifindex) this.routes.delete(key);
     for (const [key, entry] of this.neighbours) if (entry.ifindex === ifindex) this.neighbours.delete(key);
   }

@@ -5,6 +5,7 @@ import { run } from "../../src/dataplane/run.js";
 const command = JSON.parse(process.argv[2] ?? "{}") as {
   do: string;
   claimed?: [number, string][];
+  uplinks?: [number, string][];
   options?: GuardOptions;
   without?: string[];
 };
@@ -21,7 +22,7 @@ const claimed = command.claimed === undefined ? undefined : new Map(command.clai
 
 const calls: Record<string, () => Promise<unknown>> = {
   ensure: () => ensureGuard(claimed === undefined ? options : { ...options, claimed }),
-  claim: () => setClaimed(claimed ?? new Map(), options),
+  claim: () => setClaimed(claimed ?? new Map(), { ...options, uplinks: new Map(command.uplinks) }),
   remove: () => removeGuard(options),
   status: () => guardStatus(options),
 };

@@ -323,7 +323,7 @@ describe("the guard, while no agent runs", () => {
       markShift,
     };
     await host.feed(
-      renderGuard(settings, guardTables(settings), { claimed: [3, "wan0"], ruled: [3] }),
+      renderGuard(settings, guardTables(settings), { claimed: [3, "wan0"], ruled: [3], uplinks: [2, "wan0"] }),
       "nft",
       "-c",
       "-f",

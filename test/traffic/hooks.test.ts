@@ -164,6 +164,62 @@ describe("what someone takes away is put back at once", () => {
   });
 });
 
+describe("what someone takes away while no agent runs opens nothing", () => {
+  const COUNTERS = ["UdpNoPorts", "Udp6NoPorts", "IcmpInEchos"] as const;
+  /** What the server got: datagrams for a port that nobody has, and echo requests. */
+  const got = async (): Promise<Record<(typeof COUNTERS)[number], number>> => {
+    const text = await server().namespace.run(["nstat", "-asz", ...COUNTERS]);
+    const count = (name: string): number => Number(new RegExp(`^${name}\\s+(\\d+)`, "m").exec(text)?.[1]);
+    return Object.fromEntries(COUNTERS.map((name) => [name, count(name)])) as Record<(typeof COUNTERS)[number], number>;
+  };
+  const SEND = [
+    "import socket, sys",
+    "for address in sys.argv[1:]:",
+    "    family = socket.AF_INET6 if ':' in address else socket.AF_INET",
+    "    for _ in range(5): socket.socket(family, socket.SOCK_DGRAM).sendto(b'x', (address, 4242))",
+  ].join("\n");
+  const send = async (from: Namespace): Promise<void> => {
+    await from.run(["python3", "-c", SEND, server().v4, server().v6]);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  };
+
+  it("from an uplink, and from another guest, towards a tap without programs; what the host sends itself arrives", async () => {
+    const { host, fabric } = cloud.world;
+    await cloud.world.announce(`${server().v4}/32`);
+    await cloud.world.announce(`${server().v6}/128`);
+    await cloud.agent.kill();
+    const before = await got();
+    await tc("qdisc", "del", "dev", TAP, "clsact");
+    // Their senders' programs judge for both ends: what is allowed passes, and nothing else.
+    await send(fabric);
+    await send(cloud.guest("client").namespace);
+    expect(await got()).toEqual(before);
+    // Nobody judges any more.
+    await tc("qdisc", "del", "dev", "up0", "clsact");
+    await tc("qdisc", "del", "dev", "tapclient", "clsact");
+    await send(fabric);
+    await send(cloud.guest("client").namespace);
+    expect(await got()).toEqual(before);
+    await host.run(["ping", "-c", "2", "-W", "1", server().v4]).catch(() => "");
+    expect(await got()).toEqual({ ...before, IcmpInEchos: before.IcmpInEchos + 2 });
+    const dropped = await host.run(["nft", "list", "chain", "inet", "torbie_guard", "forward"]);
+    expect(dropped).toMatch(/@uplinks .* counter packets 10 /);
+    // It is the guard: without its rule all of it arrives.
+    await host.run(["nft", "flush", "chain", "inet", "torbie_guard", "forward"]);
+    await send(fabric);
+    expect(await got()).toMatchObject({ UdpNoPorts: before.UdpNoPorts + 5, Udp6NoPorts: before.Udp6NoPorts + 5 });
+  });
+
+  it("and the next agent puts programs and guard back", async () => {
+    await cloud.agent.startEnforcing(2);
+    await holds();
+    expect(await cloud.world.host.run(["nft", "list", "chain", "inet", "torbie_guard", "forward"])).toContain("@uplinks");
+    const before = await got();
+    await send(cloud.world.fabric);
+    expect(await got()).toEqual(before);
+  });
+});
+
 describe("an ingress qdisc of someone else (libvirt's bandwidth limits make one), which leaves no place at egress", () => {
   it("has both programs, each on its own hook, and theirs stays", async () => {
     await cloud.agent.stop();

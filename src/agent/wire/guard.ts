@@ -21,6 +21,7 @@ export class GuardAdapter implements GuardPart {
   readonly #options: GuardOptions;
   /** Undefined: whatever a former agent claimed. */
   #claimed: ReadonlyMap<number, string> | undefined;
+  #uplinks: ReadonlyMap<number, string> = new Map();
   #problems: readonly Problem[] = [];
 
   readonly #judgedBy: JudgedBy;
@@ -43,7 +44,9 @@ export class GuardAdapter implements GuardPart {
       this.#problems = report.problems;
       return report.changed.length;
     }
-    const claimed = this.#claimed ? { claimed: this.#claimed, judgedBy: this.#judgedBy } : {};
+    const claimed = this.#claimed
+      ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy: this.#judgedBy }
+      : {};
     // Rules leave no mark that FORWARD could go by, and stand first there themselves.
     const report = await ensureGuard({ ...this.#options, forward: this.#judgedBy === "programs", ...claimed });
     this.#problems = report.problems;
@@ -51,21 +54,30 @@ export class GuardAdapter implements GuardPart {
   }
 
   /** Whether a former agent's claims are these. A claim is by ifindex: one of an interface that is gone shows as a bare number. */
-  async #asBefore(taps: ReadonlyMap<number, string>): Promise<boolean> {
-    const { standing, means, claimed, ruled } = await guardStatus(this.#options);
+  async #asBefore(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<boolean> {
+    const now = await guardStatus(this.#options);
+    const rules = this.#judgedBy === "rules";
+    const wanted = { claimed: taps.values(), ruled: rules ? taps.values() : [], uplinks: rules ? [] : uplinks.values() };
     const text = (names: Iterable<string>): string => [...names].sort().join("\n");
-    const judged = this.#judgedBy === "rules" ? taps.values() : [];
-    return standing && means === "nft" && text(claimed) === text(taps.values()) && text(ruled) === text(judged);
+    return (
+      now.standing &&
+      now.means === "nft" &&
+      (["claimed", "ruled", "uplinks"] as const).every((set) => text(now[set]) === text(wanted[set]))
+    );
   }
 
-  async claim(taps: ReadonlyMap<number, string>): Promise<number> {
-    const same = this.#claimed === undefined ? await this.#asBefore(taps) : areSame(this.#claimed, taps);
+  async claim(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<number> {
+    const same =
+      this.#claimed === undefined
+        ? await this.#asBefore(taps, uplinks)
+        : areSame(this.#claimed, taps) && areSame(this.#uplinks, uplinks);
     this.#claimed = undefined; // should it throw, the next pass writes again
     if (!same) {
       const forward = this.#judgedBy === "programs";
-      await setClaimed(taps, { ...this.#options, judgedBy: this.#judgedBy, forward });
+      await setClaimed(taps, { ...this.#options, uplinks, judgedBy: this.#judgedBy, forward });
     }
     this.#claimed = taps;
+    this.#uplinks = uplinks;
     return same ? 0 : 1;
   }
 }

@@ -77,6 +77,27 @@ export class Attacher {
     return HOOKS[role].map(({ direction, program }) => ({ direction, program: this.#program(program) }));
   }
 
+  /** Asks the kernel: a program of ours, of whichever build, has our place on every hook of the interface. replace() takes it over. */
+  isReplaceable(ifindex: number, role: Role): boolean {
+    return (
+      this.mode === "clsact" &&
+      HOOKS[role].every(({ direction, program }) =>
+        clsact
+          .query(ifindex, direction)
+          .some(
+            ({ name, priority, handle }) =>
+              priority === PRIORITY && handle === HANDLE && bareName(name) === program.slice(0, 15),
+          ),
+      )
+    );
+  }
+
+  /** Puts our programs where isReplaceable() has found others, without another look; ensure() must look afterwards. @throws BpfError */
+  replace(ifindex: number, role: Role): void {
+    for (const { direction, program } of this.hooks(role))
+      clsact.attach({ ifindex, direction, program, priority: PRIORITY, handle: HANDLE });
+  }
+
   /** Asks the kernel: a program of ours, of whichever build, is on a hook of the interface. */
   isGuarded(ifindex: number, role: Role): boolean {
     return HOOKS[role].some(({ direction }) => queryHook(ifindex, direction).some(({ name }) => isOurs(name)));

@@ -253,13 +253,27 @@ export class BpfBackend implements Backend {
     failures: Failures,
     writes: Record<string, number>,
   ): Promise<ReadonlySet<string>> {
+    // All looking comes before, or after: what is opened while some hooks are theirs and some ours may need a second try.
+    const places = [...this.#places(interfaces)];
+    const replaceable = places.filter(({ ifindex, role }) => this.attacher.isReplaceable(ifindex, role));
     const began = performance.now();
-    for (const { ifindex, role } of this.#places(interfaces))
+    const hasLinks = takeover.hasLinks;
+    for (const { ifindex, role } of hasLinks ? places : [])
       for (const { direction, program } of this.attacher.hooks(role))
         takeover.inheritLink(this.pinDir, ifindex, direction, program);
+    for (const { ifindex, role } of replaceable) {
+      try {
+        this.attacher.replace(ifindex, role);
+      } catch {
+        continue; // said by #attach()
+      }
+    }
+    await takeover.copyFlows(false);
+    let milliseconds = performance.now() - began;
     const attached = this.#attach(interfaces, true, failures, writes);
     await takeover.copyFlows(false);
-    const milliseconds = performance.now() - began;
+    if (replaceable.length < places.length) milliseconds = performance.now() - began;
+    writes["attach"] = (writes["attach"] ?? 0) + replaceable.length;
     const missing = [...this.#places(interfaces)].filter(({ name }) => !attached.has(name));
     const isGone = ({ ifindex, role }: (typeof missing)[number]): boolean => !this.attacher.isGuarded(ifindex, role);
     if (!missing.every(isGone)) return attached; // one of theirs is still on: theirs stay, and all of it is done again

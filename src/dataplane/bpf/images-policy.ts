@@ -280,6 +280,14 @@ const EVERYTHING = SIDES.map((side) =>
   ),
 );
 
+const everything = new Set(EVERYTHING.flat());
+
+/** Whether a plane's value, and not only its entries, says what is under one of these keys. */
+export function concernsPlane(keys: ReadonlySet<Bytes>): boolean {
+  for (const key of everything) if (keys.has(key)) return true;
+  return false;
+}
+
 /** The rule that allows everything of a family and remembers the flow, 0 none: in an open plane nothing can come before it. */
 function ruleForEverything(halves: readonly PolicyHalf[], family: 0 | 1): number {
   for (const keys of EVERYTHING) {

@@ -40,11 +40,13 @@ export class KernelMaps implements Maps {
     const map = this.of(name);
     const { keySize, valueSize, typeName } = map.info;
     const { count, keys, values } = map.dump();
-    const empty = typeName === "array" ? "\0".repeat(valueSize) : undefined;
+    const mayBeEmpty = typeName === "array";
     const dump = new Map<Bytes, Bytes>();
     for (let i = 0; i < count; i++) {
-      const value = values.toString("latin1", i * valueSize, (i + 1) * valueSize) as Bytes;
-      if (value !== empty) dump.set(keys.toString("latin1", i * keySize, (i + 1) * keySize) as Bytes, value);
+      const [from, to] = [i * valueSize, (i + 1) * valueSize];
+      if (mayBeEmpty && isZero(values, from, to)) continue;
+      const key = keys.toString("latin1", i * keySize, (i + 1) * keySize) as Bytes;
+      dump.set(key, values.toString("latin1", from, to) as Bytes);
     }
     return dump;
   }
@@ -67,6 +69,12 @@ export class KernelMaps implements Maps {
       written(part.length);
     }
   }
+}
+
+/** Arrays have hundreds of thousands of elements, most of them never written. */
+function isZero(bytes: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) if (bytes[i] !== 0) return false;
+  return true;
 }
 
 function explain(error: unknown, name: MapName, map: BpfMap): Error {

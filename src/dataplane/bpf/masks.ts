@@ -61,6 +61,7 @@ export function sameMasks(a: Masks, b: Masks): boolean {
   return (
     a.sourceLengths === b.sourceLengths &&
     a.anyProtocol === b.anyProtocol &&
+    a.anyClass === b.anyClass &&
     a.lengths.every((bits, group) => bits === b.lengths[group])
   );
 }
@@ -70,6 +71,7 @@ export function coversMasks(all: Masks, some: Masks): boolean {
   return (
     (some.sourceLengths & ~all.sourceLengths) === 0 &&
     (all.anyProtocol || !some.anyProtocol) &&
+    (all.anyClass || !some.anyClass) &&
     some.lengths.every((bits, group) => (bits & ~(all.lengths[group] ?? 0)) === 0)
   );
 }

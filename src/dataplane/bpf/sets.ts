@@ -12,6 +12,7 @@ import type {
   PolicySetShape,
 } from "../../compile/desired.js";
 import {
+  concernsPlane,
   isOpenPlane,
   openEntry,
   openPlaneValue,
@@ -238,9 +239,10 @@ export function planSet(
       // A policy that many sets hold: only what differs in it is looked at, whatever else they hold.
       const [only] = touched;
       if (stays && was.open && touched.length === 1 && only !== undefined && differences.staysOpen(only, side)) {
-        for (const key of differences.of(only, side, true, true))
-          change(key, ...differences.entries(plane.policies, side, key));
-        settle(differences.hasSameMasks(only, side) ? was.value : openPlaneValue(halvesOf(after, plane.policies, side), plane.end));
+        const keys = differences.of(only, side, true, true);
+        for (const key of keys) change(key, ...differences.entries(plane.policies, side, key));
+        const asBefore = differences.hasSameMasks(only, side) && !concernsPlane(keys);
+        settle(asBefore ? was.value : openPlaneValue(halvesOf(after, plane.policies, side), plane.end));
         continue;
       }
       const halves = halvesOf(after, plane.policies, side);

@@ -119,6 +119,11 @@ export class Takeover {
     }
   }
 
+  /** Whether any of them has links of tcx. */
+  get hasLinks(): boolean {
+    return this.from.some((from) => existsSync(linksDir(from)));
+  }
+
   /** tcx: their link becomes ours, and runs our program from one packet to the next. */
   inheritLink(pinDir: string, ifindex: number, direction: Direction, program: BpfProgram): void {
     for (const from of this.from) {

@@ -8,6 +8,7 @@ import {
   guardTables,
   renderClaims,
   renderGuard,
+  SETS,
   stands,
   type GuardSettings,
 } from "../../../src/dataplane/guard-rules.js";
@@ -20,11 +21,11 @@ const settings: GuardSettings = {
 };
 const tables = guardTables(settings);
 const digest = guardDigest(tables);
-const NONE = { claimed: [], ruled: [] };
+const NONE = { claimed: [], ruled: [], uplinks: [] };
 
 describe("the guard's rules", () => {
   it("are these", () => {
-    expect(renderGuard(settings, tables, { claimed: [7, "tap1"], ruled: ["tap1"] }).replaceAll(digest, "DIGEST"))
+    expect(renderGuard(settings, tables, { claimed: [7, "tap1"], ruled: ["tap1"], uplinks: [2] }).replaceAll(digest, "DIGEST"))
       .toBe(`table inet torbie_guard
 delete table inet torbie_guard
 table inet torbie_guard {
@@ -36,6 +37,10 @@ table inet torbie_guard {
     type iface_index
     elements = { "tap1" }
   }
+  set uplinks {
+    type iface_index
+    elements = { 2 }
+  }
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
     meta mark & 0x00008000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
@@ -44,6 +49,14 @@ table inet torbie_guard {
     meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
     iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 4"
     iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 5"
+  }
+  chain forward {
+    type filter hook forward priority -300; policy accept;
+    oifname "tap9" return comment "torbie DIGEST 0"
+    oifname "tapx*" return comment "torbie DIGEST 1"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
+    meta iif @uplinks oifname "tap*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 3"
+    meta iif @uplinks oifname "vm-*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 4"
   }
   chain postrouting {
     type filter hook postrouting priority 300; policy accept;
@@ -64,6 +77,10 @@ table arp torbie_guard {
   set ruled {
     type iface_index
     elements = { "tap1" }
+  }
+  set uplinks {
+    type iface_index
+    elements = { 2 }
   }
   chain input {
     type filter hook input priority -300; policy accept;
@@ -93,18 +110,19 @@ table arp torbie_guard {
   });
 
   it("claim all taps in one transaction, or none", () => {
-    expect(renderClaims(settings, tables, { claimed: [3, 4], ruled: [4] })).toBe(
+    expect(renderClaims(settings, tables, { claimed: [3, 4], ruled: [4], uplinks: [2] })).toBe(
       ["inet", "arp"]
         .map(
           (family) =>
             `flush set ${family} torbie_guard claimed\nadd element ${family} torbie_guard claimed { 3, 4 }\n` +
-            `flush set ${family} torbie_guard ruled\nadd element ${family} torbie_guard ruled { 4 }\n`,
+            `flush set ${family} torbie_guard ruled\nadd element ${family} torbie_guard ruled { 4 }\n` +
+            `flush set ${family} torbie_guard uplinks\nadd element ${family} torbie_guard uplinks { 2 }\n`,
         )
         .join(""),
     );
     expect(renderClaims(settings, tables, NONE)).toBe(
       ["inet", "arp"]
-        .map((family) => `flush set ${family} torbie_guard claimed\nflush set ${family} torbie_guard ruled\n`)
+        .map((family) => SETS.map((set) => `flush set ${family} torbie_guard ${set}\n`).join(""))
         .join(""),
     );
   });
@@ -133,6 +151,7 @@ describe("reading the guard back", () => {
       { metainfo: {} },
       { set: { name: "claimed", elem: ["tap1", "77", "bad name"] } },
       { set: { name: "ruled" } },
+      { set: { name: "uplinks" } },
     ];
     for (const chain of inet.chains) {
       items.push({ chain: { name: chain.name, hook: chain.hook, prio: chain.priority, policy: "accept" } });
@@ -181,7 +200,7 @@ describe("reading the guard back", () => {
   it("finds claimed taps by name and counts drops by chain", () => {
     expect(guardNames(listing(), "claimed")).toEqual(["tap1"]);
     expect(guardNames(listing(), "ruled")).toEqual([]);
-    expect(dropped(listing())).toEqual({ prerouting: 15, postrouting: 10 });
+    expect(dropped(listing())).toEqual({ prerouting: 15, forward: 10, postrouting: 10 });
   });
 });
 

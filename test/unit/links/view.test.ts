@@ -38,6 +38,18 @@ describe("the view of the kernel", () => {
     expect([...view.links.values()].map((one) => [one.name, one.adminUp, one.up])).toEqual([["tapC", true, false]]);
   });
 
+  it("does not count a writing after which the link was switched off", () => {
+    const view = new KernelView(OURS);
+    view.fold(RTM.NEWLINK, 0, linkBody(5, "tapA", UP));
+    const before = view.writing(5);
+    expect(before()).toBe(true);
+    view.fold(RTM.NEWLINK, 0, linkBody(6, "tapB", 0));
+    expect(before()).toBe(true);
+    view.fold(RTM.NEWLINK, 0, linkBody(5, "tapA", 0));
+    view.fold(RTM.NEWLINK, 0, linkBody(5, "tapA", UP));
+    expect([before(), view.writing(5)()]).toEqual([false, true]);
+  });
+
   it("takes a name from whoever held it, if its leaving was not heard", () => {
     const view = new KernelView(OURS);
     view.fold(RTM.NEWLINK, 0, linkBody(5, "tapA", UP));

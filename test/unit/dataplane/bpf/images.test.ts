@@ -16,18 +16,57 @@ import {
   receivedPrefixes,
   sourceEntries,
 } from "../../../../src/dataplane/bpf/images-endpoints.js";
-import { openPlaneValue, policyImage } from "../../../../src/dataplane/bpf/images-policy.js";
+import { openPlaneValue, policyImage, type PolicyImage } from "../../../../src/dataplane/bpf/images-policy.js";
 import { unitePlanes } from "../../../../src/dataplane/bpf/masks.js";
 import { sourceClasses } from "../../../../src/dataplane/bpf/images-source-ports.js";
 import { hzOfConfig, jiffiesOfTimerList, nearestHz } from "../../../../src/dataplane/bpf/hz.js";
 import { coversMapped, withoutMapped } from "../../../../src/dataplane/bpf/mapped.js";
 import { ruleText } from "../../../../src/dataplane/bpf/rule-text.js";
-import type { PolicySetKey } from "../../../../src/compile/desired.js";
+import type { CompiledPolicy, DesiredRule, PolicySetKey } from "../../../../src/compile/desired.js";
 import { contains } from "../../../../src/model/cidr.js";
 import type { Address, Mac, Prefix } from "../../../../src/model/types.js";
 import { endpoint, policy, rule } from "../../../support/desired.js";
 
 const setNumber = (key: PolicySetKey): number => key.length;
+
+describe("a policy that changes in a few rules", () => {
+  it("is expanded from its former image to what a whole expansion makes of it", () => {
+    const pool = Array.from({ length: 24 }, (_, i) =>
+      rule({ protocols: [i % 3 === 0 ? 17 : 6], ports: [{ first: 80 + (i % 17), last: 80 + (i % 17) + (i % 5) }] }),
+    );
+    const numbers = new Map<string, number>();
+    const numbering = {
+      rule: (one: DesiredRule, of: CompiledPolicy, side: "ingress" | "egress") => {
+        const text = ruleText(one, of, side);
+        const number = numbers.get(text) ?? numbers.size + 1;
+        numbers.set(text, number);
+        return number;
+      },
+      classes: () => [1],
+    };
+    const plain = ({ ingress, egress, rules }: PolicyImage): unknown =>
+      [ingress, egress].map(({ open, stateless, stateful, entries, masks, separate }) => ({
+        ...{ open, stateless, stateful, masks, separate },
+        entries: [...entries].sort(),
+        rules: [...rules].sort(),
+      }));
+    let amended = 0;
+    fc.assert(
+      fc.property(fc.array(fc.uniqueArray(fc.nat(pool.length - 1)), { minLength: 2, maxLength: 8 }), (versions) => {
+        let former: PolicyImage | undefined;
+        for (const picks of versions) {
+          const ingress = picks.flatMap((i) => pool[i] ?? []);
+          const now: CompiledPolicy = { ...policy("p", {}), ingress, egress: ingress.slice(0, 2) };
+          const image = policyImage(now, numbering, former);
+          expect(plain(image)).toEqual(plain(policyImage(now, numbering)));
+          if (former?.ingress.separate === true && image.ingress.separate) amended++;
+          former = image;
+        }
+      }),
+    );
+    expect(amended).toBeGreaterThan(20);
+  });
+});
 
 describe("source ports", () => {
   it("each port has one class, and a rule's classes are exactly its ports", () => {
