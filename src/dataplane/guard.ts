@@ -14,7 +14,7 @@ import {
   renderGuard,
   renderRemoval,
   RULED,
-  SETS,
+  type SETS,
   stands,
   UPLINKS,
   type Claims,
@@ -131,7 +131,15 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
   const there = listings.filter(({ listing }) => listing.status === 0);
   if (there.length === 0) {
     const standing = await iptablesGuardStands(run);
-    return { standing, means: standing ? "iptables" : "none", claimed: [], ruled: [], uplinks: [], dropped: {}, problems: [] };
+    return {
+      standing,
+      means: standing ? "iptables" : "none",
+      claimed: [],
+      ruled: [],
+      uplinks: [],
+      dropped: {},
+      problems: [],
+    };
   }
   const counters = there.flatMap(({ table, listing }) =>
     Object.entries(dropped(listing.stdout)).map(([chain, packets]) => [`${table.family} ${chain}`, packets] as const),

@@ -113,7 +113,6 @@ describe("what it needs", () => {
   test("a start that fails ends with a message and a status, and leaves nobody running", async () => {
     const file = join(policyDir, "README.file");
     writeFileSync(file, "not a directory\n");
-    const began = Date.now();
     const noDirectory = await torbie(["agent", ...places(), "--policy-dir", file]);
     expect(noDirectory).toMatchObject({ status: 2, stderr: expect.stringContaining(file) as string });
     const noRunDir = await torbie([
@@ -127,7 +126,6 @@ describe("what it needs", () => {
     ]);
     expect(noRunDir.status).toBe(2);
     expect(noRunDir.stderr).toMatch(/run-dir ".*README.file.run" cannot be used \(ENOTDIR.*name a directory/);
-    expect(Date.now() - began).toBeLessThan(15_000);
     rmSync(file);
     // What the first one attached goes again: the tests below begin with nothing.
     expect((await torbie(["cleanup", "--open", ...places()])).status).toBe(0);

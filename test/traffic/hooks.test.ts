@@ -213,7 +213,9 @@ describe("what someone takes away while no agent runs opens nothing", () => {
   it("and the next agent puts programs and guard back", async () => {
     await cloud.agent.startEnforcing(2);
     await holds();
-    expect(await cloud.world.host.run(["nft", "list", "chain", "inet", "torbie_guard", "forward"])).toContain("@uplinks");
+    expect(await cloud.world.host.run(["nft", "list", "chain", "inet", "torbie_guard", "forward"])).toContain(
+      "@uplinks",
+    );
     const before = await got();
     await send(cloud.world.fabric);
     expect(await got()).toEqual(before);

@@ -44,9 +44,7 @@ export class GuardAdapter implements GuardPart {
       this.#problems = report.problems;
       return report.changed.length;
     }
-    const claimed = this.#claimed
-      ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy: this.#judgedBy }
-      : {};
+    const claimed = this.#claimed ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy: this.#judgedBy } : {};
     // Rules leave no mark that FORWARD could go by, and stand first there themselves.
     const report = await ensureGuard({ ...this.#options, forward: this.#judgedBy === "programs", ...claimed });
     this.#problems = report.problems;
@@ -57,7 +55,11 @@ export class GuardAdapter implements GuardPart {
   async #asBefore(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<boolean> {
     const now = await guardStatus(this.#options);
     const rules = this.#judgedBy === "rules";
-    const wanted = { claimed: taps.values(), ruled: rules ? taps.values() : [], uplinks: rules ? [] : uplinks.values() };
+    const wanted = {
+      claimed: taps.values(),
+      ruled: rules ? taps.values() : [],
+      uplinks: rules ? [] : uplinks.values(),
+    };
     const text = (names: Iterable<string>): string => [...names].sort().join("\n");
     return (
       now.standing &&

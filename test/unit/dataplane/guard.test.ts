@@ -25,8 +25,12 @@ const NONE = { claimed: [], ruled: [], uplinks: [] };
 
 describe("the guard's rules", () => {
   it("are these", () => {
-    expect(renderGuard(settings, tables, { claimed: [7, "tap1"], ruled: ["tap1"], uplinks: [2] }).replaceAll(digest, "DIGEST"))
-      .toBe(`table inet torbie_guard
+    expect(
+      renderGuard(settings, tables, { claimed: [7, "tap1"], ruled: ["tap1"], uplinks: [2] }).replaceAll(
+        digest,
+        "DIGEST",
+      ),
+    ).toBe(`table inet torbie_guard
 delete table inet torbie_guard
 table inet torbie_guard {
   set claimed {
@@ -121,9 +125,7 @@ table arp torbie_guard {
         .join(""),
     );
     expect(renderClaims(settings, tables, NONE)).toBe(
-      ["inet", "arp"]
-        .map((family) => SETS.map((set) => `flush set ${family} torbie_guard ${set}\n`).join(""))
-        .join(""),
+      ["inet", "arp"].map((family) => SETS.map((set) => `flush set ${family} torbie_guard ${set}\n`).join("")).join(""),
     );
   });
 
