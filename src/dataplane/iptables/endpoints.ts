@@ -1,0 +1,165 @@
+/** What is each tap's own: from where it may send, and which policies are asked for which of its addresses. Pure. */
+import type { DesiredEndpoint, DesiredState, OwnedPrefix, PolicySetKey } from "../../compile/desired.js";
+import { comparePrefixes, family, isSingle, prefixLength } from "../../model/cidr.js";
+import type { Family } from "../../model/types.js";
+import type { Problem } from "../../problems.js";
+import type { Interfaces } from "../backend.js";
+import { sayable } from "./members.js";
+import { digest, isSayable, setChain } from "./names.js";
+import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
+
+/** An endpoint that passes something, on its tap. */
+export interface Live {
+  readonly endpoint: DesiredEndpoint;
+  readonly tap: string;
+  readonly hostMac: string;
+}
+
+/** hash:net,iface holds at most 64 interfaces for one network (ipset(8)). */
+const MOST_INTERFACES = 60;
+
+export function liveEndpoints(
+  desired: Pick<DesiredState, "endpoints">,
+  { taps }: Pick<Interfaces, "taps">,
+): { live: Live[]; problems: Problem[] } {
+  const live: Live[] = [];
+  const problems: Problem[] = [];
+  for (const endpoint of desired.endpoints.values()) {
+    const tap = taps.get(endpoint.interfaceName);
+    if (tap === undefined || !endpoint.adminUp || endpoint.blocked !== undefined) continue;
+    if (isSayable(tap.name)) live.push({ endpoint, tap: tap.name, hostMac: tap.mac });
+    else
+      problems.push({
+        where: `interface ${JSON.stringify(tap.name)}`,
+        code: "NAME_NOT_SAYABLE",
+        what: "iptables can't name this interface alone",
+        consequence: "its endpoint passes nothing",
+      });
+  }
+  live.sort((a, b) => (a.tap < b.tap ? -1 : 1));
+  return { live, problems };
+}
+
+/** Of one family, the longest first, so that the first that holds an address is the one that counts; fixed before pairs. */
+export function ownedOf(endpoint: DesiredEndpoint, of: Family): OwnedPrefix[] {
+  return endpoint.owned
+    .filter(({ prefix }) => family(prefix) === of)
+    .sort(
+      (a, b) =>
+        prefixLength(b.prefix) - prefixLength(a.prefix) ||
+        comparePrefixes(a.prefix, b.prefix) ||
+        Number(a.kind === "pair") - Number(b.kind === "pair"),
+    );
+}
+
+export interface Sources {
+  /** Of hash:net,iface. */
+  readonly members: ReadonlySet<string>;
+  /** Prefixes that did not fit there, by tap. */
+  readonly overflow: ReadonlyMap<string, readonly string[]>;
+}
+
+export function sourcesOf(live: readonly Live[], of: Family): Sources {
+  const byNet = new Map<string, string[]>();
+  for (const { endpoint, tap } of live)
+    if (endpoint.portSecurity)
+      for (const net of new Set(ownedOf(endpoint, of).flatMap(({ prefix }) => sayable(prefix))))
+        byNet.set(net, [...(byNet.get(net) ?? []), tap]);
+  const members = new Set<string>();
+  const overflow = new Map<string, string[]>();
+  for (const [net, taps] of byNet) {
+    for (const tap of taps.slice(0, MOST_INTERFACES)) members.add(`${net},${tap}`);
+    for (const tap of taps.slice(MOST_INTERFACES)) overflow.set(tap, [...(overflow.get(tap) ?? []), net]);
+  }
+  return { members, overflow };
+}
+
+const own = (kind: string, tap: string): string => `TRB-${kind}-${/^[A-Za-z0-9_.-]*$/.test(tap) ? tap : digest(tap)}`;
+export const fromChain = (tap: string): string => own("from", tap);
+export const toChain = (tap: string): string => own("to", tap);
+export const sourceChain = (tap: string): string => own("src", tap);
+export const relatedChain = (tap: string): string => own("rel", tap);
+
+/** First packets from the guest. */
+export function renderFrom({ endpoint }: Live, of: Family, bits: Bits): Chain {
+  if (!endpoint.portSecurity) return [`-j MARK --set-xmark ${marked(bits.allow)}`];
+  const owned = ownedOf(endpoint, of);
+  return [
+    ...owned
+      .filter(({ prefix }) => isSingle(prefix))
+      .map(({ prefix }) => `-s ${prefix} -d ${prefix} -j DROP`),
+    ...owned.map(({ prefix, set }) => `${side("-s", prefix)}-g ${setChain(set ?? endpoint.set, "egress")}`),
+    "-j DROP",
+  ];
+}
+
+/** First packets towards the guest: to what it has, by the rules of the address. */
+export function renderTo({ endpoint }: Live, of: Family, bits: Bits): Chain {
+  if (!endpoint.portSecurity) return [`-j MARK --set-xmark ${marked(bits.allow)}`];
+  return [
+    ...ownedOf(endpoint, of).map(
+      ({ prefix, set }) => `${side("-d", prefix)}-g ${setChain(set ?? endpoint.set, "ingress")}`,
+    ),
+    "-j DROP",
+  ];
+}
+
+const side = (which: "-s" | "-d", prefix: string): string => (prefix.endsWith("/0") ? "" : `${which} ${prefix} `);
+
+/** An ICMP error is about a flow of this guest: noted in the mark. */
+export function renderRelated({ endpoint }: Live, of: Family, bits: Bits): Chain {
+  const note = `-j MARK --set-xmark ${marked(bits.allow)}`;
+  if (!endpoint.portSecurity) return [note];
+  return ownedOf(endpoint, of).flatMap(({ prefix }) =>
+    prefix.endsWith("/0")
+      ? [note]
+      : [`-m conntrack --ctorigsrc ${prefix} ${note}`, `-m conntrack --ctorigdst ${prefix} ${note}`],
+  );
+}
+
+const LINK_LOCAL = "fe80::/10";
+
+/** What a guest may send besides what comes from its own addresses; everything, where nft does not look at MACs. */
+export function renderSource(
+  { endpoint, tap, hostMac }: Live,
+  of: Family,
+  overflow: Sources["overflow"],
+  { nft }: RenderOptions,
+  hostLinkLocal: string,
+): Chain {
+  void hostMac;
+  const rules: string[] = [];
+  const mine = nft ? "" : `-m mac --mac-source ${endpoint.mac} `;
+  if (endpoint.portSecurity) {
+    rules.push(`-p udp -m udp --sport ${of === 4 ? 67 : 547} --dport ${of === 4 ? 68 : 546} -j DROP`);
+    if (nft) for (const net of overflow.get(tap) ?? []) rules.push(`-s ${net} -j RETURN`);
+    else
+      for (const { prefix, mac } of ownedOf(endpoint, of)) {
+        rules.push(`${side("-s", prefix)}-m mac --mac-source ${mac ?? endpoint.mac} -j RETURN`);
+        if (isSingle(prefix)) rules.push(`-s ${prefix} -j DROP`);
+      }
+  }
+  if (of === 4) {
+    rules.push(`-s 0.0.0.0/32 -d 255.255.255.255/32 ${mine}-p udp -m udp --sport 68 --dport 67 -j RETURN`);
+    if (!endpoint.portSecurity) rules.push("-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP", "-j RETURN");
+  } else {
+    for (const type of [135, 131, 132, 143])
+      rules.push(`-s ::/128 ${mine}-p icmpv6 -m icmp6 --icmpv6-type ${type} -j RETURN`);
+    if (endpoint.portSecurity) rules.push(`-s ${hostLinkLocal}/128 -j DROP`);
+    rules.push(`-s ${LINK_LOCAL} -d ${LINK_LOCAL} ${mine}-j RETURN`, `-s ${LINK_LOCAL} -d ff00::/8 ${mine}-j RETURN`);
+    if (!endpoint.portSecurity)
+      rules.push(
+        `-s ${LINK_LOCAL} -j DROP`,
+        "-s ::/127 -j DROP",
+        "-s ff00::/8 -j DROP",
+        "-s ::ffff:0.0.0.0/96 -j DROP",
+        "-j RETURN",
+      );
+  }
+  return [...rules, "-j DROP"];
+}
+
+export const endpointSets = (live: readonly Live[]): ReadonlySet<PolicySetKey> =>
+  new Set(
+    live.flatMap(({ endpoint }) => [endpoint.set, ...endpoint.owned.flatMap(({ set }) => (set === undefined ? [] : [set]))]),
+  );

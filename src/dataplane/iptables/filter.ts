@@ -1,0 +1,206 @@
+/**
+ * The fixed chains: what every packet of a tap goes through. An established packet meets, in raw, the jump and one look into the
+ * set of sources, and in filter the jump, a look for SYN and the connection's state: five rules, two tables. Pure.
+ */
+import type { Family } from "../../model/types.js";
+import { SET_PREFIX } from "./names.js";
+import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
+
+export const RAW = "TRB-raw";
+export const RAW_TAP = "TRB-rawtap";
+export const SOURCE = "TRB-src";
+export const FORWARD = "TRB-forward";
+export const NEW = "TRB-new";
+export const FROM = "TRB-from";
+export const TO = "TRB-to";
+export const RELATED = "TRB-related";
+export const KNOWN = "TRB-known";
+export const KNOWN_OUT = "TRB-knownout";
+export const INPUT = "TRB-input";
+export const OUTPUT = "TRB-output";
+export const HOST_SENDS = "TRB-hostsends";
+
+export const sourceSet = (of: Family): string => `${SET_PREFIX[of]}source`;
+/** Addresses that only endpoints of this host have. */
+export const localSet = (of: Family): string => `${SET_PREFIX[of]}local`;
+/** Addresses that endpoints of this host have, whoever else does. */
+export const hereSet = (of: Family): string => `${SET_PREFIX[of]}here`;
+/** Never forwarded (RFC 6890). */
+export const neverSet = (of: Family): string => `${SET_PREFIX[of]}never`;
+
+export const NEVER: Readonly<Record<Family, readonly string[]>> = {
+  4: ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"],
+  6: ["::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
+};
+
+const pattern = (name: string): string => name.replace(/\*$/, "+");
+const ICMP: Readonly<Record<Family, string>> = { 4: "-p icmp", 6: "-p icmpv6" };
+const ERRORS: Readonly<Record<Family, readonly string[]>> = {
+  4: ["3", "4", "11", "12"],
+  6: ["1", "2", "3", "4"],
+};
+const error = (of: Family, type: string): string =>
+  of === 4 ? `-p icmp -m icmp --icmp-type ${type}` : `-p icmpv6 -m icmp6 --icmpv6-type ${type}`;
+
+/** An error about an error: the inner packet's protocol is ICMP and its type an error's (RFC 1122 §3.2.2, RFC 4443 §2.4). */
+const ERROR_ABOUT_ERROR: Readonly<Record<Family, string>> = {
+  4: "0>>22&0x3C@0>>24=3:4,11:12&&0>>22&0x3C@14&0xFF=1&&0>>22&0x3C@8>>22&0x3C@8>>24=3:4,11:12",
+  6: "40>>24=0:127&&51&0xFF=58&&88>>24=0:127",
+};
+const DHCP: Readonly<Record<Family, readonly [client: number, server: number]>> = { 4: [68, 67], 6: [546, 547] };
+
+export function hooks({ prefixes, excluded }: RenderOptions, table: "raw" | "filter"): Map<string, Chain> {
+  if (table === "raw") return new Map([["PREROUTING", [`-j ${RAW}`]]]);
+  void excluded;
+  const both = (chain: string, ways: readonly ("-i" | "-o")[]): Chain =>
+    ways.flatMap((way) => prefixes.map((prefix) => `${way} ${prefix}+ -j ${chain}`));
+  return new Map([
+    ["FORWARD", both(FORWARD, ["-i", "-o"])],
+    ["INPUT", both(INPUT, ["-i"])],
+    ["OUTPUT", both(OUTPUT, ["-o"])],
+  ]);
+}
+
+export function rawChains(of: Family, { prefixes, excluded, nft }: RenderOptions): Map<string, Chain> {
+  const [client, server] = DHCP[of];
+  return new Map<string, Chain>([
+    [
+      RAW,
+      [
+        ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
+        ...prefixes.map((prefix) => `-i ${prefix}+ -g ${RAW_TAP}`),
+        "-i lo -j RETURN",
+        `-m set --match-set ${localSet(of)} src -j DROP`,
+      ],
+    ],
+    [
+      RAW_TAP,
+      [
+        ...(of === 6 ? ["-m rt --rt-segsleft 1:4294967295 -j DROP"] : []),
+        ...(nft
+          ? [
+              `-p udp -m udp --sport ${server} --dport ${client} -g ${SOURCE}`,
+              `-m set --match-set ${sourceSet(of)} src,src -j RETURN`,
+            ]
+          : []),
+        `-g ${SOURCE}`,
+      ],
+    ],
+  ]);
+}
+
+const REPLIES = "--ctdir REPLY";
+
+export function filterChains(of: Family, bits: Bits, options: RenderOptions): Map<string, Chain> {
+  const { prefixes, excluded, hostToGuest } = options;
+  const mine = (bits.opener | bits.other) >>> 0;
+  const all = (bits.allow | bits.pass | bits.stateless) >>> 0;
+  const from = (rule: string): string[] => prefixes.map((prefix) => `-i ${prefix}+ ${rule}`);
+  const to = (rule: string): string[] => prefixes.map((prefix) => `-o ${prefix}+ ${rule}`);
+  const stateful = `-m connmark --mark ${marked(0, mine)}`;
+  const established = "-m conntrack --ctstate ESTABLISHED";
+  const clear = `-j MARK --set-xmark ${marked(0, all)}`;
+  const never = neverSet(of);
+  const stateless = (side: number): string =>
+    `-m mark --mark ${marked(bits.stateless)} -m conntrack --ctstate NEW -j CONNMARK --set-xmark ${marked(side)}`;
+  const skip = excluded.flatMap((name) => [`-i ${pattern(name)} -j RETURN`, `-o ${pattern(name)} -j RETURN`]);
+  const [client, server] = DHCP[of];
+  const toHost: Chain =
+    of === 4
+      ? [`-p udp -m udp --sport ${client} --dport ${server} -j ACCEPT`]
+      : [
+          ...["133", "135", "136"].map((type) => `${error(6, type)} -j ACCEPT`),
+          ...["130", "131", "132", "143"].map((type) => `-d ff00::/8 ${error(6, type)} -j ACCEPT`),
+          `-s fe80::/10 -d ff02::1:2/128 -p udp -m udp --sport ${client} --dport ${server} -j ACCEPT`,
+          `-s fe80::/10 -d fe80::/10 -p udp -m udp --sport ${client} --dport ${server} -j ACCEPT`,
+        ];
+  return new Map<string, Chain>([
+    [
+      FORWARD,
+      [
+        ...skip,
+        `-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -g ${NEW}`,
+        `${established} ${stateful} -j ACCEPT`,
+        `${established} -g TRB-half`,
+        `${ICMP[of]} -m conntrack --ctstate RELATED ${stateful} -g TRB-error`,
+        `-g ${NEW}`,
+      ],
+    ],
+    // A stateless half judges every packet that passes it, the other half none.
+    ["TRB-half", ["-m conntrack --ctdir ORIGINAL -g TRB-halfout", ...half(bits.other, bits.opener)]],
+    ["TRB-halfout", half(bits.opener, bits.other)],
+    // About a flow of the guest that sends it, and for one that can be reached: else by the rules, as what it is.
+    [
+      "TRB-error",
+      [
+        `-m u32 --u32 "${ERROR_ABOUT_ERROR[of]}" -j DROP`,
+        clear,
+        ...from(`-j ${RELATED}`),
+        ...from(`-m mark ! --mark ${marked(bits.allow)} -g ${NEW}`),
+        clear,
+        ...to(`-j ${KNOWN}`),
+        "-j ACCEPT",
+      ],
+    ],
+    [
+      NEW,
+      [
+        `-m set --match-set ${never} dst -j DROP`,
+        ...(of === 4 ? ["-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP"] : []),
+        ...(of === 6 ? [`-m set --match-set ${never} src -j DROP`] : []),
+        `${ICMP[of]} -m u32 --u32 "${ERROR_ABOUT_ERROR[of]}" -j DROP`,
+        `-m conntrack --ctstate NEW -m connmark ! --mark ${marked(0, mine)} -j CONNMARK --set-xmark ${marked(0, mine)}`,
+        ...from(`-j ${FROM}`),
+        ...from(stateless(bits.opener)),
+        ...to("-g TRB-newto"),
+        // A guest of this host without a route is down or gone: its packets are not for the uplink.
+        `-m set --match-set ${hereSet(of)} dst -j DROP`,
+        clear,
+        "-j ACCEPT",
+      ],
+    ],
+    [
+      "TRB-newto",
+      [
+        ...(of === 4 ? prefixes.map((prefix) => `! -i ${prefix}+ -s 169.254.0.0/16 -j DROP`) : []),
+        `-j ${TO}`,
+        stateless(bits.other),
+        clear,
+        "-j ACCEPT",
+      ],
+    ],
+    [
+      INPUT,
+      [
+        ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
+        `${established} ${REPLIES} -j ACCEPT`,
+        `${ICMP[of]} -m conntrack --ctstate RELATED ${REPLIES} -g TRB-hosterror`,
+        ...toHost,
+        "-j DROP",
+      ],
+    ],
+    [
+      "TRB-hosterror",
+      [
+        `-m u32 --u32 "${ERROR_ABOUT_ERROR[of]}" -j DROP`,
+        clear,
+        `-j ${RELATED}`,
+        `-m mark ! --mark ${marked(bits.allow)} -j DROP`,
+        clear,
+        "-j ACCEPT",
+      ],
+    ],
+    [OUTPUT, [...excluded.map((name) => `-o ${pattern(name)} -j RETURN`), `-g ${KNOWN_OUT}`]],
+    [HOST_SENDS, hostToGuest ? [] : [...ERRORS[of].map((type) => `${error(of, type)} -j RETURN`), "-j DROP"]],
+    ["TRB-nothing", []],
+  ]);
+
+  function half(sender: number, receiver: number): Chain {
+    return [
+      ...from(`-m connmark --mark ${marked(sender)} -j ${FROM}`),
+      ...to(`-m connmark --mark ${marked(receiver)} -j ${TO}`),
+      clear,
+      "-j ACCEPT",
+    ];
+  }
+}

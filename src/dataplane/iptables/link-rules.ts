@@ -1,0 +1,291 @@
+/**
+ * What iptables can't see, as rules of nft's netdev family, a chain at the ingress of each tap: MACs, ARP and neighbour discovery
+ * (S4, S6). The kernel answers by itself, whether the agent lives or not: a question is turned into its answer in place and sent
+ * back out of the tap it came from ("fwd"). RFC 826, 5227, 4861; nft(8) "RAW PAYLOAD EXPRESSION". Pure.
+ *
+ * nft keeps the checksum of ICMPv6 right for addresses and for type and code, but not for raw writes into the message. What those
+ * change is known beforehand: it is taken off the first word by a raw write, whose typed rewriting then adds it.
+ */
+import { contains, isSingle } from "../../model/cidr.js";
+import type { Family, Prefix } from "../../model/types.js";
+import { ownedOf, type Live } from "./endpoints.js";
+
+export const LINK_TABLE = "torbie_link";
+
+const UNICAST_NOT = "{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 }";
+const hexMac = (mac: string): string => `0x${mac.replaceAll(":", "")}`;
+const words = (mac: string): number[] => [0, 4, 8].map((at) => parseInt(mac.replaceAll(":", "").slice(at, at + 4), 16));
+
+/** fe80::/64 and the modified EUI-64 (RFC 4291 appendix A), as the kernel gives it to the tap. */
+export function linkLocal(mac: string): string {
+  const o = mac.split(":").map((octet) => parseInt(octet, 16));
+  const word = (a = 0, b = 0): string => ((a << 8) | b).toString(16);
+  return `fe80::${word((o[0] ?? 0) ^ 2, o[1])}:${word(o[2], 0xff)}:${word(0xfe, o[3])}:${word(o[4], o[5])}`;
+}
+
+/** For a tap that nobody claims, or whose endpoint is down: nothing, not even ARP. */
+export const CLOSED_LINK: readonly string[] = ["drop"];
+
+/**
+ * @param elsewhere whether a pair of this endpoint is another one's address as well: it is answered for
+ */
+export function renderLink(live: Live, elsewhere: (prefix: Prefix) => boolean): readonly string[] {
+  const { endpoint } = live;
+  const ethernet = endpoint.portSecurity ? ipMacs(live) : ["meta protocol ip accept"];
+  return [
+    ...ethernet,
+    // A tag other than 0; IP with one is dropped by the stack, which has no such VLAN.
+    "vlan id 1-4095 drop",
+    ...arp(live, elsewhere),
+    "meta protocol != ip6 drop",
+    // Discovery comes right behind the header; behind others nobody takes it for discovery (RFC 4861 §6.1, 7.1).
+    ...discovery(live, elsewhere),
+    ...(endpoint.portSecurity ? ip6Macs(live) : ["accept"]),
+    "drop",
+  ];
+}
+
+/** Addresses with a MAC of their own are bound to it; the others to the port's. */
+function bound({ endpoint }: Live, of: Family): { prefix: Prefix; mac: string }[] {
+  const owned = ownedOf(endpoint, of);
+  const odd = owned.filter(({ mac }) => mac !== undefined && mac !== endpoint.mac);
+  if (odd.length === 0) return [];
+  return owned
+    .filter(({ prefix }) => odd.some((one) => contains(one.prefix, prefix) || contains(prefix, one.prefix)))
+    .map(({ prefix, mac }) => ({ prefix, mac: mac ?? endpoint.mac }));
+}
+
+const field = (of: Family): string => (of === 4 ? "ip" : "ip6");
+const within = (what: string, prefix: Prefix): string => (prefix.endsWith("/0") ? "" : `${what} ${prefix} `);
+
+function macRules(live: Live, of: Family): string[] {
+  return bound(live, of).flatMap(({ prefix, mac }) => {
+    const here = `meta protocol ${field(of)} ${within(`${field(of)} saddr`, prefix)}`;
+    return [`${here}ether saddr ${mac} accept`, `${here}drop`];
+  });
+}
+
+const ipMacs = (live: Live): string[] => [
+  ...macRules(live, 4),
+  `meta protocol ip ether saddr ${live.endpoint.mac} accept`,
+  "meta protocol ip drop",
+];
+const ip6Macs = (live: Live): string[] => [...macRules(live, 6), `ether saddr ${live.endpoint.mac} accept`];
+
+/** Bytes 8-13 sender's MAC, 14-17 its address, 18-23 the target's MAC, 24-27 its address. */
+function arp(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {
+  const { endpoint, tap, hostMac } = live;
+  const is = "meta protocol arp";
+  const owned = ownedOf(endpoint, 4);
+  const rules = [
+    `${is} @nh,0,48 != 0x000108000604 drop`,
+    `${is} ether daddr != { ff:ff:ff:ff:ff:ff, ${hostMac} } drop`,
+    `${is} arp operation != { request, reply } drop`,
+  ];
+  const request = `${is} arp operation request`;
+  const answer =
+    "@nh,144,32 set @nh,112,32 @nh,112,32 set @nh,192,32 @nh,192,32 set @nh,144,32 arp operation set reply " +
+    `@nh,144,48 set @nh,64,48 @nh,64,48 set ${hexMac(hostMac)} ether daddr set ether saddr ether saddr set ${hostMac} fwd to "${tap}"`;
+  const probe = "arp saddr ip 0.0.0.0";
+  const asks = (prefix: Prefix): string => within("arp daddr ip", prefix);
+  rules.push(`${is} arp operation reply ${probe} drop`);
+  if (endpoint.portSecurity) {
+    const { mac } = endpoint;
+    rules.push(`${is} ${probe} arp saddr ether != ${mac} drop`, `${is} ${probe} ether saddr != ${mac} drop`);
+    // Who speaks for an address speaks with its MAC; the frame may also come from the port's.
+    owned.forEach(({ prefix, mac: given }, i) => {
+      const speaks = `${is} ${within("arp saddr ip", prefix)}`;
+      const as = given ?? mac;
+      rules.push(`${speaks}${notOf(owned.slice(0, i), prefix, "arp saddr ip")}arp saddr ether != ${as} drop`);
+      rules.push(
+        `${speaks}${notOf(owned.slice(0, i), prefix, "arp saddr ip")}ether saddr != { ${[...new Set([as, mac])].join(", ")} } drop`,
+      );
+    });
+    const speakers = ["0.0.0.0/32", ...owned.map(({ prefix }) => prefix)];
+    rules.push(...noneOf(is, "arp saddr ip", speakers));
+  }
+  rules.push(
+    `${is} arp operation reply ether daddr ${hostMac} accept`,
+    `${is} arp operation reply drop`,
+    `${is} arp daddr ip ${UNICAST_NOT} drop`,
+    // Announcements (RFC 5227 §3) have sender and target alike: of an own address, which is not answered; of a pair's, here.
+    ...owned
+      .filter(({ prefix, kind }) => isSingle(prefix) && kind === "pair" && elsewhere(prefix))
+      .map(({ prefix }) => `${is} arp saddr ip ${prefix} arp daddr ip ${prefix} drop`),
+  );
+  for (const { prefix, kind } of owned) {
+    if (kind === "pair" && elsewhere(prefix)) rules.push(`${request} ${asks(prefix)}${probe} drop`, `${request} ${asks(prefix)}${answer}`);
+    else rules.push(`${is} ${asks(prefix)}drop`);
+  }
+  rules.push(`${request} ${answer}`, `${is} drop`);
+  return rules;
+}
+
+/** Longer prefixes within one have been dealt with. */
+function notOf(before: readonly { readonly prefix: Prefix }[], outer: Prefix, what: string): string {
+  const inner = before.map(({ prefix }) => prefix).filter((prefix) => prefix !== outer && contains(outer, prefix));
+  return inner.length === 0 ? "" : `${what} != { ${inner.join(", ")} } `;
+}
+
+/** Drops what comes from none of these. */
+function noneOf(is: string, what: string, prefixes: readonly string[]): string[] {
+  if (prefixes.some((prefix) => prefix.endsWith("/0"))) return [];
+  const outer = prefixes.filter(
+    (prefix, i) =>
+      prefixes.indexOf(prefix) === i &&
+      !prefixes.some((other) => other !== prefix && contains(other as Prefix, prefix as Prefix)),
+  );
+  return [`${is} ${what} != { ${outer.join(", ")} } drop`];
+}
+
+/** ICMPv6 type at 0, target at 8-23, the first option at 24. */
+function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {
+  const { endpoint, tap, hostMac } = live;
+  const own = linkLocal(hostMac);
+  const is = "ip6 nexthdr icmpv6";
+  const any = `${is} icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }`;
+  const solicit = `${is} icmpv6 type nd-neighbor-solicit`;
+  const advert = `${is} icmpv6 type nd-neighbor-advert`;
+  const owned = ownedOf(endpoint, 6);
+  const { mac, portSecurity } = endpoint;
+  const target = (prefix: Prefix): string => rawPrefix(64, prefix);
+  const rules = [
+    `${any} ether daddr != ${hostMac} @ll,0,16 != 0x3333 drop`,
+    `${any} ip6 hoplimit != 255 drop`,
+  ];
+  if (portSecurity) {
+    rules.push(`${is} icmpv6 type { nd-router-advert, nd-redirect } drop`);
+    rules.push(`${any} ip6 saddr ${own} drop`);
+    for (const { prefix, mac: given } of owned) {
+      const macs = [...new Set([given ?? mac, mac])].join(", ");
+      rules.push(`${any} ${within("ip6 saddr", prefix)}ether saddr != { ${macs} } drop`);
+    }
+    rules.push(
+      `${any} ip6 saddr { ::, fe80::/10 } ether saddr != ${mac} drop`,
+      ...noneOf(any, "ip6 saddr", ["::/128", "fe80::/10", ...owned.map(({ prefix }) => prefix)]),
+    );
+  }
+  rules.push(
+    `${is} icmpv6 type { nd-router-solicit, nd-neighbor-advert } ip6 saddr :: drop`,
+    `${solicit} ip6 saddr :: drop`,
+  );
+  if (portSecurity) {
+    const macs = [...new Set([mac, ...owned.map(({ mac: given }) => given ?? mac)])];
+    // Their link-layer option is the frame's sender.
+    for (const one of macs)
+      rules.push(
+        `${solicit} @th,192,16 0x0101 ether saddr ${one} @th,208,48 != ${hexMac(one)} drop`,
+        `${is} icmpv6 type nd-router-solicit @th,64,16 0x0101 ether saddr ${one} @th,80,48 != ${hexMac(one)} drop`,
+      );
+    const speakers: { prefix: Prefix; as: string }[] = [
+      { prefix: "fe80::/10" as Prefix, as: mac },
+      ...owned.map(({ prefix, mac: given }) => ({ prefix, as: given ?? mac })),
+    ];
+    rules.push(`${advert} ${target(`${own}/128` as Prefix)}drop`);
+    for (const { prefix, as } of speakers) {
+      const speaks = `${advert} ${target(prefix)}`;
+      rules.push(
+        `${speaks}@th,192,16 0x0201 @th,208,48 != ${hexMac(as)} drop`,
+        `${speaks}ether daddr ${hostMac} ip6 daddr { ff02::/16, ${own} } accept`,
+        `${speaks}ether daddr ${hostMac} fib daddr type local accept`,
+      );
+    }
+    rules.push(`${advert} drop`);
+  }
+  if (!portSecurity)
+    rules.push(`${advert} ether daddr ${hostMac} accept`, `${advert} drop`);
+  rules.push(`${is} icmpv6 type nd-router-solicit accept`);
+  // Never answered: DAD, what is its own, another's link-local address, what is no unicast.
+  for (const answer of answers(live)) {
+    const { when, text } = answer;
+    rules.push(`${solicit} ${when}${target(`${own}/128` as Prefix)}${text}`);
+  }
+  rules.push(
+    `${solicit} ${target("fe80::/10" as Prefix)}drop`,
+    `${solicit} ${target("ff00::/8" as Prefix)}drop`,
+    `${solicit} ${target("::/127" as Prefix)}drop`,
+    `${solicit} ${target("::ffff:0:0/96" as Prefix)}drop`,
+  );
+  for (const { prefix, kind } of owned) {
+    if (kind === "pair" && elsewhere(prefix)) {
+      rules.push(`${solicit} ${target(prefix)}${within("ip6 saddr", prefix)}drop`);
+      for (const { when, text } of answers(live)) rules.push(`${solicit} ${when}${target(prefix)}${text}`);
+    } else rules.push(`${solicit} ${target(prefix)}drop`);
+  }
+  for (const { when, text } of answers(live)) rules.push(`${solicit} ${when}${text}`);
+  rules.push(`${solicit} drop`);
+  void tap;
+  return rules;
+}
+
+/** An answer with the sender's option rewritten, one for each MAC that may stand there; without one where the question had none. */
+function answers({ endpoint, tap, hostMac }: Live): { when: string; text: string }[] {
+  const macs = endpoint.portSecurity
+    ? [...new Set([endpoint.mac, ...ownedOf(endpoint, 6).map(({ mac }) => mac ?? endpoint.mac)])]
+    : [endpoint.mac];
+  const reply = (delta: number, option: string): string =>
+    "ip6 daddr set ip6 saddr ip6 saddr set @th,64,128 " +
+    `@th,0,16 set 0x${lessen(0x8700, delta).toString(16).padStart(4, "0")} @th,32,32 set 0xe0000000 ${option}` +
+    `icmpv6 type set nd-neighbor-advert icmpv6 code set 0 ` +
+    `ether daddr set ether saddr ether saddr set ${hostMac} fwd to "${tap}"`;
+  const quiet = "@th,8,8 0 @th,32,32 0 ";
+  const withOption = macs.map((mac) => {
+    const [from, to] = [words(mac), words(hostMac)];
+    const delta = to.reduce((sum, word, i) => sum + word + (0xffff - (from[i] ?? 0)), 0xe000 + 0x0100);
+    return {
+      when: `${quiet}@th,192,16 0x0101 @th,208,48 ${hexMac(mac)} `,
+      text: reply(delta, `@th,192,8 set 2 @th,208,48 set ${hexMac(hostMac)} `),
+    };
+  });
+  return [...withOption, { when: `${quiet}ip6 length 24 `, text: reply(0xe000, "") }];
+}
+
+/** Ones' complement: a - b (RFC 1071). */
+function lessen(a: number, b: number): number {
+  let sum = a + (0xffff - fold(b));
+  sum = fold(sum);
+  return sum;
+}
+
+function fold(value: number): number {
+  let sum = value;
+  while (sum > 0xffff) sum = (sum & 0xffff) + Math.floor(sum / 65536);
+  return sum;
+}
+
+/** The bits of a prefix at an offset of the ICMPv6 message, as nft compares raw payload. */
+function rawPrefix(offset: number, prefix: Prefix): string {
+  const [text = "", lengthText = "128"] = prefix.split("/");
+  const length = Number(lengthText);
+  if (length === 0) return "";
+  const bits = BigInt(`0x${v6Hex(text)}`) >> BigInt(128 - length);
+  return `@th,${offset},${length} 0x${bits.toString(16)} `;
+}
+
+function v6Hex(text: string): string {
+  const [head = "", tail] = text.split("::");
+  const part = (some: string): string[] => (some === "" ? [] : some.split(":")).map((word) => word.padStart(4, "0"));
+  const [before, after] = [part(head), part(tail ?? "")];
+  const zeros = Array.from({ length: 8 - before.length - after.length }, () => "0000");
+  return [...before, ...(tail === undefined ? [] : zeros), ...after].join("");
+}
+
+/** One transaction: the chains of these taps anew, and those of others gone. */
+export function linkText(put: ReadonlyMap<string, readonly string[]>, remove: readonly string[]): string {
+  const table = `netdev ${LINK_TABLE}`;
+  const lines = [`table ${table} {`, "}"];
+  for (const tap of remove) lines.push(`delete chain ${table} ${chainOf(tap)}`);
+  for (const [tap, rules] of put) {
+    const chain = chainOf(tap);
+    // Declared first, so that flushing it can't fail.
+    lines.push(
+      `add chain ${table} ${chain} { type filter hook ingress device "${tap}" priority -400; policy drop; }`,
+      `flush chain ${table} ${chain}`,
+      ...rules.map((rule) => `add rule ${table} ${chain} ${rule}`),
+    );
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** nft's names of chains hold letters, digits, "_", "/" and "\\" only, and must begin with a letter. */
+export const chainOf = (tap: string): string => `t_${tap.replaceAll(/[.-]/g, (sign) => (sign === "." ? "/d" : "/m"))}`;

@@ -1,0 +1,215 @@
+/** DesiredState and the taps that are there → everything that must stand in the kernel. Pure. */
+import type { ClassKey, DesiredDelta, DesiredState } from "../../compile/desired.js";
+import { contains, family, isSingle, prefixToAddress } from "../../model/cidr.js";
+import type { Family, Prefix } from "../../model/types.js";
+import type { Interfaces } from "../backend.js";
+import {
+  endpointSets,
+  fromChain,
+  liveEndpoints,
+  relatedChain,
+  renderFrom,
+  renderRelated,
+  renderSource,
+  renderTo,
+  sourceChain,
+  sourcesOf,
+  toChain,
+  type Live,
+} from "./endpoints.js";
+import {
+  filterChains,
+  FROM,
+  hereSet,
+  hooks,
+  HOST_SENDS,
+  KNOWN,
+  KNOWN_OUT,
+  localSet,
+  NEVER,
+  neverSet,
+  rawChains,
+  RELATED,
+  SOURCE,
+  sourceSet,
+  TO,
+} from "./filter.js";
+import { CLOSED_LINK, linkLocal, renderLink } from "./link-rules.js";
+import { MemberTable } from "./members.js";
+import { classSet, isSayable } from "./names.js";
+import { policyChains, setChains, verdictChains } from "./policy.js";
+import { dispatchTree } from "./tree.js";
+import {
+  bitsOf,
+  FAMILIES,
+  marked,
+  type Bits,
+  type Chain,
+  type Rendered,
+  type RenderedSet,
+  type RenderedTable,
+  type RenderOptions,
+  type TableName,
+} from "./types.js";
+
+/** What depends on endpoints and taps, not on rules. */
+interface TapPart {
+  readonly live: readonly Live[];
+  readonly problems: Rendered["problems"];
+  readonly sets: readonly RenderedSet[];
+  readonly raw: Readonly<Record<Family, RenderedTable>>;
+  readonly filter: Readonly<Record<Family, ReadonlyMap<string, Chain>>>;
+  readonly links: Rendered["links"];
+}
+
+/** Remembers what the last state came to, so that a change of a rule or of a member costs that rule or member. */
+export class Renderer {
+  readonly #members = new MemberTable();
+  readonly #bits: Bits;
+  readonly #hooks: Readonly<Record<TableName, ReadonlyMap<string, Chain>>>;
+  #taps: TapPart | undefined;
+  #interfaces = "";
+  readonly #classes = new Map<string, RenderedSet>();
+
+  constructor(private readonly options: RenderOptions) {
+    this.#bits = bitsOf(options.markShift);
+    this.#hooks = { raw: hooks(options, "raw"), filter: hooks(options, "filter") };
+  }
+
+  /** @param delta what differs from the state of the last call; absent: anything */
+  render(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Rendered {
+    const touched = this.#members.update(desired, delta);
+    if (touched === undefined) this.#classes.clear();
+    for (const key of touched ?? []) for (const of of FAMILIES) this.#classes.delete(classSet(key, of));
+    const present = JSON.stringify([...interfaces.taps.values()].map(({ name, mac }) => [name, mac]));
+    if (delta === undefined || delta.endpoints.size > 0 || present !== this.#interfaces) this.#taps = undefined;
+    this.#interfaces = present;
+    const part = (this.#taps ??= tapPart(desired, interfaces, this.#bits, this.options));
+    const sets = new Map<string, RenderedSet>(part.sets.map((set) => [set.name, set]));
+    const tables = {} as Record<Family, Record<TableName, RenderedTable>>;
+    for (const of of FAMILIES) {
+      const chains = new Map(part.filter[of]);
+      const classes = policies(desired, part.live, of, this.#bits, chains, (set) => void sets.set(set.name, set));
+      for (const key of classes) sets.set(classSet(key, of), this.#class(key, of));
+      tables[of] = { raw: part.raw[of], filter: { chains, hooks: this.#hooks.filter } };
+    }
+    return { sets, tables, links: part.links, problems: part.problems };
+  }
+
+  #class(key: ClassKey, of: Family): RenderedSet {
+    const name = classSet(key, of);
+    let set = this.#classes.get(name);
+    if (set === undefined) {
+      set = { name, type: "hash:net", family: of, members: this.#members.of(key, of) };
+      this.#classes.set(name, set);
+    }
+    return set;
+  }
+}
+
+function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, options: RenderOptions): TapPart {
+  const { live, problems } = liveEndpoints(desired, interfaces);
+  const sets: RenderedSet[] = [];
+  const raw = {} as Record<Family, RenderedTable>;
+  const filter = {} as Record<Family, ReadonlyMap<string, Chain>>;
+  for (const of of FAMILIES) {
+    const sources = sourcesOf(live, of);
+    const { local, here } = addresses(desired, of);
+    sets.push(
+      { name: sourceSet(of), type: "hash:net,iface", family: of, members: sources.members },
+      { name: neverSet(of), type: "hash:net", family: of, members: new Set(NEVER[of]) },
+      { name: localSet(of), type: "hash:ip", family: of, members: local },
+      { name: hereSet(of), type: "hash:ip", family: of, members: here },
+    );
+    const chains = filterChains(of, bits, options);
+    taps(live, of, bits, chains);
+    filter[of] = chains;
+    const rawOf = rawChains(of, options);
+    for (const one of live)
+      rawOf.set(sourceChain(one.tap), renderSource(one, of, sources.overflow, options, linkLocal(one.hostMac)));
+    for (const [name, chain] of dispatchTree(SOURCE, "-i", named(live, sourceChain), [], ["-j DROP"]))
+      rawOf.set(name, chain);
+    raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
+  }
+  return { live, problems, sets, raw, filter, links: options.nft ? links(desired, interfaces, live) : new Map() };
+}
+
+const named = (live: readonly Live[], chain: (tap: string) => string): Map<string, string> =>
+  new Map(live.map(({ tap }) => [tap, chain(tap)]));
+
+function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string, Chain>): void {
+  const clear = [`-j MARK --set-xmark ${marked(0, (bits.allow | bits.pass | bits.stateless) >>> 0)}`];
+  const trees = [
+    dispatchTree(FROM, "-i", named(live, fromChain), clear, ["-j DROP"]),
+    dispatchTree(TO, "-o", named(live, toChain), clear, ["-j DROP"]),
+    dispatchTree(RELATED, "-i", named(live, relatedChain), [], []),
+    dispatchTree(KNOWN, "-o", named(live, () => "TRB-nothing"), [], ["-j DROP"]),
+    dispatchTree(KNOWN_OUT, "-o", named(live, () => HOST_SENDS), [], ["-j DROP"]),
+  ];
+  for (const tree of trees) for (const [name, chain] of tree) chains.set(name, chain);
+  for (const one of live) {
+    chains.set(fromChain(one.tap), renderFrom(one, of, bits));
+    chains.set(toChain(one.tap), renderTo(one, of, bits));
+    chains.set(relatedChain(one.tap), renderRelated(one, of, bits));
+  }
+}
+
+/** Chains of the policy sets that live endpoints have; the classes that their rules name. */
+function policies(
+  desired: DesiredState,
+  live: readonly Live[],
+  of: Family,
+  bits: Bits,
+  chains: Map<string, Chain>,
+  put: (set: RenderedSet) => void,
+): ReadonlySet<ClassKey> {
+  const classes = new Set<ClassKey>();
+  const used = new Set<string>();
+  for (const [name, chain] of verdictChains(bits)) chains.set(name, chain);
+  for (const key of endpointSets(live)) {
+    const shape = desired.sets.get(key) ?? { key, ingress: [], egress: [] };
+    for (const [name, chain] of setChains(shape, desired.policies, bits)) chains.set(name, chain);
+    for (const policy of [...shape.ingress, ...shape.egress].flatMap((plane) => plane.policies)) {
+      const compiled = desired.policies.get(policy);
+      if (compiled === undefined || used.has(policy)) continue;
+      used.add(policy);
+      const found = policyChains(compiled, of);
+      for (const [name, chain] of found.chains) chains.set(name, chain);
+      for (const set of found.sets) put(set);
+      for (const one of found.classes) classes.add(one);
+    }
+  }
+  return classes;
+}
+
+/** Single addresses of this host's endpoints, up or not: here; those that nobody elsewhere has: local. */
+function addresses(desired: DesiredState, of: Family): { local: Set<string>; here: Set<string> } {
+  const local = new Set<string>();
+  const here = new Set<string>();
+  for (const { owned } of desired.endpoints.values())
+    for (const { prefix } of owned) {
+      if (family(prefix) !== of || !isSingle(prefix)) continue;
+      here.add(prefixToAddress(prefix));
+      if (!desired.alsoRemote.has(prefix)) local.add(prefixToAddress(prefix));
+    }
+  return { local, here };
+}
+
+function links(
+  desired: DesiredState,
+  { taps: present }: Interfaces,
+  live: readonly Live[],
+): ReadonlyMap<string, readonly string[]> {
+  const result = new Map<string, readonly string[]>();
+  const holders = new Map<Prefix, number>();
+  for (const { owned } of desired.endpoints.values())
+    for (const prefix of new Set(owned.map((one) => one.prefix))) holders.set(prefix, (holders.get(prefix) ?? 0) + 1);
+  const shared = (prefix: Prefix): boolean =>
+    (holders.get(prefix) ?? 0) > 1 || (isSingle(prefix) && desired.alsoRemote.has(prefix)) || inOther(prefix);
+  /** A prefix, some address of which another endpoint has by itself. */
+  const inOther = (prefix: Prefix): boolean =>
+    !isSingle(prefix) && [...holders.keys()].some((other) => other !== prefix && contains(prefix, other));
+  for (const name of present.keys()) if (isSayable(name)) result.set(name, CLOSED_LINK);
+  for (const one of live) result.set(one.tap, renderLink(one, shared));
+  return result;
+}

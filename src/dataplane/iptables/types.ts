@@ -1,0 +1,63 @@
+/** What rendering hands on to applying: sets, chains by table, and the nft text of each tap. */
+import type { Family } from "../../model/types.js";
+import type { Problem } from "../../problems.js";
+
+export type TableName = "raw" | "filter";
+export const TABLES: readonly TableName[] = ["raw", "filter"];
+export const FAMILIES: readonly Family[] = [4, 6];
+
+/** Types of ipset(8) that are used. */
+export type SetType = "hash:net" | "hash:ip" | "hash:net,port" | "hash:net,iface" | "bitmap:port";
+
+export interface RenderedSet {
+  readonly name: string;
+  readonly type: SetType;
+  readonly family: Family;
+  /** As `ipset save` prints them, "nomatch" included. */
+  readonly members: ReadonlySet<string>;
+}
+
+/** Rules of a chain, each as it stands after "-A CHAIN". */
+export type Chain = readonly string[];
+
+export interface RenderedTable {
+  readonly chains: ReadonlyMap<string, Chain>;
+  /** Jumps from the kernel's chains, in order, before all others' rules. */
+  readonly hooks: ReadonlyMap<string, Chain>;
+}
+
+export interface Rendered {
+  readonly sets: ReadonlyMap<string, RenderedSet>;
+  readonly tables: Readonly<Record<Family, Readonly<Record<TableName, RenderedTable>>>>;
+  /** Rules of each tap's own nft chain, by interface name (link-rules.ts). */
+  readonly links: ReadonlyMap<string, readonly string[]>;
+  readonly problems: readonly Problem[];
+}
+
+/** Bits of the packet mark, cleared before a packet leaves our chains, and of the connection mark. */
+export interface Bits {
+  readonly allow: number;
+  readonly pass: number;
+  readonly stateless: number;
+  /** Of the connection mark: that side judges every packet. */
+  readonly opener: number;
+  readonly other: number;
+}
+
+export function bitsOf(markShift: number): Bits {
+  const bit = (n: number): number => (n << markShift) >>> 0;
+  return { allow: bit(0x8000), pass: bit(0x4000), stateless: bit(0x2000), opener: bit(0x8000), other: bit(0x4000) };
+}
+
+/** "value/mask" in iptables' words. */
+export const marked = (value: number, mask = value): string => `0x${value.toString(16)}/0x${mask.toString(16)}`;
+
+export interface RenderOptions {
+  readonly prefixes: readonly string[];
+  /** Names, or prefixes that end in "*". */
+  readonly excluded: readonly string[];
+  readonly markShift: number;
+  readonly hostToGuest: boolean;
+  /** nft judges MACs, ARP and neighbour discovery; else iptables judges MACs, and the kernel answers. */
+  readonly nft: boolean;
+}
