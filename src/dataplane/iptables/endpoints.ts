@@ -5,7 +5,7 @@ import type { Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Interfaces } from "../backend.js";
 import { sayable } from "./members.js";
-import { digest, isSayable, setChain } from "./names.js";
+import { digest, isSayable, setChain, type Direction } from "./names.js";
 import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
 
 /** An endpoint that passes something, on its tap. */
@@ -88,18 +88,31 @@ export function renderFrom({ endpoint }: Live, of: Family, bits: Bits): Chain {
     ...owned
       .filter(({ prefix }) => isSingle(prefix))
       .map(({ prefix }) => `-s ${prefix} -d ${prefix} -j DROP`),
-    ...owned.map(({ prefix, set }) => `${side("-s", prefix)}-g ${setChain(set ?? endpoint.set, "egress")}`),
-    "-j DROP",
+    ...judged("-s", endpoint, of, "egress", bits),
   ];
 }
 
 /** First packets towards the guest: to what it has, by the rules of the address. */
 export function renderTo({ endpoint }: Live, of: Family, bits: Bits): Chain {
   if (!endpoint.portSecurity) return [`-j MARK --set-xmark ${marked(bits.allow)}`];
+  return judged("-d", endpoint, of, "ingress", bits);
+}
+
+/** By the rules of the first prefix that holds the address; what they do not admit is dropped here, and counted for this tap. */
+function judged(which: "-s" | "-d", endpoint: DesiredEndpoint, of: Family, direction: Direction, bits: Bits): Chain {
+  const owned = ownedOf(endpoint, of);
+  const sets = owned.map(({ set }) => set ?? endpoint.set);
+  const end = [`-m mark --mark ${marked(bits.allow)} -j RETURN`, "-j DROP"];
+  // Almost always one set for all: it is asked by jump, so that it comes back here.
+  if (new Set(sets).size <= 1)
+    return sets[0] === undefined
+      ? ["-j DROP"]
+      : [...owned.map(({ prefix }) => `${side(which, prefix)}-j ${setChain(sets[0] as PolicySetKey, direction)}`), ...end];
   return [
-    ...ownedOf(endpoint, of).map(
-      ({ prefix, set }) => `${side("-d", prefix)}-g ${setChain(set ?? endpoint.set, "ingress")}`,
-    ),
+    ...owned.flatMap(({ prefix, set }) => [
+      `${side(which, prefix)}-j ${setChain(set ?? endpoint.set, direction)}`,
+      ...end.map((rule) => `${side(which, prefix)}${rule}`),
+    ]),
     "-j DROP",
   ];
 }

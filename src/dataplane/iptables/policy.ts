@@ -51,7 +51,7 @@ function renderPolicy(policy: CompiledPolicy, family: Family): PolicyChains {
   };
 }
 
-/** A packet that leaves the chain by its end was allowed; all else was dropped in it. */
+/** A packet that leaves the chain carries the bit that says "allowed", or was not; only a Deny rule drops it in there. */
 export function setChains(set: PolicySetShape, policies: DesiredState["policies"], bits: Bits): Map<string, Chain> {
   const chains = new Map<string, Chain>();
   for (const direction of DIRECTIONS) renderSet(chains, set.key, direction, set[direction], policies, bits);
@@ -69,7 +69,10 @@ function renderSet(
   const allowed = `-m mark --mark ${marked(bits.allow)} -j RETURN`;
   const decided = `-m mark ! --mark ${marked(0, (bits.allow | bits.pass) >>> 0)} -j RETURN`;
   const speaking = planes
-    .map((plane) => ({ ...plane, policies: plane.policies.filter((one) => (policies.get(one)?.[direction].length ?? 0) > 0) }))
+    .map((plane) => ({
+      ...plane,
+      policies: plane.policies.filter((one) => (policies.get(one)?.[direction].length ?? 0) > 0),
+    }))
     // A tier whose policies hold no rule still ends, in deny if that is its end.
     .filter(({ policies: some, end }) => some.length > 0 || end === "deny");
   const [only] = speaking;
@@ -82,9 +85,13 @@ function renderSet(
   else
     speaking.forEach((plane, number) => {
       const chain = planeChain(key, direction, number);
-      const inPlane = plane.policies.flatMap((policy) => [`-j ${policyChain(policy, direction)}`, decided]);
-      chains.set(chain, plane.end === "deny" ? [...inPlane, "-j DROP"] : inPlane);
-      rules.push(`-j ${chain}`, allowed, `-j MARK --set-xmark ${marked(0, bits.pass)}`);
+      chains.set(
+        chain,
+        plane.policies.flatMap((policy) => [`-j ${policyChain(policy, direction)}`, decided]),
+      );
+      rules.push(`-j ${chain}`, allowed);
+      if (plane.end === "deny") rules.push(`-m mark --mark ${marked(0, bits.pass)} -j RETURN`);
+      rules.push(`-j MARK --set-xmark ${marked(0, bits.pass)}`);
     });
-  chains.set(setChain(key, direction), [...rules, "-j DROP"]);
+  chains.set(setChain(key, direction), rules);
 }
