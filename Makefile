@@ -22,7 +22,7 @@ NPM := node_modules/.package-lock.json
 
 help:
 	@printf '%s\n' \
-	  'make run          demo on examples/: four guests behind real taps (ONCE=1: print and exit; DIR=… another directory)' \
+	  'make run          demo on examples/: four guests behind real taps (ONCE=1: print and exit; DIR=… another directory; DATAPLANE=iptables)' \
 	  'make test         every test; installs what is missing' \
 	  'make build        bin/torbie, runnable from the checkout' \
 	  'make bench        ratios against the limits of this machine' \
@@ -78,7 +78,7 @@ build/%: test/support/%.c
 # --- run and test --------------------------------------------------------------------------------------------
 
 run: root deps-run build
-	@exec node dist/demo/main.js $(if $(ONCE),--once) $(if $(DIR),--policy-dir '$(DIR)')
+	@exec node dist/demo/main.js $(if $(ONCE),--once) $(if $(DIR),--policy-dir '$(DIR)') $(if $(DATAPLANE),--dataplane '$(DATAPLANE)')
 
 # T='test/unit -t name' runs a part.
 test: root deps-test build

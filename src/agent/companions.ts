@@ -6,13 +6,13 @@ import { liveness, readiness } from "../telemetry/health.js";
 import type { StatusReporter } from "../status/reporter.js";
 import { createNotifier, type Notifier } from "./notify.js";
 import { realClock, type AgentLog } from "./parts.js";
-import type { BpfPart } from "./wire/backend.js";
+import type { HostBackend } from "./wire/iptables.js";
 import { openReporter } from "./wire/reporter.js";
 import { Telemetry } from "./wire/telemetry.js";
 
 export interface CompanionParts {
   readonly version: string;
-  readonly backend: BpfPart;
+  readonly backend: HostBackend;
   /** What a former agent enforced is enforced: from the start, whatever comes. */
   readonly adopted: boolean;
   readonly log: AgentLog;

@@ -11,6 +11,7 @@ import { StatusWriter } from "./status-writer.js";
 import { openBackend } from "./wire/backend.js";
 import { openDatastore } from "./wire/datastore.js";
 import { GuardAdapter } from "./wire/guard.js";
+import { IptablesGuard } from "./wire/iptables.js";
 import { LinksAdapter, openLinks } from "./wire/links.js";
 import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
 
@@ -52,8 +53,8 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
         model: new ModelAdapter(config.hostname),
         compiler: new CompilerAdapter(),
         backend,
-        links: new LinksAdapter(openLinks(config)),
-        guard: new GuardAdapter(config),
+        links: new LinksAdapter(openLinks(config, backend.name)),
+        guard: backend.name === "iptables" ? new IptablesGuard(config) : new GuardAdapter(config),
         clock: realClock,
         log,
       },

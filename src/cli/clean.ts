@@ -8,6 +8,8 @@ import { ANY_VERSION, pinsIn } from "../agent/wire/pins.js";
 import type { Config } from "../config/schema.js";
 import { detach } from "../dataplane/bpf/attach.js";
 import { removePins } from "../dataplane/bpf/cleanup.js";
+import { IptablesBackend } from "../dataplane/iptables/backend.js";
+import { forgetInventory } from "../dataplane/iptables/inventory.js";
 import { removeGuard } from "../dataplane/guard.js";
 import { DataplaneError } from "../errors.js";
 import { isOurs } from "../links/ours.js";
@@ -45,12 +47,15 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
   const hooks = directories.reduce((sum, directory) => sum + off(directory), 0);
   const pins = directories.reduce((sum, directory) => sum + removePins(directory), 0);
   const guard = await removeGuard(guardOptions(config));
+  const iptables = await IptablesBackend.remove();
+  forgetInventory(config.runDir);
   rmSync(join(config.runDir, "status.json"), { force: true });
   return [
     { what: "routes", count: routes },
     { what: "permanent neighbours", count: neighbours },
     { what: "programs on interfaces", count: hooks },
     { what: `pins in ${config.pinDir}`, count: pins },
+    ...iptables,
     ...guard.map((what) => ({ what, count: 1 })),
   ];
 }

@@ -5,6 +5,11 @@ import type { AgentStatus } from "../agent/status.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
 import type { DatastoreAccess } from "./datastore-access.js";
 
+/** What the kernel enforces, whichever dataplane it is. */
+export interface KernelState extends Pick<PinnedState, "endpoints" | "drops" | "policy" | "name" | "close"> {
+  control(): { readonly flow_limit: number };
+}
+
 export interface GuardState {
   /** Whether the standing rule is there and as it should be. */
   readonly state: "on" | "off" | "altered";
@@ -29,8 +34,8 @@ export interface Context {
   /** Undefined: there is no such file. @throws Error (errno) */
   readonly readText: (path: string) => string | undefined;
 
-  /** @throws CommandError absent when nothing is pinned there */
-  readonly openState: (pinDir: string) => Promise<PinnedState>;
+  /** What is pinned, or what the agent last wrote into iptables. @throws CommandError absent when neither is there */
+  readonly openState: (pinDir: string, runDir: string) => Promise<KernelState>;
   readonly readStatus: (runDir: string) => AgentStatus | undefined;
   readonly agentRuns: (runDir: string) => boolean;
   readonly lockHolder: (runDir: string) => number | undefined;

@@ -22,7 +22,7 @@ export function realContext(): Context {
     out: (text) => void process.stdout.write(text),
     err: (text) => void process.stderr.write(text),
     readText,
-    openState: async (pinDir) => (await import("./open-pinned.js")).openState(pinDir),
+    openState: async (pinDir, runDir) => (await import("./open-pinned.js")).openState(pinDir, runDir),
     readStatus,
     agentRuns,
     lockHolder,

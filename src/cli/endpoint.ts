@@ -1,10 +1,10 @@
 /** `endpoint list` and `endpoint show`: what the kernel enforces per port, read from the pinned maps. */
 import { NameKind } from "../abi/layout.gen.js";
 import type { Config } from "../config/schema.js";
-import type { PinnedDrop, PinnedState } from "../dataplane/bpf/read.js";
+import type { PinnedDrop } from "../dataplane/bpf/read.js";
 import { escape } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
-import type { Context } from "./context.js";
+import type { Context, KernelState } from "./context.js";
 import { columns, json, style } from "./output.js";
 import { policyNames } from "./policy-names.js";
 import { findPort, portsOf, type Port } from "./ports.js";
@@ -14,10 +14,10 @@ export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;
 /** Opens the pinned state for the time of `read`. */
 export async function withState<T>(
   { context, config }: Pick<Invocation, "context" | "config">,
-  read: (state: PinnedState, interfaces: ReadonlyMap<number, string>, settings: Config) => T,
+  read: (state: KernelState, interfaces: ReadonlyMap<number, string>, settings: Config) => T,
 ): Promise<T> {
   const settings = config().config;
-  const state = await context.openState(settings.pinDir);
+  const state = await context.openState(settings.pinDir, settings.runDir);
   try {
     return read(state, await context.interfaceNames(), settings);
   } finally {
@@ -102,7 +102,7 @@ export const endpointList: Command = {
   },
 };
 
-function details(port: Port, state: PinnedState, config: Config, context: Context) {
+function details(port: Port, state: KernelState, config: Config, context: Context) {
   const drops = state.drops();
   return {
     ...summary(port, drops, whys(context, config)),

@@ -16,7 +16,8 @@ interface Kernel {
 /** Undefined: nothing is pinned. */
 async function readKernel({ context, config }: Invocation): Promise<Kernel | undefined> {
   try {
-    const state = await context.openState(config().config.pinDir);
+    const { pinDir, runDir } = config().config;
+    const state = await context.openState(pinDir, runDir);
     try {
       const endpoints = state.endpoints();
       const drops = state.drops().filter(({ endpoint, reason }) => endpoint === 0 && !isHarmless(reason));

@@ -43,7 +43,6 @@ function timeout(state: string, of: string): Setting<number> {
   });
 }
 
-const NOT_YET = "is not part of this version";
 
 export const SETTINGS = {
   hostname: setting({
@@ -108,9 +107,9 @@ export const SETTINGS = {
     example: "north",
   }),
   dataplane: setting({
-    kind: choice(["auto", "bpf"], { iptables: `"iptables" ${NOT_YET}: use "auto" or "bpf"` }),
+    kind: choice(["auto", "bpf", "iptables"]),
     fallback: "auto",
-    doc: "What enforces. auto takes the best that the machine has; today that is bpf, and without BPF the agent does not start.",
+    doc: "What enforces. auto takes the best that the machine has; today that is bpf, and without BPF the agent does not start. iptables (with ip6tables, ipset and nft) has to be asked for.",
     example: "bpf",
   }),
   interfacePrefix: setting({

@@ -1,4 +1,4 @@
-/** `make run`: the demo as a program. Arguments: [--once] [--policy-dir DIR], default the checkout's examples/. */
+/** `make run`: the demo as a program. Arguments: [--once] [--policy-dir DIR] [--dataplane NAME], default the checkout's examples/. */
 import { accessSync, constants, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -37,6 +37,11 @@ function checkDirectory(directory: string): void {
   if (!isDirectory) throw new ConfigError("NO_DIRECTORY", `--policy-dir ${escape(directory)} is not a directory`);
 }
 
+function checkDataplane(word: string | undefined): string | undefined {
+  if (word === undefined || ["auto", "bpf", "iptables"].includes(word)) return word;
+  throw new ConfigError("BAD_DATAPLANE", `--dataplane ${escape(word)}: auto, bpf or iptables`);
+}
+
 /** @returns the exit status */
 export async function demo(words: readonly string[]): Promise<number> {
   const stop = new AbortController();
@@ -48,7 +53,7 @@ export async function demo(words: readonly string[]): Promise<number> {
   try {
     const { values } = parseArgs({
       args: [...words],
-      options: { once: { type: "boolean", default: false }, "policy-dir": { type: "string", default: EXAMPLES } },
+      options: { once: { type: "boolean", default: false }, "policy-dir": { type: "string", default: EXAMPLES }, dataplane: { type: "string" } },
     });
     checkMachine();
     const policyDir = resolve(values["policy-dir"]);
@@ -57,7 +62,7 @@ export async function demo(words: readonly string[]): Promise<number> {
       progress("");
       process.stdout.write(text);
     };
-    await runDemo({ policyDir, once: values.once, print, progress, signal: stop.signal });
+    await runDemo({ policyDir, once: values.once, dataplane: checkDataplane(values.dataplane), print, progress, signal: stop.signal });
     return 0;
   } catch (error) {
     progress("");

@@ -15,6 +15,8 @@ export interface DemoOptions {
   readonly policyDir: string;
   /** Print and end. */
   readonly once: boolean;
+  /** Of the agent; absent: as it chooses. */
+  readonly dataplane: string | undefined;
   readonly print: (text: string) => void;
   /** What it is busy with, until something is printed. */
   readonly progress: (text: string) => void;
@@ -28,7 +30,7 @@ export interface DemoOptions {
  */
 export async function runDemo(options: DemoOptions): Promise<void> {
   const { policyDir, once, print, signal } = options;
-  const stage = await Stage.create(policyDir);
+  const stage = await Stage.create(policyDir, options.dataplane);
   const interrupted = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
   try {
     const play = perform(stage, options);

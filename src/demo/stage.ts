@@ -34,7 +34,7 @@ export class Stage {
   ) {}
 
   /** @throws ConfigError when the directory holds no guest, or more than fit */
-  static async create(policyDir: string): Promise<Stage> {
+  static async create(policyDir: string, dataplane?: string): Promise<Stage> {
     const reader = await PolicyReader.open(policyDir, HOSTNAME);
     try {
       const guests = reader.model.locals.size;
@@ -51,7 +51,8 @@ export class Stage {
           `${policyDir}: ${guests} guests, the demo plays at most ${MOST_GUESTS}`,
         );
       const world = await World.create();
-      return new Stage(reader, world, await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME }));
+      const flags = dataplane === undefined ? [] : ["--dataplane", dataplane];
+      return new Stage(reader, world, await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME, flags }));
     } catch (error) {
       await reader.close();
       throw error;

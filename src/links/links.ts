@@ -9,6 +9,7 @@ import { checkTapRule, DEFAULT_TAP_RULE, isOurs, type TapRule } from "./ours.js"
 import { Routes, type RouteReport } from "./routes.js";
 import { RtNetlink } from "./rtnetlink.js";
 import { Sysctls, type SysctlChange, type SysctlReport } from "./sysctls.js";
+import type { Dataplane } from "./sysctl-plan.js";
 import type { HookChange, Link } from "./types.js";
 import { uplinks } from "./uplinks.js";
 
@@ -23,6 +24,8 @@ export interface LinksOptions {
   readonly protocol?: number;
   readonly metric?: { readonly normal: number; readonly elevated: number };
   readonly resyncMs?: number;
+  /** What enforces: it decides what the kernel's own network stack has to do. Default: bpf. */
+  readonly dataplane?: Dataplane;
 }
 
 export class Links {
@@ -30,7 +33,7 @@ export class Links {
   readonly #rule: TapRule;
   readonly #netlink = new RtNetlink();
   readonly #routes: Routes;
-  readonly #sysctls = new Sysctls();
+  readonly #sysctls: Sysctls;
   readonly #monitor: Monitor;
   #onChange: () => void = () => undefined;
   #onHook: (change: HookChange | undefined) => void = () => undefined;
@@ -43,6 +46,7 @@ export class Links {
   /** @throws ConfigError for prefixes that could not be said in a firewall rule */
   constructor(options: LinksOptions = {}) {
     this.#options = options;
+    this.#sysctls = new Sysctls("/proc/sys", options.dataplane);
     this.#rule = checkTapRule(options.taps ?? DEFAULT_TAP_RULE);
     const protocol = options.protocol ?? ROUTE_PROTOCOL;
     this.#routes = new Routes(this.#netlink, () => this.#monitor.view, protocol);

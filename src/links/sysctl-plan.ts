@@ -9,6 +9,8 @@ export interface Setting {
   readonly onlyFrom?: string;
 }
 
+export type Dataplane = "bpf" | "iptables";
+
 /** Taken by the kernel for its own directories beside the interfaces'. */
 const RESERVED = new Set(["all", "default", ".", ".."]);
 
@@ -43,11 +45,14 @@ const ipv6 = (name: string, key: string, value: string): Setting => ({
  * accept_redirects comes after forwarding, since a forwarding interface needs it set in conf/all as well (it is off then).
  * arp_ignore, route_localnet and addr_gen_mode are nobody's business here.
  */
-export function tapSettings(tap: string): Setting[] {
+export function tapSettings(tap: string, dataplane: Dataplane = "bpf"): Setting[] {
   const name = interfaceDirectory(tap);
+  const bpf = dataplane === "bpf";
   return [
     ipv4(name, "forwarding", "1"),
-    ipv4(name, "rp_filter", "2"),
+    // Behind iptables every packet passes here, after its source was looked up: a second look costs as much again.
+    ipv4(name, "rp_filter", bpf ? "2" : "0"),
+    ...(bpf ? [] : [ipv4(name, "accept_source_route", "0")]),
     ipv4(name, "send_redirects", "0"),
     ipv4(name, "accept_redirects", "0"),
     ipv4(name, "proxy_arp", "0"),
@@ -61,10 +66,15 @@ export function tapSettings(tap: string): Setting[] {
 /**
  * For the host. An interface that forwards ignores router advertisements unless accept_ra is 2, so an uplink that took them
  * so far (accept_ra 1, not forwarding) gets that BEFORE forwarding goes on, or it would lose its default route.
+ * nf_conntrack_tcp_be_liberal: the programs look at no sequence numbers, and a connection that was handed over to the kernel's
+ * tracking has no windows there; a segment outside of one would be judged as a first packet.
  * @param hearing uplinks that take router advertisements now
  */
-export function hostSettings(hearing: readonly string[]): Setting[] {
+export function hostSettings(hearing: readonly string[], dataplane: Dataplane = "bpf"): Setting[] {
   return [
+    ...(dataplane === "bpf"
+      ? []
+      : [{ path: ["net", "netfilter", "nf_conntrack_tcp_be_liberal"], value: "1" }]),
     ...hearing.map((name) => ({ ...ipv6(interfaceDirectory(name), "accept_ra", "2"), onlyFrom: "1" })),
     { path: ["net", "ipv6", "conf", "all", "forwarding"], value: "1" },
     { path: ["net", "ipv4", "ip_forward"], value: "1" },

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Problem } from "../problems.js";
-import { hostSettings, interfaceDirectory, tapSettings, type Setting } from "./sysctl-plan.js";
+import { hostSettings, interfaceDirectory, tapSettings, type Dataplane, type Setting } from "./sysctl-plan.js";
 
 export interface SysctlChange {
   /** "net/ipv4/conf/tap1/rp_filter" */
@@ -40,7 +40,10 @@ export class Sysctls {
   readonly #problems = new Map<string, Problem>();
 
   /** @param root for tests */
-  constructor(root = "/proc/sys") {
+  constructor(
+    root = "/proc/sys",
+    private readonly dataplane: Dataplane = "bpf",
+  ) {
     this.#root = root;
   }
 
@@ -74,7 +77,7 @@ export class Sysctls {
         return false;
       }
     };
-    run("host", () => hostSettings(this.#hearing(uplinks)), false);
+    run("host", () => hostSettings(this.#hearing(uplinks), this.dataplane), false);
     let looked = 0;
     for (const [name, { ifindex, mtu }] of taps) {
       const identity = `${ifindex} ${mtu}`;
@@ -84,7 +87,7 @@ export class Sysctls {
       this.#problems.delete(name);
       const off = this.#ipv6Off(name);
       if (off !== undefined) this.#problems.set(name, off);
-      if (run(name, () => tapSettings(name), true)) this.#settled.set(name, identity);
+      if (run(name, () => tapSettings(name, this.dataplane), true)) this.#settled.set(name, identity);
     }
     for (const known of [...this.#settled.keys(), ...this.#problems.keys()]) {
       if (taps.has(known)) continue;
@@ -116,7 +119,7 @@ export class Sysctls {
     const before = this.#read(setting.path);
     if (before === setting.value || (setting.onlyFrom !== undefined && before !== setting.onlyFrom)) return undefined;
     // Without IPv6 in the kernel (or the device) there is nothing to forward, and nothing to set.
-    if (before === undefined && (mayBeGone || setting.path[1] === "ipv6")) return undefined;
+    if (before === undefined && (mayBeGone || setting.path[1] !== "ipv4")) return undefined;
     writeFileSync(join(this.#root, ...setting.path), setting.value, { flag: "r+" });
     const name = setting.path.join("/");
     const change = { setting: name, from: before ?? "", to: setting.value };

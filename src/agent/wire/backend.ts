@@ -6,12 +6,14 @@ import { BpfBackend } from "../../dataplane/bpf/backend.js";
 import { CounterReader, type Counters } from "../../dataplane/bpf/counters.js";
 import type { ApplyReport, Interfaces } from "../../dataplane/backend.js";
 import { features } from "#libbpf";
+import { forgetInventory } from "../../dataplane/iptables/inventory.js";
 import type { HookChange } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
 import { quote } from "../../text.js";
-import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
+import type { AgentLog, ReportPart } from "../parts.js";
+import { openIptables, type HostBackend } from "./iptables.js";
 import { PacketLog } from "./packet-log.js";
 import { takeoverProblems, type NotTaken } from "./takeover-problems.js";
 import { pinsIn } from "./pins.js";
@@ -21,7 +23,8 @@ import { flowTimeouts } from "./timeouts.js";
 export async function openBackend(
   config: Config,
   log: AgentLog,
-): Promise<{ readonly backend: BpfPart; readonly adopted: boolean; readonly why: string }> {
+): Promise<{ readonly backend: HostBackend; readonly adopted: boolean; readonly why: string }> {
+  if (config.dataplane === "iptables") return openIptables(config, log);
   const notTaken: NotTaken = [];
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
@@ -36,6 +39,7 @@ export async function openBackend(
       log.info({ takeover: report }, "took over from a build of another layout");
     },
   });
+  forgetInventory(config.runDir);
   const from = backend.takingOverFrom;
   const chosen = config.dataplane === "auto" ? "the best that this machine has" : "as configured";
   const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
@@ -54,7 +58,7 @@ const CHECKSUMS: Problem = {
     "a guest may have a port overwritten after its packet was judged, where the receiver has no checksum offload; a newer kernel closes this",
 };
 
-export class BpfPart implements BackendPart {
+export class BpfPart implements HostBackend {
   readonly name = "bpf";
   readonly #backend: BpfBackend;
   readonly #packets: PacketLog;

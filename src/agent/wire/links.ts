@@ -10,8 +10,9 @@ const NOTHING: ReportPart = { writes: 0, failures: [] };
 /** Metric of a guest that is moving here, relative to the normal one: the lower wins. */
 const elevated = (normal: number): number => Math.max(1, Math.floor(normal / 2));
 
-export function openLinks(config: Config): Links {
+export function openLinks(config: Config, dataplane: "bpf" | "iptables" = "bpf"): Links {
   return new Links({
+    dataplane,
     taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude },
     ...(config.uplinks.includes("auto") ? {} : { uplinks: config.uplinks }),
     protocol: config.routeProtocol,

@@ -60,3 +60,7 @@ export function explainReason(number: number): { readonly name: string; readonly
     sentence: sentence ?? `Dropped for reason ${number}, which this version does not know.`,
   };
 }
+
+/** The sentence of a reason's name. */
+export const sentenceOf = (name: string): string =>
+  (REASON_SENTENCES as Readonly<Record<string, string>>)[name] ?? `Dropped as ${name}.`;

@@ -80,6 +80,24 @@ export class IptablesBackend implements Backend {
     return { writes, totalWrites, milliseconds: performance.now() - began, failures, enforced };
   }
 
+  /** Before anything is known: taps pass nothing. What a former agent left is left alone; taps that it did not know are closed. */
+  async block(interfaces: Interfaces): Promise<{ writes: number; failures: { where: string; error: Error }[] }> {
+    const nothing = { endpoints: new Map(), sets: new Map(), policies: new Map() };
+    const empty = { ...nothing, addresses: new Map(), prefixes: new Map(), alsoRemote: new Set() } as DesiredState;
+    const closed = new Renderer({ ...this.options, nft: this.tools.nft }).render(empty, interfaces);
+    try {
+      const standing = nothingStands();
+      const links = this.tools.nft ? await readLinks(this.run) : new Map<string, readonly string[]>();
+      for (const [tap, rules] of closed.links) if (links.has(chainOf(tap))) standing.links.set(tap, rules);
+      let steps = planSteps(standing, closed);
+      if (await this.stands()) steps = steps.filter(({ tool }) => tool === "nft");
+      for (const step of steps) await runStep(this.run, step);
+      return { writes: steps.reduce((sum, { writes }) => sum + writes, 0), failures: [] };
+    } catch (error) {
+      return { writes: 0, failures: [{ where: "iptables", error: error instanceof Error ? error : new Error(String(error)) }] };
+    }
+  }
+
   #enforced(desired: DesiredState, { taps }: Interfaces): ReadonlySet<EndpointId> {
     const unsayable = new Set(this.#rendered?.problems.map(({ where }) => where));
     return new Set(

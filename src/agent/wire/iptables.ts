@@ -1,0 +1,137 @@
+/** The iptables dataplane, and the guard that it is itself, as the agent's loop sees them. */
+import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
+import type { Config } from "../../config/schema.js";
+import type { ApplyReport, Interfaces } from "../../dataplane/backend.js";
+import type { Counters } from "../../dataplane/bpf/counters.js";
+import { Conntrack } from "../../dataplane/conntrack/conntrack.js";
+import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
+import { Revoker } from "../../dataplane/conntrack/revoke.js";
+import { removeGuard } from "../../dataplane/guard.js";
+import { IptablesBackend } from "../../dataplane/iptables/backend.js";
+import { connectionCounts, dropCounters } from "../../dataplane/iptables/counters.js";
+import { writeInventory } from "../../dataplane/iptables/inventory.js";
+import { bitsOf } from "../../dataplane/iptables/types.js";
+import type { EndpointId } from "../../model/types.js";
+import type { Problem } from "../../problems.js";
+import type { Candidate } from "../../status/judge.js";
+import type { AgentLog, BackendPart, GuardPart, ReportPart } from "../parts.js";
+import { guardOptions } from "./guard.js";
+
+/** What the companions ask of a backend besides what the loop does. */
+export interface HostBackend extends BackendPart {
+  readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
+  counters(): Promise<Counters>;
+}
+
+/** @throws UnsupportedError: what this machine lacks and what to do about it */
+export async function openIptables(
+  config: Config,
+  log: AgentLog,
+): Promise<{ readonly backend: IptablesPart; readonly adopted: boolean; readonly why: string }> {
+  const { opener, other } = bitsOf(config.markShift);
+  const revoker = new Revoker(new Conntrack(), { hostAddresses, stateless: { opener, other } });
+  const backend = await IptablesBackend.open({
+    prefixes: config.interfacePrefix,
+    excluded: config.interfaceExclude,
+    markShift: config.markShift,
+    hostToGuest: config.hostToGuest,
+    revoke: async (desired, delta) => {
+      const { deleted, failed } = await revoker.run(desired, delta);
+      const [first] = failed;
+      if (first !== undefined) throw first.error;
+      return deleted;
+    },
+  });
+  const adopted = await backend.stands();
+  const { version, nft } = backend.tools;
+  return {
+    backend: new IptablesPart(backend, config, log),
+    adopted,
+    why: `as configured: iptables ${version}${nft ? " and nft" : " without nft"}, ${adopted ? "adopted what stood" : "written anew"}`,
+  };
+}
+
+export class IptablesPart implements HostBackend {
+  readonly name = "iptables";
+  #present: ReadonlySet<string> = new Set();
+  #enforced: ReadonlySet<EndpointId> = new Set();
+
+  constructor(
+    private readonly backend: IptablesBackend,
+    private readonly config: Config,
+    private readonly log: AgentLog,
+  ) {}
+
+  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+    const before = this.backend.drifts;
+    const report = await this.backend.apply(desired, interfaces, delta);
+    const found = this.backend.drifts - before;
+    if (found > 0)
+      this.log.warn({ found, failures: report.failures.length }, "somebody changed our rules or sets; they were put back");
+    this.#present = new Set(interfaces.taps.keys());
+    this.#enforced = report.enforced;
+    try {
+      writeInventory(this.config.runDir, desired, interfaces);
+    } catch (err) {
+      this.log.warn({ err }, "what the CLI reads about ports cannot be written");
+    }
+    return report;
+  }
+
+  block(interfaces: Interfaces): Promise<ReportPart> {
+    return this.backend.block(interfaces);
+  }
+
+  /** What was written whole stands: the periodic reading back of everything finds what does not. */
+  readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>> {
+    return Promise.resolve(
+      new Set(
+        candidates
+          .map(({ endpoint }) => endpoint)
+          .filter(({ id, interfaceName }) => this.#enforced.has(id) && this.#present.has(interfaceName))
+          .map(({ id }) => id),
+      ),
+    );
+  }
+
+  async counters(): Promise<Counters> {
+    const drops: Record<string, number> = {};
+    for (const { reason, packets } of await dropCounters()) drops[reason] = (drops[reason] ?? 0) + Number(packets);
+    return { flows: connectionCounts(), drops };
+  }
+
+  problems(): readonly Problem[] {
+    return this.backend.problems();
+  }
+
+  close(): Promise<void> {
+    return this.backend.close();
+  }
+}
+
+/**
+ * The rules themselves are the guard: they outlive the agent and drop what comes from or goes to a tap that nobody claims. The guard
+ * of the BPF programs, which asks for their mark, would drop everything, and goes when our rules stand.
+ */
+export class IptablesGuard implements GuardPart {
+  readonly wanted = true;
+  #gone = false;
+
+  constructor(private readonly config: Config) {}
+
+  ensure(): Promise<number> {
+    this.#gone = false;
+    return Promise.resolve(0);
+  }
+
+  async claim(): Promise<number> {
+    if (this.#gone) return 0;
+    const removed = await removeGuard(guardOptions(this.config));
+    this.#gone = true;
+    return removed.length;
+  }
+
+  problems(): readonly Problem[] {
+    return [];
+  }
+}

@@ -1,0 +1,68 @@
+/** Packets that our rules dropped, by tap and reason, as iptables counts them; since the chain was written last. */
+import { readFileSync } from "node:fs";
+import type { Family } from "../../model/types.js";
+import { run as runProgram, type Runner } from "../run.js";
+import { IPTABLES } from "./tools.js";
+import { FAMILIES } from "./types.js";
+
+export interface DropCount {
+  /** Absent: of no known tap. */
+  readonly tap?: string;
+  /** A name of enum reason (bpf/abi.h): the same words in both dataplanes. */
+  readonly reason: string;
+  readonly packets: bigint;
+}
+
+const OF_TAP: Readonly<Record<string, string>> = {
+  from: "POLICY_EGRESS",
+  to: "POLICY_INGRESS",
+  src: "SPOOFED_ADDRESS",
+};
+/** Chain → reason for what is dropped in it. */
+const FIXED: readonly (readonly [RegExp, string])[] = [
+  [/^TRB-(?:src|from|to|known|knownout)(?:\.|$)/, "NO_ENDPOINT"],
+  [/^TRB-raw$/, "UPLINK_SPOOFED"],
+  [/^TRB-rawtap$/, "SOURCE_ROUTE"],
+  [/^TRB-Pe-/, "DENIED_EGRESS"],
+  [/^TRB-Pi-/, "DENIED_INGRESS"],
+  [/^TRB-input$/, "HOST_UNREACHABLE_TO_GUEST"],
+  [/^TRB-new/, "MARTIAN"],
+  [/^TRB-(?:host)?error$/, "ICMP_ERROR_ABOUT_ERROR"],
+  [/^TRB-hostsends$/, "HOST_TO_GUEST_OFF"],
+];
+
+export async function dropCounters(run: Runner = runProgram): Promise<DropCount[]> {
+  const saved = await Promise.all(
+    FAMILIES.flatMap((family: Family) =>
+      ["raw", "filter"].map((table) => run(`${IPTABLES[family]}-save`, ["-c", "-t", table])),
+    ),
+  );
+  return saved.flatMap(({ status, stdout }) => (status === 0 ? parseDrops(stdout) : []));
+}
+
+export function parseDrops(text: string): DropCount[] {
+  const counts: DropCount[] = [];
+  for (const line of text.split("\n")) {
+    const [, packets, chain, rule = ""] = /^\[(\d+):\d+\] -A (TRB-\S+) (.*)$/.exec(line) ?? [];
+    if (packets === undefined || chain === undefined || packets === "0" || !/-j DROP$/.test(rule)) continue;
+    const [, kind = "", tap] = /^TRB-(from|to|src)-(.+)$/.exec(chain) ?? [];
+    let reason = OF_TAP[kind] ?? FIXED.find(([pattern]) => pattern.test(chain))?.[1] ?? "MALFORMED";
+    if (kind === "src" && /--sport \d+/.test(rule)) reason = "DHCP_SERVER";
+    if (kind === "from" && /-d .* -j DROP/.test(rule)) reason = "SELF";
+    if (chain.startsWith("TRB-new") && rule.includes("-here ")) reason = "RECEIVER_DOWN";
+    counts.push({ reason, packets: BigInt(packets), ...(tap === undefined ? {} : { tap }) });
+  }
+  return counts;
+}
+
+/** Entries of the host's connection tracking, all of them, and how many it may hold. */
+export function connectionCounts(): { readonly used: number; readonly limit: number } {
+  const read = (name: string): number => {
+    try {
+      return Number(readFileSync(`/proc/sys/net/netfilter/${name}`, "utf8"));
+    } catch {
+      return 0;
+    }
+  };
+  return { used: read("nf_conntrack_count"), limit: read("nf_conntrack_max") };
+}
