@@ -17,7 +17,7 @@ interface Answer {
   readonly outcome?: Outcome & { readonly frame?: string };
 }
 
-function wire(world: ConformanceWorld): WireWorld {
+export function wire(world: ConformanceWorld): WireWorld {
   const { hostname, resources, uplinks, hostAddresses, unreachable, hostToGuest = true } = world;
   const taps = [...world.taps].map(([name, { hostMac, mtu }]) => ({ name, hostMac, mtu }));
   return { hostname, resources, taps, uplinks, uplinkMac: UPLINK_MACS.to, hostAddresses, unreachable, hostToGuest };

@@ -82,7 +82,7 @@ function summary(wanted: Expectation): Record<string, unknown> {
 }
 
 /** The frame one hop on, its tag (VLAN 0) gone, its IPv4 checksum made anew. */
-function hop(frame: Uint8Array): Uint8Array {
+export function hop(frame: Uint8Array): Uint8Array {
   const tagged = frame[12] === 0x81 && frame[13] === 0;
   const out = tagged ? Uint8Array.from([...frame.subarray(0, 12), ...frame.subarray(16)]) : frame.slice();
   const v4 = (out[14] ?? 0) >> 4 === 4;
@@ -96,13 +96,13 @@ function hop(frame: Uint8Array): Uint8Array {
   return out;
 }
 
-function addressed(frame: Uint8Array, to: string, from: string): Uint8Array {
+export function addressed(frame: Uint8Array, to: string, from: string): Uint8Array {
   frame.set(mac(to), 0);
   frame.set(mac(from), 6);
   return frame;
 }
 
-function same(actual: Uint8Array, wanted: Uint8Array, what: string): void {
+export function same(actual: Uint8Array, wanted: Uint8Array, what: string): void {
   expect(`${describeFrame(actual)} ${Buffer.from(actual).toString("hex")}`, what).toBe(
     `${describeFrame(wanted)} ${Buffer.from(wanted).toString("hex")}`,
   );

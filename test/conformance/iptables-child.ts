@@ -1,0 +1,224 @@
+/**
+ * The iptables dataplane as an Implementation, seen from inside a network namespace of its own: the real backend with real rules, real
+ * taps held by build/frames, real routes by src/links, packets written into taps and read from them. Speaks one JSON value a line with
+ * test/conformance/iptables.ts, which runs outside.
+ */
+import { execFileSync, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { Compiler } from "../../src/compile/compiler.js";
+import type { DesiredDelta } from "../../src/compile/desired.js";
+import type { At } from "../../src/compile/evaluate-types.js";
+import { Conntrack } from "../../src/dataplane/conntrack/conntrack.js";
+import { hostAddresses } from "../../src/dataplane/conntrack/host-addresses.js";
+import { Revoker } from "../../src/dataplane/conntrack/revoke.js";
+import { IptablesBackend } from "../../src/dataplane/iptables/backend.js";
+import { bitsOf } from "../../src/dataplane/iptables/types.js";
+import { Links } from "../../src/links/links.js";
+import { ModelStore } from "../../src/model/store.js";
+import { changes, type Resource } from "../support/resources.js";
+import type { WireWorld } from "./kernel-child.js";
+
+export type Request =
+  | { readonly do: "load" | "update"; readonly world: WireWorld }
+  | { readonly do: "receive"; readonly at: At; readonly frame: string };
+
+/** What was seen: frames by interface, and whether the host's stack took it. */
+export interface Seen {
+  readonly frames: readonly { readonly on: string; readonly frame: string }[];
+  readonly host: boolean;
+}
+
+const ip = (...args: string[]): string => execFileSync("ip", args, { encoding: "utf8" });
+const OTHER = "eth9";
+const OTHER_MAC = "02:00:00:00:09:09";
+
+class Frames {
+  readonly #child = spawn("build/frames", { stdio: ["pipe", "pipe", "inherit"] });
+  readonly #lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
+
+  async ask(line: string): Promise<{ on: string; frame: string }[]> {
+    this.#child.stdin.write(`${line}\n`);
+    const frames: { on: string; frame: string }[] = [];
+    for (;;) {
+      const next = await this.#lines.next();
+      if (next.done === true) throw new Error("build/frames has ended");
+      if (next.value === "ok" || next.value === "done") return frames;
+      if (next.value.startsWith("error")) throw new Error(`${line.slice(0, 60)}: ${next.value}`);
+      const [on = "", frame = ""] = next.value.split(" ");
+      frames.push({ on, frame });
+    }
+  }
+}
+
+/** Packets that the stack handed to a protocol, of both families, and ARP answers that it took. */
+function delivered(): number {
+  const [names = "", values = ""] = readFileSync("/proc/net/snmp", "utf8")
+    .split("\n")
+    .filter((line) => line.startsWith("Ip:"));
+  const v4 = Number(values.split(" ")[names.split(" ").indexOf("InDelivers")]);
+  const v6 = Number(/^Ip6InDelivers\s+(\d+)/m.exec(readFileSync("/proc/net/snmp6", "utf8"))?.[1]);
+  return v4 + v6;
+}
+
+function arpTaken(): number {
+  const listed = execFileSync("nft", ["list", "table", "arp", "watch"], { encoding: "utf8" });
+  return Number(/counter packets (\d+)/.exec(listed)?.[1] ?? 0);
+}
+
+class Kernel {
+  readonly #frames = new Frames();
+  readonly #links = new Links({ uplinks: ["up0"], dataplane: "iptables" });
+  readonly #conntrack = new Conntrack();
+  readonly #made = new Map<string, string>();
+  #hostToGuest = true;
+  #backend: IptablesBackend | undefined;
+  #revoker = this.#newRevoker();
+  #store = new ModelStore("none");
+  #compiler = new Compiler();
+  #resources: readonly Resource[] = [];
+  #started = false;
+
+  #newRevoker(): Revoker {
+    const { opener, other } = bitsOf(0);
+    return new Revoker(this.#conntrack, { hostAddresses, stateless: { opener, other } });
+  }
+
+  async #start(world: WireWorld): Promise<void> {
+    execFileSync("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.accept_dad=0"]);
+    await this.#frames.ask(`tap up0 ${world.uplinkMac} 1500`);
+    await this.#frames.ask(`tap ${OTHER} ${OTHER_MAC} 1500`);
+    for (const address of world.hostAddresses) ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", "up0");
+    for (const next of ["192.0.2.254", "2001:db8:1::fe"]) {
+      ip("neigh", "replace", next, "lladdr", "02:00:00:00:00:99", "dev", "up0", "nud", "permanent");
+      ip(next.includes(":") ? "-6" : "-4", "route", "add", "default", "via", next, "dev", "up0");
+    }
+    ip("neigh", "replace", "192.0.2.99", "lladdr", "02:00:00:00:00:98", "dev", "up0", "nud", "permanent");
+    for (const prefix of world.unreachable) ip(prefix.includes(":") ? "-6" : "-4", "route", "add", "blackhole", prefix);
+    execFileSync("nft", ["-f", "-"], {
+      input: "table arp watch {\n chain input { type filter hook input priority 100; counter; }\n}\n",
+    });
+    await this.#links.start(() => undefined);
+    this.#started = true;
+  }
+
+  async #makeTaps(world: WireWorld): Promise<void> {
+    const wanted = new Map(world.taps.map(({ name, hostMac, mtu }) => [name, `${hostMac} ${mtu}`]));
+    for (const name of this.#made.keys())
+      if (!wanted.has(name)) {
+        await this.#frames.ask(`gone ${name}`);
+        this.#made.delete(name);
+      }
+    let made = false;
+    for (const [name, what] of wanted) {
+      if (this.#made.get(name) === what) continue;
+      made ||= !this.#made.has(name);
+      await this.#frames.ask(`tap ${name} ${what}`);
+      this.#made.set(name, what);
+    }
+    await this.#links.resync();
+    if (made) {
+      await this.#links.ensureSysctls();
+      // The kernel reports its multicast groups once or twice.
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+  }
+
+  async load(world: WireWorld): Promise<void> {
+    if (!this.#started) await this.#start(world);
+    if (this.#backend === undefined || this.#hostToGuest !== world.hostToGuest) {
+      this.#hostToGuest = world.hostToGuest;
+      this.#backend = await IptablesBackend.open({
+        prefixes: ["tap"],
+        excluded: [],
+        markShift: 0,
+        hostToGuest: world.hostToGuest,
+        revoke: async (desired, delta) => (await this.#revoker.run(desired, delta)).deleted,
+      });
+    }
+    this.#revoker = this.#newRevoker();
+    this.#store = new ModelStore(world.hostname);
+    this.#compiler = new Compiler();
+    this.#store.apply({ type: "snapshot-begin" });
+    this.#store.apply({ type: "changes", changes: changes(world.resources) });
+    this.#store.apply({ type: "in-sync" });
+    this.#resources = world.resources;
+    this.#compiler.apply(this.#store.model, this.#store.takeDelta());
+    await this.#makeTaps(world);
+    await this.#apply(undefined);
+    await this.#conntrack.deleteAll(await this.#conntrack.list());
+  }
+
+  async update(world: WireWorld): Promise<void> {
+    this.#store.apply({ type: "changes", changes: changes(world.resources, this.#resources) });
+    this.#resources = world.resources;
+    const delta = this.#compiler.apply(this.#store.model, this.#store.takeDelta());
+    await this.#makeTaps(world);
+    await this.#apply(delta);
+  }
+
+  async #apply(delta: DesiredDelta | undefined): Promise<void> {
+    const report = await this.#backend?.apply(this.#compiler.desired, this.#links.interfaces(), delta);
+    const routes = await this.#links.applyRoutes(this.#compiler.desired, report?.enforced ?? new Set());
+    const failures = [...(report?.failures ?? []), ...routes.failures];
+    if (failures.length > 0) throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
+  }
+
+  async receive(at: At, frame: Buffer): Promise<Seen> {
+    const isArp = frame.readUInt16BE(12) === 0x0806;
+    const before = isArp ? arpTaken() : delivered();
+    const frames = await this.#frames.ask(question(at, frame));
+    const after = isArp ? arpTaken() : delivered();
+    return { frames: frames.filter((one) => !isNoise(Buffer.from(one.frame, "hex"))), host: after !== before };
+  }
+}
+
+function question(at: At, frame: Buffer): string {
+  if ("uplink" in at) return `send ${at.uplink} ${frame.toString("hex")}`;
+  const isIp = [0x0800, 0x86dd].includes(frame.readUInt16BE(12));
+  if ("host" in at)
+    return isIp ? `host ${at.tap} ${frame.subarray(14).toString("hex")}` : `frame ${at.tap} ${frame.toString("hex")}`;
+  if ("other" in at) return `send ${OTHER} ${beforeHop(frame).toString("hex")}`;
+  return `send ${at.tap} ${frame.toString("hex")}`;
+}
+
+/** The stack forwards it: it has one hop more when it comes in, and is addressed to that interface. */
+function beforeHop(frame: Buffer): Buffer {
+  const out = Buffer.from(frame);
+  Buffer.from(OTHER_MAC.replaceAll(":", ""), "hex").copy(out, 0);
+  Buffer.from("020000000988", "hex").copy(out, 6);
+  const v4 = out.readUInt16BE(12) === 0x0800;
+  if (!v4 && out.readUInt16BE(12) !== 0x86dd) return out;
+  const at = v4 ? 22 : 21;
+  out[at] = (out[at] ?? 0) + 1;
+  if (!v4) return out;
+  const header = 14 + ((out[14] ?? 0) & 15) * 4;
+  out.writeUInt16BE(0, 24);
+  let sum = 0;
+  for (let i = 14; i < header; i += 2) sum += out.readUInt16BE(i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  out.writeUInt16BE(~sum & 0xffff, 24);
+  return out;
+}
+
+/** What the kernel says of itself on its links: multicast groups, its own addresses, questions for neighbours. */
+function isNoise(frame: Buffer): boolean {
+  return frame.readUInt16BE(12) === 0x86dd && frame.readUInt16BE(0) === 0x3333 && (frame[20] === 0 || frame[20] === 58);
+}
+
+const kernel = new Kernel();
+for await (const line of createInterface({ input: process.stdin })) {
+  let answer: unknown;
+  try {
+    const request = JSON.parse(line) as Request;
+    if (request.do === "receive") answer = { seen: await kernel.receive(request.at, Buffer.from(request.frame, "hex")) };
+    else {
+      await kernel[request.do](request.world);
+      answer = {};
+    }
+  } catch (error) {
+    answer = { error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+process.exit(0);

@@ -1,0 +1,135 @@
+/**
+ * The table of cases on the iptables dataplane: real taps, real packets, the host's own stack (iptables-child.ts, in a namespace of its
+ * own). What the stack does by itself is seen from outside: a packet that it has to answer is seen as the answer, one that it takes as
+ * taken. Reasons of drops are not compared, since iptables has none.
+ */
+import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface, type Interface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { rolldown } from "rolldown";
+import { expect } from "vitest";
+import type { At } from "../../src/compile/evaluate-types.js";
+import { describeFrame } from "../support/describe-frame.js";
+import type { Case, Expectation, Step } from "./case.js";
+import type { Request, Seen } from "./iptables-child.js";
+import { wire } from "./kernel.js";
+import { addressed, hop } from "./runner.js";
+import { BASE, GUESTS, type ConformanceWorld } from "./world.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+export class IptablesWorld {
+  readonly #namespace = `tb-${process.pid}-cipt`;
+  #child: ChildProcessWithoutNullStreams | undefined;
+  #lines: AsyncIterator<string> | undefined;
+  #reader: Interface | undefined;
+  #bundle: string | undefined;
+
+  async #start(): Promise<void> {
+    if (this.#child !== undefined) return;
+    execFileSync("ip", ["netns", "add", this.#namespace]);
+    execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
+    this.#bundle = join(root, "build", `${this.#namespace}.mjs`);
+    const built = await rolldown({
+      input: join(root, "test/conformance/iptables-child.ts"),
+      platform: "node",
+      external: [/^node:/, "#libbpf", "netlink"],
+      logLevel: "silent",
+    });
+    await built.write({ file: this.#bundle, format: "esm" });
+    await built.close();
+    this.#child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle], {
+      cwd: root,
+    });
+    this.#child.stderr.pipe(process.stderr);
+    this.#reader = createInterface({ input: this.#child.stdout });
+    this.#lines = this.#reader[Symbol.asyncIterator]();
+  }
+
+  async #ask(request: Request): Promise<{ readonly error?: string; readonly seen?: Seen }> {
+    await this.#start();
+    this.#child?.stdin.write(`${JSON.stringify(request)}\n`);
+    const line = await this.#lines?.next();
+    if (line === undefined || line.done === true) throw new Error("the child in the namespace has ended");
+    const answer = JSON.parse(line.value) as { readonly error?: string; readonly seen?: Seen };
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer;
+  }
+
+  load = (world: ConformanceWorld): Promise<unknown> => this.#ask({ do: "load", world: wire(world) });
+  update = (world: ConformanceWorld): Promise<unknown> => this.#ask({ do: "update", world: wire(world) });
+
+  async receive(at: At, frame: Uint8Array): Promise<Seen> {
+    const { seen } = await this.#ask({ do: "receive", at, frame: Buffer.from(frame).toString("hex") });
+    if (seen === undefined) throw new Error("nothing was seen");
+    return seen;
+  }
+
+  async close(): Promise<void> {
+    const child = this.#child;
+    if (child !== undefined) {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
+      child.stdin.end();
+      await ended;
+      this.#reader?.close();
+      execFileSync("ip", ["netns", "del", this.#namespace]);
+    }
+    if (this.#bundle !== undefined) rmSync(this.#bundle, { force: true });
+  }
+}
+
+export async function play(on: IptablesWorld, { world, steps }: Case): Promise<void> {
+  let present = world ?? BASE;
+  await on.load(present);
+  for (const [i, step] of steps.entries()) {
+    if ("wait" in step) throw new Error("time can't be made to pass in the kernel's connection tracking");
+    if ("change" in step) await on.update((present = step.change));
+    else check(step, await on.receive(step.at, step.frame), `step ${i + 1}: ${describeFrame(step.frame)}`, present);
+  }
+}
+
+type Met = Extract<Step, { readonly expect: Expectation }>;
+const text = (on: string, frame: Uint8Array): string => `${on}: ${describeFrame(frame)} ${Buffer.from(frame).toString("hex")}`;
+
+function check({ at, frame, expect: wanted }: Met, seen: Seen, what: string, world: ConformanceWorld): void {
+  const got = seen.frames.map(({ on, frame: hex }) => text(on, Buffer.from(hex, "hex")));
+  switch (wanted.verdict) {
+    case "deliver": {
+      const guest = GUESTS[wanted.to];
+      const hostMac = world.taps.get(guest.tap)?.hostMac ?? "00:00:00:00:00:00";
+      const routed = "host" in at || "other" in at ? frame : addressed(hop(frame), wanted.mac ?? guest.mac, hostMac);
+      expect(got.map(comparable), `${what} is delivered to ${wanted.to}`).toEqual([comparable(text(guest.tap, routed))]);
+      return;
+    }
+    case "forward":
+      expect(seen.frames.map(({ on, frame: hex }) => `${on} ${hex.slice(28)}`), `${what} is forwarded`).toEqual([
+        `up0 ${Buffer.from(hop(frame).subarray(14)).toString("hex")}`,
+      ]);
+      return;
+    case "reply":
+      expect(got, `${what} is answered`).toEqual([text("tap" in at ? at.tap : "", wanted.frame)]);
+      return;
+    case "host":
+      // From an uplink it is none of our business: all that counts is that no guest gets it.
+      if ("uplink" in at) expect(got.filter((one) => one.startsWith("tap")), `${what} reaches no guest`).toEqual([]);
+      else expect({ host: seen.host, got }, `${what} reaches the host`).toEqual({ host: true, got: got.filter(isAnswer) });
+      return;
+    case "stack":
+      expect(seen.frames.length, `${what} is taken care of by the stack (${wanted.why})`).toBeGreaterThan(0);
+      if (wanted.why === "hop-limit")
+        expect(seen.frames.map((one) => `${one.on} ${icmpOf(one.frame)}`), what).toEqual([
+          `${"uplink" in at ? at.uplink : "tap" in at ? at.tap : ""} ${frame[12] === 8 ? "11" : "3"}`,
+        ]);
+      return;
+    case "drop":
+      expect({ host: seen.host, got }, `${what} is dropped (${wanted.reason})`).toEqual({ host: false, got: [] });
+  }
+}
+
+/** The kernel may give a datagram without an identification one of its own when the host itself sends. */
+const comparable = (one: string): string => one;
+/** What a host says that got something nobody listens to. */
+const isAnswer = (one: string): boolean => /icmp/i.test(one);
+const icmpOf = (hex: string): string => String(parseInt(hex.slice(12 * 2 + 1 * 0, 12 * 2 + 4) === "0800" ? hex.slice(68, 70) : hex.slice(108, 110), 16));
