@@ -164,10 +164,23 @@ class Kernel {
     if (failures.length > 0) throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
   }
 
+  /** The host asks for addresses of a pair's prefix, which have no permanent neighbour: the guest says that it has them. */
+  async #answerNeighbours(frames: { on: string; frame: string }[]): Promise<{ on: string; frame: string }[]> {
+    const rest: { on: string; frame: string }[] = [];
+    for (const one of frames) {
+      const endpoint = [...this.#compiler.desired.endpoints.values()].find((each) => each.interfaceName === one.on);
+      const answer = endpoint === undefined ? undefined : neighbourAnswer(Buffer.from(one.frame, "hex"), endpoint.mac);
+      if (answer === undefined) rest.push(one);
+      else rest.push(...(await this.#frames.ask(`send ${one.on} ${answer.toString("hex")}`)));
+    }
+    return rest;
+  }
+
   async receive(at: At, frame: Buffer): Promise<Seen> {
     const isArp = frame.readUInt16BE(12) === 0x0806;
     const before = isArp ? arpTaken() : delivered();
-    const frames = await this.#frames.ask(question(at, frame));
+    let frames = await this.#frames.ask(question(at, frame));
+    frames = await this.#answerNeighbours(frames);
     const after = isArp ? arpTaken() : delivered();
     return { frames: frames.filter((one) => !isNoise(Buffer.from(one.frame, "hex"))), host: after !== before };
   }
@@ -204,6 +217,17 @@ function beforeHop(frame: Buffer): Buffer {
 /** What the kernel says of itself on its links: multicast groups, its own addresses, questions for neighbours. */
 function isNoise(frame: Buffer): boolean {
   return frame.readUInt16BE(12) === 0x86dd && frame.readUInt16BE(0) === 0x3333 && (frame[20] === 0 || frame[20] === 58);
+}
+
+/** What a guest says when it is asked for an address by the host, whatever address it is. */
+function neighbourAnswer(question: Buffer, mac: string): Buffer | undefined {
+  const own = Buffer.from(mac.replaceAll(":", ""), "hex");
+  const host = question.subarray(6, 12);
+  if (question.readUInt16BE(12) === 0x0806 && question.readUInt16BE(20) === 1 && question.readUInt32BE(28) !== 0)
+    return eth({ from: mac, to: text(host) })
+      .raw(0x0806, Buffer.concat([Buffer.from("0001080006040002", "hex"), own, question.subarray(38, 42), host, question.subarray(28, 32)]))
+      .bytes() as Buffer;
+  return undefined;
 }
 
 const kernel = new Kernel();

@@ -198,7 +198,8 @@ int main(void)
                      : !strcmp(verb, "host")  ? host(name, length)
                      : !strcmp(verb, "frame") ? past_ip(name, length)
                                               : -1;
-            if (result >= 0) {
+            // The host's own packet did not get out: that is an answer, too.
+            if (result >= 0 || errno == EPERM || errno == ENETUNREACH) {
                 collect();
                 printf("done\n");
                 fflush(stdout);

@@ -78,6 +78,7 @@ const own = (kind: string, tap: string): string => `TRB-${kind}-${/^[A-Za-z0-9_.
 export const fromChain = (tap: string): string => own("from", tap);
 export const toChain = (tap: string): string => own("to", tap);
 export const sourceChain = (tap: string): string => own("src", tap);
+export const openChain = (tap: string): string => own("open", tap);
 export const relatedChain = (tap: string): string => own("rel", tap);
 
 /** First packets from the guest. */
@@ -128,6 +129,12 @@ export function renderRelated({ endpoint }: Live, of: Family, bits: Bits): Chain
       ? [note]
       : [`-m conntrack --ctorigsrc ${prefix} ${note}`, `-m conntrack --ctorigdst ${prefix} ${note}`],
   );
+}
+
+/** Answers to the host that a guest without port security gives: from what it has. */
+export function renderOpen({ endpoint }: Live, of: Family): Chain {
+  const own = ownedOf(endpoint, of).map(({ prefix }) => `${side("-s", prefix)}-j RETURN`);
+  return [...own, ...(of === 6 ? [`-s ${LINK_LOCAL} -j RETURN`] : []), "-j DROP"];
 }
 
 const LINK_LOCAL = "fe80::/10";

@@ -17,6 +17,7 @@ export const RELATED = "TRB-related";
 export const KNOWN = "TRB-known";
 export const KNOWN_OUT = "TRB-knownout";
 export const INPUT = "TRB-input";
+export const OPEN = "TRB-open";
 export const OUTPUT = "TRB-output";
 export const HOST_SENDS = "TRB-hostsends";
 
@@ -55,7 +56,8 @@ export function hooks({ prefixes, excluded }: RenderOptions, table: "raw" | "fil
   const both = (chain: string, ways: readonly ("-i" | "-o")[]): Chain =>
     ways.flatMap((way) => prefixes.map((prefix) => `${way} ${prefix}+ -j ${chain}`));
   return new Map([
-    ["FORWARD", both(FORWARD, ["-i", "-o"])],
+    // Last what concerns no tap: it may be for a guest of this host that has no tap just now.
+    ["FORWARD", [...both(FORWARD, ["-i", "-o"]), "-j TRB-transit"]],
     ["INPUT", both(INPUT, ["-i"])],
     ["OUTPUT", both(OUTPUT, ["-o"])],
   ]);
@@ -68,6 +70,7 @@ export function rawChains(of: Family, { prefixes, excluded, nft }: RenderOptions
       RAW,
       [
         ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
+        ...(of === 6 ? ["-m rt --rt-segsleft 1:4294967295 -j DROP"] : []),
         ...prefixes.map((prefix) => `-i ${prefix}+ -g ${RAW_TAP}`),
         "-i lo -j RETURN",
         `-m set --match-set ${localSet(of)} src -j DROP`,
@@ -76,7 +79,6 @@ export function rawChains(of: Family, { prefixes, excluded, nft }: RenderOptions
     [
       RAW_TAP,
       [
-        ...(of === 6 ? ["-m rt --rt-segsleft 1:4294967295 -j DROP"] : []),
         ...(nft
           ? [
               `-p udp -m udp --sport ${server} --dport ${client} -g ${SOURCE}`,
@@ -94,6 +96,7 @@ const REPLIES = "--ctdir REPLY";
 export function filterChains(of: Family, bits: Bits, options: RenderOptions): Map<string, Chain> {
   const { prefixes, excluded, hostToGuest } = options;
   const mine = (bits.opener | bits.other) >>> 0;
+  const ours = (mine | bits.both) >>> 0;
   const all = (bits.allow | bits.pass | bits.stateless) >>> 0;
   const from = (rule: string): string[] => prefixes.map((prefix) => `-i ${prefix}+ ${rule}`);
   const to = (rule: string): string[] => prefixes.map((prefix) => `-o ${prefix}+ ${rule}`);
@@ -129,19 +132,21 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
     // A stateless half judges every packet that passes it, the other half none.
     ["TRB-half", ["-m conntrack --ctdir ORIGINAL -g TRB-halfout", ...half(bits.other, bits.opener)]],
     ["TRB-halfout", half(bits.opener, bits.other)],
-    // About a flow of the guest that sends it, and for one that can be reached: else by the rules, as what it is.
+    // About a flow of the guest that sends it, or from outside about one that leads there: else by the rules, as what it is.
     [
       "TRB-error",
       [
         `-m u32 --u32 "${ERROR_ABOUT_ERROR[of]}" -j DROP`,
-        clear,
-        ...from(`-j ${RELATED}`),
-        ...from(`-m mark ! --mark ${marked(bits.allow)} -g ${NEW}`),
-        clear,
-        ...to(`-j ${KNOWN}`),
-        "-j ACCEPT",
+        ...from("-g TRB-errorfrom"),
+        `-m connmark --mark ${marked(bits.both)} -g ${NEW}`,
+        "-g TRB-errorto",
       ],
     ],
+    [
+      "TRB-errorfrom",
+      [clear, `-j ${RELATED}`, `-m mark ! --mark ${marked(bits.allow)} -g ${NEW}`, clear, "-g TRB-errorto"],
+    ],
+    ["TRB-errorto", [...to(`-j ${KNOWN}`), "-j ACCEPT"]],
     [
       NEW,
       [
@@ -149,7 +154,10 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
         ...(of === 4 ? ["-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP"] : []),
         ...(of === 6 ? [`-m set --match-set ${never} src -j DROP`] : []),
         `${ICMP[of]} -m u32 --u32 "${ERROR_ABOUT_ERROR[of]}" -j DROP`,
-        `-m conntrack --ctstate NEW -m connmark ! --mark ${marked(0, mine)} -j CONNMARK --set-xmark ${marked(0, mine)}`,
+        // Reserved (IANA), and a TCP header of less than 20 bytes (RFC 9293 §3.1), which tracking calls invalid.
+        "-p 255 -j DROP",
+        `-p tcp -m conntrack --ctstate INVALID -m u32 --u32 "${of === 4 ? "0>>22&0x3C@12>>28" : "52>>28"}=0:4" -j DROP`,
+        `-m conntrack --ctstate NEW -m connmark ! --mark ${marked(0, ours)} -j CONNMARK --set-xmark ${marked(0, ours)}`,
         ...from(`-j ${FROM}`),
         ...from(stateless(bits.opener)),
         ...to("-g TRB-newto"),
@@ -165,6 +173,7 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
         ...(of === 4 ? prefixes.map((prefix) => `! -i ${prefix}+ -s 169.254.0.0/16 -j DROP`) : []),
         `-j ${TO}`,
         stateless(bits.other),
+        ...from(`-m conntrack --ctstate NEW -j CONNMARK --set-xmark ${marked(bits.both)}`),
         clear,
         "-j ACCEPT",
       ],
@@ -173,12 +182,15 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
       INPUT,
       [
         ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
-        `${established} ${REPLIES} -j ACCEPT`,
+        "-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -j DROP",
+        `${established} ${REPLIES} -g TRB-answer`,
         `${ICMP[of]} -m conntrack --ctstate RELATED ${REPLIES} -g TRB-hosterror`,
         ...toHost,
         "-j DROP",
       ],
     ],
+    // Whoever may send from anywhere answers for what it has, no more.
+    ["TRB-answer", [`-j ${OPEN}`, "-j ACCEPT"]],
     [
       "TRB-hosterror",
       [
@@ -191,8 +203,9 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
       ],
     ],
     [OUTPUT, [...excluded.map((name) => `-o ${pattern(name)} -j RETURN`), `-g ${KNOWN_OUT}`]],
-    [HOST_SENDS, hostToGuest ? [] : [...ERRORS[of].map((type) => `${error(of, type)} -j RETURN`), "-j DROP"]],
+    [HOST_SENDS, [`${error(of, of === 4 ? "5" : "137")} -j DROP`, ...(hostToGuest ? [] : [...ERRORS[of].map((type) => `${error(of, type)} -j RETURN`), "-j DROP"])]],
     ["TRB-nothing", []],
+    ["TRB-transit", [`-m set --match-set ${hereSet(of)} dst -j DROP`]],
   ]);
 
   function half(sender: number, receiver: number): Chain {

@@ -194,7 +194,11 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean): string[]
   }
   if (!portSecurity)
     rules.push(`${advert} ether daddr ${hostMac} accept`, `${advert} drop`);
-  rules.push(`${is} icmpv6 type nd-router-solicit accept`);
+  rules.push(
+    `${is} icmpv6 type nd-router-solicit ip6 daddr { ff02::/16, ${own} } accept`,
+    `${is} icmpv6 type nd-router-solicit fib daddr type local accept`,
+    `${is} icmpv6 type nd-router-solicit drop`,
+  );
   // Never answered: DAD, what is its own, another's link-local address, what is no unicast.
   for (const answer of answers(live)) {
     const { when, text } = answer;

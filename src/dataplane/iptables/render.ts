@@ -7,8 +7,10 @@ import {
   endpointSets,
   fromChain,
   liveEndpoints,
+  openChain,
   relatedChain,
   renderFrom,
+  renderOpen,
   renderRelated,
   renderSource,
   renderTo,
@@ -27,6 +29,7 @@ import {
   KNOWN_OUT,
   localSet,
   NEVER,
+  OPEN,
   neverSet,
   rawChains,
   RELATED,
@@ -139,10 +142,12 @@ const named = (live: readonly Live[], chain: (tap: string) => string): Map<strin
 
 function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string, Chain>): void {
   const clear = [`-j MARK --set-xmark ${marked(0, (bits.allow | bits.pass | bits.stateless) >>> 0)}`];
+  const open = live.filter(({ endpoint }) => !endpoint.portSecurity);
   const trees = [
     dispatchTree(FROM, "-i", named(live, fromChain), clear, ["-j DROP"]),
     dispatchTree(TO, "-o", named(live, toChain), clear, ["-j DROP"]),
     dispatchTree(RELATED, "-i", named(live, relatedChain), [], []),
+    dispatchTree(OPEN, "-i", named(open, openChain), [], []),
     dispatchTree(KNOWN, "-o", named(live, () => "TRB-nothing"), [], ["-j DROP"]),
     dispatchTree(KNOWN_OUT, "-o", named(live, () => HOST_SENDS), [], ["-j DROP"]),
   ];
@@ -152,6 +157,7 @@ function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string,
     chains.set(toChain(one.tap), renderTo(one, of, bits));
     chains.set(relatedChain(one.tap), renderRelated(one, of, bits));
   }
+  for (const one of open) chains.set(openChain(one.tap), renderOpen(one, of));
 }
 
 /** Chains of the policy sets that live endpoints have; the classes that their rules name. */
