@@ -37,6 +37,7 @@ const pure = [
       "src/problems.ts",
       "src/dataplane/backend.ts",
       "src/dataplane/guard-rules.ts",
+      "src/dataplane/iptables/{names,types,tree,members,rules,policy,endpoints,filter,link-rules,render,plan}.ts",
       "src/dataplane/bpf/images*.ts",
       "src/dataplane/bpf/plan*.ts",
       "src/dataplane/bpf/diff*.ts",

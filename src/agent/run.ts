@@ -11,7 +11,6 @@ import { StatusWriter } from "./status-writer.js";
 import { openBackend } from "./wire/backend.js";
 import { openDatastore } from "./wire/datastore.js";
 import { GuardAdapter } from "./wire/guard.js";
-import { IptablesGuard } from "./wire/iptables.js";
 import { LinksAdapter, openLinks } from "./wire/links.js";
 import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
 
@@ -54,7 +53,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
         compiler: new CompilerAdapter(),
         backend,
         links: new LinksAdapter(openLinks(config, backend.name)),
-        guard: backend.name === "iptables" ? new IptablesGuard(config) : new GuardAdapter(config),
+        guard: new GuardAdapter(config, backend.name === "iptables" ? "rules" : "programs"),
         clock: realClock,
         log,
       },

@@ -43,7 +43,6 @@ function timeout(state: string, of: string): Setting<number> {
   });
 }
 
-
 export const SETTINGS = {
   hostname: setting({
     kind: text("text"),

@@ -53,7 +53,11 @@ export async function demo(words: readonly string[]): Promise<number> {
   try {
     const { values } = parseArgs({
       args: [...words],
-      options: { once: { type: "boolean", default: false }, "policy-dir": { type: "string", default: EXAMPLES }, dataplane: { type: "string" } },
+      options: {
+        once: { type: "boolean", default: false },
+        "policy-dir": { type: "string", default: EXAMPLES },
+        dataplane: { type: "string" },
+      },
     });
     checkMachine();
     const policyDir = resolve(values["policy-dir"]);
@@ -62,7 +66,14 @@ export async function demo(words: readonly string[]): Promise<number> {
       progress("");
       process.stdout.write(text);
     };
-    await runDemo({ policyDir, once: values.once, dataplane: checkDataplane(values.dataplane), print, progress, signal: stop.signal });
+    await runDemo({
+      policyDir,
+      once: values.once,
+      dataplane: checkDataplane(values.dataplane),
+      print,
+      progress,
+      signal: stop.signal,
+    });
     return 0;
   } catch (error) {
     progress("");

@@ -72,9 +72,7 @@ export function tapSettings(tap: string, dataplane: Dataplane = "bpf"): Setting[
  */
 export function hostSettings(hearing: readonly string[], dataplane: Dataplane = "bpf"): Setting[] {
   return [
-    ...(dataplane === "bpf"
-      ? []
-      : [{ path: ["net", "netfilter", "nf_conntrack_tcp_be_liberal"], value: "1" }]),
+    ...(dataplane === "bpf" ? [] : [{ path: ["net", "netfilter", "nf_conntrack_tcp_be_liberal"], value: "1" }]),
     ...hearing.map((name) => ({ ...ipv6(interfaceDirectory(name), "accept_ra", "2"), onlyFrom: "1" })),
     { path: ["net", "ipv6", "conf", "all", "forwarding"], value: "1" },
     { path: ["net", "ipv4", "ip_forward"], value: "1" },

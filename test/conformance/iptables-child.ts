@@ -4,6 +4,7 @@
  * test/conformance/iptables.ts, which runs outside.
  */
 import { execFileSync, spawn } from "node:child_process";
+import { createSocket, type Socket } from "node:dgram";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { Compiler } from "../../src/compile/compiler.js";
@@ -16,6 +17,8 @@ import { IptablesBackend } from "../../src/dataplane/iptables/backend.js";
 import { bitsOf } from "../../src/dataplane/iptables/types.js";
 import { Links } from "../../src/links/links.js";
 import { ModelStore } from "../../src/model/store.js";
+import { macAt, v6At } from "../../src/compile/evaluate-frame.js";
+import { eth } from "../support/packet.js";
 import { changes, type Resource } from "../support/resources.js";
 import type { WireWorld } from "./kernel-child.js";
 
@@ -71,6 +74,7 @@ class Kernel {
   readonly #links = new Links({ uplinks: ["up0"], dataplane: "iptables" });
   readonly #conntrack = new Conntrack();
   readonly #made = new Map<string, string>();
+  #socket: Socket | undefined;
   #hostToGuest = true;
   #backend: IptablesBackend | undefined;
   #revoker = this.#newRevoker();
@@ -85,10 +89,16 @@ class Kernel {
   }
 
   async #start(world: WireWorld): Promise<void> {
-    execFileSync("sysctl", ["-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.accept_dad=0"]);
+    execFileSync("sysctl", [
+      "-qw",
+      "net.ipv4.ip_forward=1",
+      "net.ipv6.conf.all.forwarding=1",
+      "net.ipv6.conf.default.accept_dad=0",
+    ]);
     await this.#frames.ask(`tap up0 ${world.uplinkMac} 1500`);
     await this.#frames.ask(`tap ${OTHER} ${OTHER_MAC} 1500`);
-    for (const address of world.hostAddresses) ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", "up0");
+    for (const address of world.hostAddresses)
+      ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", "up0");
     for (const next of ["192.0.2.254", "2001:db8:1::fe"]) {
       ip("neigh", "replace", next, "lladdr", "02:00:00:00:00:99", "dev", "up0", "nud", "permanent");
       ip(next.includes(":") ? "-6" : "-4", "route", "add", "default", "via", next, "dev", "up0");
@@ -118,10 +128,21 @@ class Kernel {
     }
     await this.#links.resync();
     if (made) {
+      this.#listen([...wanted.keys()]);
       await this.#links.ensureSysctls();
       // The kernel reports its multicast groups once or twice.
       await new Promise((resolve) => setTimeout(resolve, 300));
     }
+  }
+
+  /** As a DHCP server and a multicast router would: what is sent to these groups counts as taken. */
+  #listen(taps: readonly string[]): void {
+    this.#socket?.close();
+    const socket = createSocket({ type: "udp6", ipv6Only: true });
+    this.#socket = socket;
+    socket.bind(547, () => {
+      for (const tap of taps) for (const group of ["ff02::1:2", "ff02::16"]) socket.addMembership(group, `::%${tap}`);
+    });
   }
 
   async load(world: WireWorld): Promise<void> {
@@ -161,7 +182,8 @@ class Kernel {
     const report = await this.#backend?.apply(this.#compiler.desired, this.#links.interfaces(), delta);
     const routes = await this.#links.applyRoutes(this.#compiler.desired, report?.enforced ?? new Set());
     const failures = [...(report?.failures ?? []), ...routes.failures];
-    if (failures.length > 0) throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
+    if (failures.length > 0)
+      throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
   }
 
   /** The host asks for addresses of a pair's prefix, which have no permanent neighbour: the guest says that it has them. */
@@ -180,7 +202,7 @@ class Kernel {
     const isArp = frame.readUInt16BE(12) === 0x0806;
     const before = isArp ? arpTaken() : delivered();
     let frames = await this.#frames.ask(question(at, frame));
-    frames = await this.#answerNeighbours(frames);
+    if (!("host" in at)) frames = await this.#answerNeighbours(frames);
     const after = isArp ? arpTaken() : delivered();
     return { frames: frames.filter((one) => !isNoise(Buffer.from(one.frame, "hex"))), host: after !== before };
   }
@@ -216,18 +238,21 @@ function beforeHop(frame: Buffer): Buffer {
 
 /** What the kernel says of itself on its links: multicast groups, its own addresses, questions for neighbours. */
 function isNoise(frame: Buffer): boolean {
-  return frame.readUInt16BE(12) === 0x86dd && frame.readUInt16BE(0) === 0x3333 && (frame[20] === 0 || frame[20] === 58);
+  if (frame.readUInt16BE(12) !== 0x86dd || frame.readUInt16BE(0) !== 0x3333) return false;
+  return frame[20] === 0 || (frame[20] === 58 && [133, 135].includes(frame[54] ?? 0));
 }
 
 /** What a guest says when it is asked for an address by the host, whatever address it is. */
-function neighbourAnswer(question: Buffer, mac: string): Buffer | undefined {
-  const own = Buffer.from(mac.replaceAll(":", ""), "hex");
-  const host = question.subarray(6, 12);
-  if (question.readUInt16BE(12) === 0x0806 && question.readUInt16BE(20) === 1 && question.readUInt32BE(28) !== 0)
-    return eth({ from: mac, to: text(host) })
-      .raw(0x0806, Buffer.concat([Buffer.from("0001080006040002", "hex"), own, question.subarray(38, 42), host, question.subarray(28, 32)]))
-      .bytes() as Buffer;
-  return undefined;
+function neighbourAnswer(question: Buffer, own: string): Buffer | undefined {
+  const host = macAt(question, 6);
+  const frame = eth({ from: own, to: host });
+  if (question.readUInt16BE(12) === 0x0806 && question.readUInt16BE(20) === 1) {
+    const [spa, tpa] = [28, 38].map((at) => question.subarray(at, at + 4).join("."));
+    return Buffer.from(frame.arp({ op: 2, sha: own, spa: tpa ?? "", tha: host, tpa: spa ?? "" }).bytes());
+  }
+  if (question.readUInt16BE(12) !== 0x86dd || question[20] !== 58 || question[54] !== 135) return undefined;
+  const [asker, target] = [v6At(question, 22), v6At(question, 62)];
+  return Buffer.from(frame.ip6({ src: target, dst: asker, hop: 255 }).na({ target, ll: own }).bytes());
 }
 
 const kernel = new Kernel();
@@ -235,7 +260,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   let answer: unknown;
   try {
     const request = JSON.parse(line) as Request;
-    if (request.do === "receive") answer = { seen: await kernel.receive(request.at, Buffer.from(request.frame, "hex")) };
+    if (request.do === "receive")
+      answer = { seen: await kernel.receive(request.at, Buffer.from(request.frame, "hex")) };
     else {
       await kernel[request.do](request.world);
       answer = {};

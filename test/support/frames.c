@@ -118,7 +118,8 @@ static int put(const char *name, int length)
 
 static int host(const char *name, int length)
 {
-    int one = 1, v4 = frame[0] >> 4 == 4, fd = socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW), result;
+    int one = 1, v4 = frame[0] >> 4 == 4, fd = socket(v4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW),
+        result;
     struct sockaddr_in to4 = {.sin_family = AF_INET};
     struct sockaddr_in6 to6 = {.sin6_family = AF_INET6};
 

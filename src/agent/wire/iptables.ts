@@ -1,4 +1,4 @@
-/** The iptables dataplane, and the guard that it is itself, as the agent's loop sees them. */
+/** The iptables dataplane as the agent's loop sees it. */
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { Config } from "../../config/schema.js";
 import type { ApplyReport, Interfaces } from "../../dataplane/backend.js";
@@ -6,7 +6,6 @@ import type { Counters } from "../../dataplane/bpf/counters.js";
 import { Conntrack } from "../../dataplane/conntrack/conntrack.js";
 import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
 import { Revoker } from "../../dataplane/conntrack/revoke.js";
-import { removeGuard } from "../../dataplane/guard.js";
 import { IptablesBackend } from "../../dataplane/iptables/backend.js";
 import { connectionCounts, dropCounters } from "../../dataplane/iptables/counters.js";
 import { writeInventory } from "../../dataplane/iptables/inventory.js";
@@ -14,8 +13,7 @@ import { bitsOf } from "../../dataplane/iptables/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
-import type { AgentLog, BackendPart, GuardPart, ReportPart } from "../parts.js";
-import { guardOptions } from "./guard.js";
+import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
 
 /** What the companions ask of a backend besides what the loop does. */
 export interface HostBackend extends BackendPart {
@@ -67,7 +65,10 @@ export class IptablesPart implements HostBackend {
     const report = await this.backend.apply(desired, interfaces, delta);
     const found = this.backend.drifts - before;
     if (found > 0)
-      this.log.warn({ found, failures: report.failures.length }, "somebody changed our rules or sets; they were put back");
+      this.log.warn(
+        { found, failures: report.failures.length },
+        "somebody changed our rules or sets; they were put back",
+      );
     this.#present = new Set(interfaces.taps.keys());
     this.#enforced = report.enforced;
     try {
@@ -106,32 +107,5 @@ export class IptablesPart implements HostBackend {
 
   close(): Promise<void> {
     return this.backend.close();
-  }
-}
-
-/**
- * The rules themselves are the guard: they outlive the agent and drop what comes from or goes to a tap that nobody claims. The guard
- * of the BPF programs, which asks for their mark, would drop everything, and goes when our rules stand.
- */
-export class IptablesGuard implements GuardPart {
-  readonly wanted = true;
-  #gone = false;
-
-  constructor(private readonly config: Config) {}
-
-  ensure(): Promise<number> {
-    this.#gone = false;
-    return Promise.resolve(0);
-  }
-
-  async claim(): Promise<number> {
-    if (this.#gone) return 0;
-    const removed = await removeGuard(guardOptions(this.config));
-    this.#gone = true;
-    return removed.length;
-  }
-
-  problems(): readonly Problem[] {
-    return [];
   }
 }

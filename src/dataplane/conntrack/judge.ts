@@ -137,6 +137,8 @@ export class DesiredJudge {
   #half({ id, owned }: Owner, direction: Direction, opening: Opening): Half {
     const endpoint: DesiredEndpoint | undefined = this.desired.endpoints.get(id);
     if (endpoint === undefined) return REFUSED;
+    // It can't be reached, and nothing that it sent may go on (S9).
+    if (!endpoint.adminUp || endpoint.blocked !== undefined) return REFUSED;
     if (!endpoint.portSecurity) return FREE;
     const remote = direction === "ingress" ? opening.source : opening.destination;
     const classes = this.#classesOf(remote);

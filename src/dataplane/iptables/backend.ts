@@ -94,7 +94,10 @@ export class IptablesBackend implements Backend {
       for (const step of steps) await runStep(this.run, step);
       return { writes: steps.reduce((sum, { writes }) => sum + writes, 0), failures: [] };
     } catch (error) {
-      return { writes: 0, failures: [{ where: "iptables", error: error instanceof Error ? error : new Error(String(error)) }] };
+      return {
+        writes: 0,
+        failures: [{ where: "iptables", error: error instanceof Error ? error : new Error(String(error)) }],
+      };
     }
   }
 
@@ -102,7 +105,10 @@ export class IptablesBackend implements Backend {
     const unsayable = new Set(this.#rendered?.problems.map(({ where }) => where));
     return new Set(
       [...desired.endpoints.values()]
-        .filter(({ interfaceName }) => taps.has(interfaceName) && !unsayable.has(`interface ${JSON.stringify(interfaceName)}`))
+        .filter(
+          ({ interfaceName }) =>
+            taps.has(interfaceName) && !unsayable.has(`interface ${JSON.stringify(interfaceName)}`),
+        )
         .map(({ id }) => id),
     );
   }
@@ -129,7 +135,11 @@ export class IptablesBackend implements Backend {
   async #write(steps: readonly Step[], wanted: Rendered, writes: Record<string, number>): Promise<void> {
     for (const step of steps) {
       const name =
-        step.tool === "iptables" ? `${IPTABLES[step.family]} ${step.table}` : step.tool === "nft" ? LINK_TABLE : "ipset";
+        step.tool === "iptables"
+          ? `${IPTABLES[step.family]} ${step.table}`
+          : step.tool === "nft"
+            ? LINK_TABLE
+            : "ipset";
       try {
         await runStep(this.run, step);
       } catch (error) {
@@ -233,7 +243,14 @@ export class IptablesBackend implements Backend {
             ? []
             : rules.filter((rule) => / -[jg] TRB-/.test(` ${rule}`)).map((rule) => `-D ${name} ${rule}`),
         );
-        const text = [`*${table}`, ...ours.map((name) => `:${name} - [0:0]`), ...lines, ...ours.map((name) => `-X ${name}`), "COMMIT", ""];
+        const text = [
+          `*${table}`,
+          ...ours.map((name) => `:${name} - [0:0]`),
+          ...lines,
+          ...ours.map((name) => `-X ${name}`),
+          "COMMIT",
+          "",
+        ];
         await runStep(run, { tool: "iptables", family, table, text: text.join("\n"), writes: 0 });
         removed.push({ what: `${IPTABLES[family]} ${table} chains`, count: ours.length });
       }
@@ -266,4 +283,3 @@ function sameMembers(a: ReadonlySet<string>, b: ReadonlySet<string> | undefined)
 function tapOf(chain: string): string | undefined {
   return chain.startsWith("t_") ? chain.slice(2).replaceAll("/d", ".").replaceAll("/m", "-") : undefined;
 }
-

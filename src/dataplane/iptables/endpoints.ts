@@ -1,7 +1,7 @@
 /** What is each tap's own: from where it may send, and which policies are asked for which of its addresses. Pure. */
 import type { DesiredEndpoint, DesiredState, OwnedPrefix, PolicySetKey } from "../../compile/desired.js";
-import { comparePrefixes, family, isSingle, prefixLength } from "../../model/cidr.js";
-import type { Family } from "../../model/types.js";
+import { comparePrefixes, contains, family, isSingle, prefixLength } from "../../model/cidr.js";
+import type { Family, Prefix } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Interfaces } from "../backend.js";
 import { sayable } from "./members.js";
@@ -52,10 +52,15 @@ export function ownedOf(endpoint: DesiredEndpoint, of: Family): OwnedPrefix[] {
     );
 }
 
+const within = (outer: string, inner: string): boolean => contains(outer as Prefix, inner as Prefix);
+
 export interface Sources {
   /** Of hash:net,iface. */
   readonly members: ReadonlySet<string>;
-  /** Prefixes that did not fit there, by tap. */
+  /**
+   * Prefixes that did not fit there, by tap; and those within which another tap has an address, since the set looks no further than the
+   * longest network that holds a source, whosever it is (Linux 6.18).
+   */
   readonly overflow: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -67,9 +72,18 @@ export function sourcesOf(live: readonly Live[], of: Family): Sources {
         byNet.set(net, [...(byNet.get(net) ?? []), tap]);
   const members = new Set<string>();
   const overflow = new Map<string, string[]>();
+  const wide = [...byNet.keys()].filter((net) => net.includes("/"));
   for (const [net, taps] of byNet) {
     for (const tap of taps.slice(0, MOST_INTERFACES)) members.add(`${net},${tap}`);
-    for (const tap of taps.slice(MOST_INTERFACES)) overflow.set(tap, [...(overflow.get(tap) ?? []), net]);
+    const rest = new Set(taps.slice(MOST_INTERFACES));
+    if (
+      wide.includes(net) &&
+      [...byNet].some(
+        ([inner, others]) => inner !== net && within(net, inner) && others.some((one) => !taps.includes(one)),
+      )
+    )
+      for (const tap of taps) rest.add(tap);
+    for (const tap of rest) overflow.set(tap, [...(overflow.get(tap) ?? []), net]);
   }
   return { members, overflow };
 }
@@ -86,9 +100,7 @@ export function renderFrom({ endpoint }: Live, of: Family, bits: Bits): Chain {
   if (!endpoint.portSecurity) return [`-j MARK --set-xmark ${marked(bits.allow)}`];
   const owned = ownedOf(endpoint, of);
   return [
-    ...owned
-      .filter(({ prefix }) => isSingle(prefix))
-      .map(({ prefix }) => `-s ${prefix} -d ${prefix} -j DROP`),
+    ...owned.filter(({ prefix }) => isSingle(prefix)).map(({ prefix }) => `-s ${prefix} -d ${prefix} -j DROP`),
     ...judged("-s", endpoint, of, "egress", bits),
   ];
 }
@@ -108,7 +120,10 @@ function judged(which: "-s" | "-d", endpoint: DesiredEndpoint, of: Family, direc
   if (new Set(sets).size <= 1)
     return sets[0] === undefined
       ? ["-j DROP"]
-      : [...owned.map(({ prefix }) => `${side(which, prefix)}-j ${setChain(sets[0] as PolicySetKey, direction)}`), ...end];
+      : [
+          ...owned.map(({ prefix }) => `${side(which, prefix)}-j ${setChain(sets[0] as PolicySetKey, direction)}`),
+          ...end,
+        ];
   return [
     ...owned.flatMap(({ prefix, set }) => [
       `${side(which, prefix)}-j ${setChain(set ?? endpoint.set, direction)}`,
@@ -161,7 +176,8 @@ export function renderSource(
   }
   if (of === 4) {
     rules.push(`-s 0.0.0.0/32 -d 255.255.255.255/32 ${mine}-p udp -m udp --sport 68 --dport 67 -j RETURN`);
-    if (!endpoint.portSecurity) rules.push("-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP", "-j RETURN");
+    if (!endpoint.portSecurity)
+      rules.push("-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP", "-j RETURN");
   } else {
     for (const type of [135, 131, 132, 143])
       rules.push(`-s ::/128 ${mine}-p icmpv6 -m icmp6 --icmpv6-type ${type} -j RETURN`);
@@ -181,5 +197,8 @@ export function renderSource(
 
 export const endpointSets = (live: readonly Live[]): ReadonlySet<PolicySetKey> =>
   new Set(
-    live.flatMap(({ endpoint }) => [endpoint.set, ...endpoint.owned.flatMap(({ set }) => (set === undefined ? [] : [set]))]),
+    live.flatMap(({ endpoint }) => [
+      endpoint.set,
+      ...endpoint.owned.flatMap(({ set }) => (set === undefined ? [] : [set])),
+    ]),
   );

@@ -203,7 +203,13 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
       ],
     ],
     [OUTPUT, [...excluded.map((name) => `-o ${pattern(name)} -j RETURN`), `-g ${KNOWN_OUT}`]],
-    [HOST_SENDS, [`${error(of, of === 4 ? "5" : "137")} -j DROP`, ...(hostToGuest ? [] : [...ERRORS[of].map((type) => `${error(of, type)} -j RETURN`), "-j DROP"])]],
+    [
+      HOST_SENDS,
+      [
+        `${error(of, of === 4 ? "5" : "137")} -j DROP`,
+        ...(hostToGuest ? [] : [...ERRORS[of].map((type) => `${error(of, type)} -j RETURN`), "-j DROP"]),
+      ],
+    ],
     ["TRB-nothing", []],
     ["TRB-transit", [`-m set --match-set ${hereSet(of)} dst -j DROP`]],
   ]);

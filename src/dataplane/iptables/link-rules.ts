@@ -114,7 +114,8 @@ function arp(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {
       .map(({ prefix }) => `${is} arp saddr ip ${prefix} arp daddr ip ${prefix} drop`),
   );
   for (const { prefix, kind } of owned) {
-    if (kind === "pair" && elsewhere(prefix)) rules.push(`${request} ${asks(prefix)}${probe} drop`, `${request} ${asks(prefix)}${answer}`);
+    if (kind === "pair" && elsewhere(prefix))
+      rules.push(`${request} ${asks(prefix)}${probe} drop`, `${request} ${asks(prefix)}${answer}`);
     else rules.push(`${is} ${asks(prefix)}drop`);
   }
   rules.push(`${request} ${answer}`, `${is} drop`);
@@ -149,10 +150,7 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean): string[]
   const owned = ownedOf(endpoint, 6);
   const { mac, portSecurity } = endpoint;
   const target = (prefix: Prefix): string => rawPrefix(64, prefix);
-  const rules = [
-    `${any} ether daddr != ${hostMac} @ll,0,16 != 0x3333 drop`,
-    `${any} ip6 hoplimit != 255 drop`,
-  ];
+  const rules = [`${any} ether daddr != ${hostMac} @ll,0,16 != 0x3333 drop`, `${any} ip6 hoplimit != 255 drop`];
   if (portSecurity) {
     rules.push(`${is} icmpv6 type { nd-router-advert, nd-redirect } drop`);
     rules.push(`${any} ip6 saddr ${own} drop`);
@@ -192,8 +190,7 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean): string[]
     }
     rules.push(`${advert} drop`);
   }
-  if (!portSecurity)
-    rules.push(`${advert} ether daddr ${hostMac} accept`, `${advert} drop`);
+  if (!portSecurity) rules.push(`${advert} ether daddr ${hostMac} accept`, `${advert} drop`);
   rules.push(
     `${is} icmpv6 type nd-router-solicit ip6 daddr { ff02::/16, ${own} } accept`,
     `${is} icmpv6 type nd-router-solicit fib daddr type local accept`,

@@ -23,7 +23,10 @@ export interface Standing {
 }
 
 export const nothingStands = (): Standing => {
-  const table = (): { chains: Map<string, Chain>; hooks: Map<string, Chain> } => ({ chains: new Map(), hooks: new Map() });
+  const table = (): { chains: Map<string, Chain>; hooks: Map<string, Chain> } => ({
+    chains: new Map(),
+    hooks: new Map(),
+  });
   return {
     sets: new Map(),
     tables: { 4: { raw: table(), filter: table() }, 6: { raw: table(), filter: table() } },

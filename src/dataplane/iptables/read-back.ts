@@ -2,7 +2,6 @@
  * What stands in the kernel, as its programs print it. They print rules otherwise than they were written, so a chain is compared with
  * what was printed right after we wrote it; elements of sets are compared as they are.
  */
-import { parsePrefix } from "../../model/cidr.js";
 import type { Family } from "../../model/types.js";
 import type { Runner } from "../run.js";
 import { LINK_TABLE } from "./link-rules.js";
@@ -50,15 +49,13 @@ export function parseSets(text: string): Map<string, RenderedSet> {
   return sets;
 }
 
-/** The kernel prints IPv6 with dotted quads where IPv4 is embedded. */
+/** The kernel prints IPv6 with a dotted quad where IPv4 is embedded (::/96, ::ffff:0:0/96); we never do. */
 function canonical(element: string, nomatch: boolean): string {
-  const [net = "", ...more] = element.split(",");
-  let text = net;
-  if (net.includes(":") && net.includes(".")) {
-    const parsed = parsePrefix(net.includes("/") ? net : `${net}/128`);
-    if (parsed !== undefined) text = parsed.replace(/\/128$/, "");
-  }
-  return [text, ...more].join(",") + (nomatch ? " nomatch" : "");
+  const text = element.replace(/(?<=:)(\d+)\.(\d+)\.(\d+)\.(\d+)/, (_, ...quad: string[]) => {
+    const [a = 0, b = 0, c = 0, d = 0] = quad.slice(0, 4).map(Number);
+    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+  });
+  return text + (nomatch ? " nomatch" : "");
 }
 
 /** nft chain of each tap → its rules as printed, without the numbers that change. */

@@ -148,8 +148,20 @@ function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string,
     dispatchTree(TO, "-o", named(live, toChain), clear, ["-j DROP"]),
     dispatchTree(RELATED, "-i", named(live, relatedChain), [], []),
     dispatchTree(OPEN, "-i", named(open, openChain), [], []),
-    dispatchTree(KNOWN, "-o", named(live, () => "TRB-nothing"), [], ["-j DROP"]),
-    dispatchTree(KNOWN_OUT, "-o", named(live, () => HOST_SENDS), [], ["-j DROP"]),
+    dispatchTree(
+      KNOWN,
+      "-o",
+      named(live, () => "TRB-nothing"),
+      [],
+      ["-j DROP"],
+    ),
+    dispatchTree(
+      KNOWN_OUT,
+      "-o",
+      named(live, () => HOST_SENDS),
+      [],
+      ["-j DROP"],
+    ),
   ];
   for (const tree of trees) for (const [name, chain] of tree) chains.set(name, chain);
   for (const one of live) {

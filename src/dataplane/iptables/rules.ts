@@ -218,8 +218,7 @@ function targetOf(rule: DesiredRule | undefined): string {
 }
 
 /** The kernel's log takes 29 characters. */
-const logPrefix = (rule: DesiredRule): string =>
-  `torbie ${rule.key.replace(/[^A-Za-z0-9_./-]/g, "_").slice(-20)} `;
+const logPrefix = (rule: DesiredRule): string => `torbie ${rule.key.replace(/[^A-Za-z0-9_./-]/g, "_").slice(-20)} `;
 
 /** Networks of a class that says nothing else. */
 function netsOf(key: ClassKey): Prefix[] | undefined {

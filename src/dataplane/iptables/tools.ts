@@ -25,7 +25,10 @@ const LOCK_SECONDS = "5";
 export async function findTools(run: Runner): Promise<Tools> {
   const said = await run("iptables", ["-V"]);
   if (said.status === undefined)
-    throw new UnsupportedError("NO_IPTABLES", "there is no iptables: install it (Debian: apt-get install iptables ipset)");
+    throw new UnsupportedError(
+      "NO_IPTABLES",
+      "there is no iptables: install it (Debian: apt-get install iptables ipset)",
+    );
   const [, major = "0", minor = "0", patch = "0", mode] =
     /v(\d+)\.(\d+)\.(\d+)(?:.*\((nf_tables|legacy)\))?/.exec(said.stdout) ?? [];
   const version = [Number(major), Number(minor), Number(patch)];
@@ -109,12 +112,18 @@ export async function runStep(run: Runner, step: Step): Promise<void> {
   const result = await run(program, args, step.text);
   if (result.status === 0) return;
   if (result.status === undefined)
-    throw new DataplaneError("NO_PROGRAM", `${program} is gone: what stands stays; install it again`, { retryable: true });
+    throw new DataplaneError("NO_PROGRAM", `${program} is gone: what stands stays; install it again`, {
+      retryable: true,
+    });
   throw refused(`write ${whatOf(step)}`, result, lineOf(result.stderr, step.text));
 }
 
 const whatOf = (step: Step): string =>
-  step.tool === "iptables" ? `${IPTABLES[step.family]} ${step.table}` : step.tool === "nft" ? "the taps' nft chains" : "sets";
+  step.tool === "iptables"
+    ? `${IPTABLES[step.family]} ${step.table}`
+    : step.tool === "nft"
+      ? "the taps' nft chains"
+      : "sets";
 
 /** "line 12", "Error in line 12", "-:12:3-9: Error", "/dev/stdin:12:…". */
 function lineOf(stderr: string, text: string): string {
@@ -128,9 +137,13 @@ export function refused(what: string, { stderr, status }: RunResult, line = ""):
   if (/not permitted|must be root|permission denied/i.test(stderr))
     return new UnsupportedError("NO_PERMISSION", `cannot ${what}: root or CAP_NET_ADMIN is needed; it said ${said}`);
   if (/xtables lock|holding the xtables/i.test(stderr) || status === 4)
-    return new DataplaneError("LOCKED", `cannot ${what}: another program holds the xtables lock for more than ${LOCK_SECONDS} s${line}`, {
-      retryable: true,
-    });
+    return new DataplaneError(
+      "LOCKED",
+      `cannot ${what}: another program holds the xtables lock for more than ${LOCK_SECONDS} s${line}`,
+      {
+        retryable: true,
+      },
+    );
   if (/is full|cannot add more elements|maximum number/i.test(stderr))
     return new DataplaneError("SET_FULL", `cannot ${what}: a set is full: ${said}${line}`, { retryable: true });
   return new DataplaneError("IPTABLES_REFUSED", `cannot ${what}: ${said}${line}`, { retryable: true });

@@ -48,7 +48,14 @@ export interface Bits {
 
 export function bitsOf(markShift: number): Bits {
   const bit = (n: number): number => (n << markShift) >>> 0;
-  return { allow: bit(0x8000), pass: bit(0x4000), stateless: bit(0x2000), opener: bit(0x8000), other: bit(0x4000), both: bit(0x2000) };
+  return {
+    allow: bit(0x8000),
+    pass: bit(0x4000),
+    stateless: bit(0x2000),
+    opener: bit(0x8000),
+    other: bit(0x4000),
+    both: bit(0x2000),
+  };
 }
 
 /** "value/mask" in iptables' words. */
