@@ -105,7 +105,7 @@ describe("bad input", () => {
     [{ flags: { "mark-shift": "1e1" } }, /--mark-shift: mark-shift: expected integer/],
     [{ env: { TORBIE_FLOWS: "" } }, /TORBIE_FLOWS: flows: expected integer/],
     [{ flags: { datastore: "etcdv3" } }, /Torbie calls it "etcd"/],
-    [{ flags: { dataplane: "ebpf" } }, /expected one of auto, bpf, got "ebpf"/],
+    [{ flags: { dataplane: "ebpf" } }, /expected one of auto, bpf, iptables, got "ebpf"/],
     [{ flags: { dataplane: "__proto__" } }, /expected one of auto, bpf/],
     [{ text: "__proto__: {flows: 1}\n" }, /unknown setting "__proto__"/],
     [{ text: "flows: [1, 2]\n" }, /torbie\.yaml:1:1: flows: expected integer 1024\.\.4194304, got/],

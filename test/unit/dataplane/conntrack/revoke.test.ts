@@ -101,7 +101,11 @@ function directly(model: Model, entry: ConntrackEntry): { allowed: boolean; mark
   const owners = (address: Address): LocalWorkload[] =>
     (world.receivers(address)?.ids ?? []).flatMap((id) => model.locals.get(id) ?? []);
   const half = (owner: LocalWorkload, direction: "ingress" | "egress") =>
-    owner.portSecurity ? judge.judge(owner, direction, tuple) : { allowed: true, stateless: false };
+    !owner.adminUp || world.isBlocked(owner)
+      ? { allowed: false, stateless: false }
+      : owner.portSecurity
+        ? judge.judge(owner, direction, tuple)
+        : { allowed: true, stateless: false };
   const [senders, receivers] = [owners(source), owners(destination)];
   if (senders.length + receivers.length === 0) return undefined;
   const out = senders.map((one) => half(one, "egress"));
