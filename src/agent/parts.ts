@@ -34,6 +34,8 @@ export interface CompilerPart {
 export interface BackendPart extends Backend {
   /** Attaches taps that nothing is known of yet, so that they pass nothing; leaves all else as it is pinned. */
   block?(interfaces: Interfaces): Promise<ReportPart>;
+  /** Called when the guard knows what is enforced: what enforced before and is another dataplane goes. */
+  settle?(): Promise<ReportPart>;
   /** Those that the kernel has, whole, on the tap that they have now; asked of the kernel. */
   readBack?(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
   problems?(): readonly Problem[];

@@ -76,6 +76,8 @@ export async function runRound(
       ),
     );
   add("links", await links.program(wish.desired, report.enforced));
+  // Last: only now does nothing depend on it any more.
+  if (backend.settle) add("former dataplane", await backend.settle());
   return { writes, failures, enforced: report.enforced, interfaces, ...state() };
 }
 

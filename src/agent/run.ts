@@ -53,7 +53,9 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
         compiler: new CompilerAdapter(),
         backend,
         links: new LinksAdapter(openLinks(config, backend.name)),
-        guard: new GuardAdapter(config, backend.name === "iptables" ? "rules" : "programs"),
+        guard: new GuardAdapter(config, () =>
+          backend.name === "iptables" || backend.judgedByRules === true ? "rules" : "programs",
+        ),
         clock: realClock,
         log,
       },

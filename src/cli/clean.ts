@@ -13,8 +13,8 @@ import { forgetInventory } from "../dataplane/iptables/inventory.js";
 import { removeGuard } from "../dataplane/guard.js";
 import { DataplaneError } from "../errors.js";
 import { isOurs } from "../links/ours.js";
+import { readLinks } from "../links/read-links.js";
 import type { Removed } from "./context.js";
-import { readLinks } from "./interfaces.js";
 
 /** Guests' interfaces that are up, by name. */
 export async function openTaps(config: Config): Promise<readonly string[]> {

@@ -46,7 +46,7 @@ function readText(path: string): string | undefined {
 }
 
 async function interfaceNames(): Promise<ReadonlyMap<number, string>> {
-  const { readLinks } = await import("./interfaces.js");
+  const { readLinks } = await import("../links/read-links.js");
   return new Map((await readLinks()).map(({ ifindex, name }) => [ifindex, name]));
 }
 

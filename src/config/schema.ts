@@ -108,7 +108,7 @@ export const SETTINGS = {
   dataplane: setting({
     kind: choice(["auto", "bpf", "iptables"]),
     fallback: "auto",
-    doc: "What enforces. auto takes the best that the machine has; today that is bpf, and without BPF the agent does not start. iptables (with ip6tables, ipset and nft) has to be asked for.",
+    doc: "What enforces. auto loads the programs, and takes iptables (with ip6tables, ipset and nft) where this machine or this process can't; `torbie status` says why. Another one than enforced before takes over from it without cutting connections.",
     example: "bpf",
   }),
   interfacePrefix: setting({

@@ -67,12 +67,19 @@ export function tapSettings(tap: string, dataplane: Dataplane = "bpf"): Setting[
  * For the host. An interface that forwards ignores router advertisements unless accept_ra is 2, so an uplink that took them
  * so far (accept_ra 1, not forwarding) gets that BEFORE forwarding goes on, or it would lose its default route.
  * nf_conntrack_tcp_be_liberal: the programs look at no sequence numbers, and a connection that was handed over to the kernel's
- * tracking has no windows there; a segment outside of one would be judged as a first packet.
+ * tracking has no windows there; a segment outside of one would be judged as a first packet. nf_conntrack_checksum: whoever receives a
+ * packet looks at its checksum, the programs do not either; and the kernel takes every right one of UDP-Lite for wrong
+ * (nf_conntrack_proto_udp.c asks for UDP's pseudo-header), so that no answer would be known.
  * @param hearing uplinks that take router advertisements now
  */
 export function hostSettings(hearing: readonly string[], dataplane: Dataplane = "bpf"): Setting[] {
   return [
-    ...(dataplane === "bpf" ? [] : [{ path: ["net", "netfilter", "nf_conntrack_tcp_be_liberal"], value: "1" }]),
+    ...(dataplane === "bpf"
+      ? []
+      : [
+          { path: ["net", "netfilter", "nf_conntrack_tcp_be_liberal"], value: "1" },
+          { path: ["net", "netfilter", "nf_conntrack_checksum"], value: "0" },
+        ]),
     ...hearing.map((name) => ({ ...ipv6(interfaceDirectory(name), "accept_ra", "2"), onlyFrom: "1" })),
     { path: ["net", "ipv6", "conf", "all", "forwarding"], value: "1" },
     { path: ["net", "ipv4", "ip_forward"], value: "1" },

@@ -98,6 +98,8 @@ describe("what it needs", () => {
   test("a pin directory outside of a BPF file system: what is missing and what to do", async () => {
     const ran = await torbie([
       "agent",
+      "--dataplane",
+      "bpf",
       "--pin-dir",
       join(policyDir, "pins"),
       "--run-dir",

@@ -37,10 +37,12 @@ export class Cloud {
     members: readonly Member[],
     policies: readonly Resource[],
     flags: readonly string[] = [],
+    /** What runs the agent: ["setpriv", …]. */
+    prefix: readonly string[] = [],
   ): Promise<Cloud> {
     const policyDir = mkdtempSync(join(tmpdir(), "tb-policy-"));
     const world = await World.create();
-    const agent = await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME, flags });
+    const agent = await AgentProcess.create(world.host, { policyDir, hostname: HOSTNAME, flags, prefix });
     const cloud = new Cloud(world, agent, policyDir);
     try {
       cloud.write("endpoints.yaml", members.map(endpointOf));

@@ -11,21 +11,58 @@ import type { HookChange } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
+import { UnsupportedError } from "../../errors.js";
 import { quote } from "../../text.js";
 import type { AgentLog, ReportPart } from "../parts.js";
+import { AfterPrograms, FormerRules, formerPins } from "./former.js";
 import { openIptables, type HostBackend } from "./iptables.js";
 import { PacketLog } from "./packet-log.js";
 import { takeoverProblems, type NotTaken } from "./takeover-problems.js";
 import { pinsIn } from "./pins.js";
 import { flowTimeouts } from "./timeouts.js";
 
-/** @throws UnsupportedError: what this machine lacks and what to do about it; DataplaneError: what is pinned can't be adopted */
-export async function openBackend(
-  config: Config,
-  log: AgentLog,
-): Promise<{ readonly backend: HostBackend; readonly adopted: boolean; readonly why: string }> {
-  if (config.dataplane === "iptables") return openIptables(config, log);
+export interface OpenedBackend {
+  readonly backend: HostBackend;
+  /** Guests were protected before this process. */
+  readonly adopted: boolean;
+  readonly why: string;
+}
+
+/**
+ * `auto` really loads the programs, and takes iptables where this machine does not have them.
+ * @throws UnsupportedError: what this machine lacks and what to do about it; DataplaneError: what is pinned can't be adopted
+ */
+export async function openBackend(config: Config, log: AgentLog): Promise<OpenedBackend> {
+  if (config.dataplane === "iptables") return openRules(config, log, "as configured");
+  try {
+    return await openPrograms(config, log);
+  } catch (error) {
+    if (config.dataplane === "bpf" || !(error instanceof UnsupportedError)) throw error;
+    if (formerPins(config).length > 0)
+      throw new UnsupportedError(
+        "PROGRAMS_OUT_OF_REACH",
+        `programs are pinned in ${config.pinDir} and enforce, but this process can't handle them: ${error.message}; give it what it lacks, or choose --dataplane iptables with enough privileges to take them off`,
+        { cause: error },
+      );
+    log.warn({ code: error.code, error: error.message }, "the programs can't run here: iptables enforces instead");
+    return openRules(config, log, `not BPF, since ${error.message}`);
+  }
+}
+
+async function openRules(config: Config, log: AgentLog, chosen: string): Promise<OpenedBackend> {
+  const { backend, adopted, tools } = await openIptables(config, log);
+  const pinDirs = formerPins(config);
+  const from = pinDirs.length > 0 ? `taking over from programs in ${pinDirs.join(", ")}` : undefined;
+  return {
+    backend: pinDirs.length > 0 ? new AfterPrograms(backend, pinDirs, config, log) : backend,
+    adopted: adopted || from !== undefined,
+    why: `${chosen}: ${tools}, ${from ?? (adopted ? "adopted what stood" : "written anew")}`,
+  };
+}
+
+async function openPrograms(config: Config, log: AgentLog): Promise<OpenedBackend> {
   const notTaken: NotTaken = [];
+  const rules = (await FormerRules.stand()) ? new FormerRules(config, log) : undefined;
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
     flows: config.flows,
@@ -38,13 +75,17 @@ export async function openBackend(
       notTaken.push(...report.unreadable);
       log.info({ takeover: report }, "took over from a build of another layout");
     },
+    ...(rules === undefined ? {} : { former: rules.former, onSwitch: (report) => rules.overtaken(report) }),
+  }).catch((error: unknown) => {
+    rules?.close();
+    throw error;
   });
-  forgetInventory(config.runDir);
-  const from = backend.takingOverFrom;
+  if (rules === undefined) forgetInventory(config.runDir);
+  const from = [...backend.takingOverFrom, ...(rules === undefined ? [] : ["iptables"])];
   const chosen = config.dataplane === "auto" ? "the best that this machine has" : "as configured";
   const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
   return {
-    backend: new BpfPart(backend, log, notTaken),
+    backend: new BpfPart(backend, log, notTaken, rules),
     adopted: backend.objects.adopted || from.length > 0,
     why: `${chosen}: kernel ${features.kernel()}, attached by ${backend.attachMode}, ${from.length > 0 ? `taking over from ${from.join(", ")}` : pinned}`,
   };
@@ -69,8 +110,12 @@ export class BpfPart implements HostBackend {
 
   readonly #notTaken: NotTaken;
 
-  constructor(backend: BpfBackend, log: AgentLog, notTaken: NotTaken = []) {
+  readonly #rules: FormerRules | undefined;
+
+  /** @param rules enforce until the first pass with policy has succeeded */
+  constructor(backend: BpfBackend, log: AgentLog, notTaken: NotTaken = [], rules?: FormerRules) {
     this.#notTaken = notTaken;
+    this.#rules = rules;
     this.#backend = backend;
     this.#packets = new PacketLog(backend.objects.maps, log);
     this.#counters = new CounterReader(backend.objects.maps);
@@ -88,6 +133,14 @@ export class BpfPart implements HostBackend {
     return this.#backend.block(interfaces);
   }
 
+  settle(): Promise<ReportPart> {
+    return this.#rules?.settle() ?? Promise.resolve({ writes: 0, failures: [] });
+  }
+
+  get judgedByRules(): boolean {
+    return this.#rules?.enforce ?? false;
+  }
+
   async readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>> {
     return new Set((await this.#backend.readBack(candidates)).map(({ endpoint }) => endpoint.id));
   }
@@ -98,7 +151,12 @@ export class BpfPart implements HostBackend {
 
   problems(): readonly Problem[] {
     const limits = this.#backend.objects.seesChecksums ? [] : [CHECKSUMS];
-    return [...limits, ...this.#foreign, ...takeoverProblems(this.#backend.takingOverFrom, this.#notTaken)];
+    return [
+      ...limits,
+      ...(this.#rules?.problems() ?? []),
+      ...this.#foreign,
+      ...takeoverProblems(this.#backend.takingOverFrom, this.#notTaken),
+    ];
   }
 
   hookChanged(change: HookChange | undefined): boolean {
@@ -109,6 +167,7 @@ export class BpfPart implements HostBackend {
 
   async close(): Promise<void> {
     this.#packets.close();
+    this.#rules?.close();
     await this.#backend.close();
   }
 }

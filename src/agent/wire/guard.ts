@@ -22,15 +22,16 @@ export class GuardAdapter implements GuardPart {
   /** Undefined: whatever a former agent claimed. */
   #claimed: ReadonlyMap<number, string> | undefined;
   #uplinks: ReadonlyMap<number, string> = new Map();
+  #claimedBy: JudgedBy | undefined;
   #problems: readonly Problem[] = [];
 
-  readonly #judgedBy: JudgedBy;
-
   /** @param judgedBy what judges the taps that will be claimed; taps that are claimed already are left as they are until then */
-  constructor(config: Config, judgedBy: JudgedBy = "programs") {
+  constructor(
+    config: Config,
+    private readonly judgedBy: () => JudgedBy = () => "programs",
+  ) {
     this.wanted = config.guard;
     this.#options = guardOptions(config);
-    this.#judgedBy = judgedBy;
   }
 
   problems(): readonly Problem[] {
@@ -38,23 +39,29 @@ export class GuardAdapter implements GuardPart {
   }
 
   async ensure(): Promise<number> {
+    const judgedBy = this.judgedBy();
+    // Rules leave no mark that FORWARD could go by, and stand first there themselves.
+    const forward = judgedBy === "programs";
     if (!this.wanted) {
-      if (this.#judgedBy === "rules") return 0;
+      if (!forward) return 0;
       const report = await ensureForward(run, this.#options.markShift ?? 0);
       this.#problems = report.problems;
       return report.changed.length;
     }
-    const claimed = this.#claimed ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy: this.#judgedBy } : {};
-    // Rules leave no mark that FORWARD could go by, and stand first there themselves.
-    const report = await ensureGuard({ ...this.#options, forward: this.#judgedBy === "programs", ...claimed });
+    const claimed = this.#claimed ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy } : {};
+    const report = await ensureGuard({ ...this.#options, forward, ...claimed });
     this.#problems = report.problems;
     return report.changed.length;
   }
 
   /** Whether a former agent's claims are these. A claim is by ifindex: one of an interface that is gone shows as a bare number. */
-  async #asBefore(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<boolean> {
+  async #asBefore(
+    taps: ReadonlyMap<number, string>,
+    uplinks: ReadonlyMap<number, string>,
+    judgedBy: JudgedBy,
+  ): Promise<boolean> {
     const now = await guardStatus(this.#options);
-    const rules = this.#judgedBy === "rules";
+    const rules = judgedBy === "rules";
     const wanted = {
       claimed: taps.values(),
       ruled: rules ? taps.values() : [],
@@ -69,16 +76,15 @@ export class GuardAdapter implements GuardPart {
   }
 
   async claim(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<number> {
+    const judgedBy = this.judgedBy();
     const same =
       this.#claimed === undefined
-        ? await this.#asBefore(taps, uplinks)
-        : areSame(this.#claimed, taps) && areSame(this.#uplinks, uplinks);
+        ? await this.#asBefore(taps, uplinks, judgedBy)
+        : this.#claimedBy === judgedBy && areSame(this.#claimed, taps) && areSame(this.#uplinks, uplinks);
     this.#claimed = undefined; // should it throw, the next pass writes again
-    if (!same) {
-      const forward = this.#judgedBy === "programs";
-      await setClaimed(taps, { ...this.#options, uplinks, judgedBy: this.#judgedBy, forward });
-    }
+    if (!same) await setClaimed(taps, { ...this.#options, uplinks, judgedBy, forward: judgedBy === "programs" });
     this.#claimed = taps;
+    this.#claimedBy = judgedBy;
     this.#uplinks = uplinks;
     return same ? 0 : 1;
   }

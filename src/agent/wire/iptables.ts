@@ -19,13 +19,15 @@ import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
 export interface HostBackend extends BackendPart {
   readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
   counters(): Promise<Counters>;
+  /** Rules of the firewall enforce as yet, and leave no mark for the guard to go by. */
+  readonly judgedByRules?: boolean;
 }
 
 /** @throws UnsupportedError: what this machine lacks and what to do about it */
 export async function openIptables(
   config: Config,
   log: AgentLog,
-): Promise<{ readonly backend: IptablesPart; readonly adopted: boolean; readonly why: string }> {
+): Promise<{ readonly backend: IptablesPart; readonly adopted: boolean; readonly tools: string }> {
   const { opener, other } = bitsOf(config.markShift);
   const revoker = new Revoker(new Conntrack(), { hostAddresses, stateless: { opener, other } });
   const backend = await IptablesBackend.open({
@@ -45,7 +47,7 @@ export async function openIptables(
   return {
     backend: new IptablesPart(backend, config, log),
     adopted,
-    why: `as configured: iptables ${version}${nft ? " and nft" : " without nft"}, ${adopted ? "adopted what stood" : "written anew"}`,
+    tools: `iptables ${version}${nft ? " and nft" : " without nft"}`,
   };
 }
 

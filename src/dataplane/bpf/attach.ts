@@ -238,8 +238,11 @@ function ensureTcx(pinDir: string, ifindex: number, direction: Direction, progra
   return true;
 }
 
-/** Takes ours off one hook, however it was attached. False: nothing of ours was there. */
-export function detach(pinDir: string, ifindex: number, direction: Direction): boolean {
+/**
+ * Takes ours off one hook, however it was attached. False: nothing of ours was there.
+ * @param keepQdisc leave an empty clsact: the kernel drops what is sent while one is taken away
+ */
+export function detach(pinDir: string, ifindex: number, direction: Direction, keepQdisc = false): boolean {
   let found = false;
   const path = linkPath(pinDir, ifindex, direction);
   if (existsSync(path)) {
@@ -261,7 +264,7 @@ export function detach(pinDir: string, ifindex: number, direction: Direction): b
       .some(({ name, priority, handle }) => priority === PRIORITY && handle === HANDLE && isOurs(name));
     if (ours && clsact.detach({ ifindex, direction, priority: PRIORITY, handle: HANDLE })) {
       found = true;
-      clsact.removeQdisc(ifindex);
+      if (!keepQdisc) clsact.removeQdisc(ifindex);
     }
   } catch (error) {
     if (!(error instanceof BpfError) || error.code !== "ENODEV") throw error;

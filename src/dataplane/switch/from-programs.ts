@@ -89,7 +89,7 @@ export class FormerPrograms {
     let hooks = 0;
     for (const direction of ["egress", "ingress"] as const)
       for (const ifindex of ifindexes)
-        for (const pinDir of this.#options.pinDirs) if (detach(pinDir, ifindex, direction)) hooks++;
+        for (const pinDir of this.#options.pinDirs) if (detach(pinDir, ifindex, direction, true)) hooks++;
     return hooks;
   }
 

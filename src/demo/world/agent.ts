@@ -40,6 +40,8 @@ export class AgentProcess {
   private readonly tail: string[] = [];
   /** bin/torbie of the build that start() runs. */
   program: string;
+  /** Flags that start() adds: ["--dataplane", "iptables"]. */
+  more: readonly string[] = [];
 
   private constructor(
     private readonly host: Namespace,
@@ -88,9 +90,12 @@ export class AgentProcess {
       "--hostname",
       hostname,
     ];
-    const child = this.host.spawn(["setpriv", "--pdeathsig", "TERM", ...torbie, "--log-format", "json", ...flags], {
-      stdio: ["ignore", "pipe", "pipe"],
-    });
+    const child = this.host.spawn(
+      ["setpriv", "--pdeathsig", "TERM", ...torbie, "--log-format", "json", ...flags, ...this.more],
+      {
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
     this.child = child;
     this.gone = ended(child);
     child.once("error", (error) => this.note(error.message));

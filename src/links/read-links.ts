@@ -1,7 +1,7 @@
 /** The interfaces of this network namespace, asked over rtnetlink: /sys/class/net shows those of whoever mounted it. */
-import { linkDump, parseLink, RTM } from "../links/codec.js";
-import { RtNetlink } from "../links/rtnetlink.js";
-import type { Link } from "../links/types.js";
+import { linkDump, parseLink, RTM } from "./codec.js";
+import { RtNetlink } from "./rtnetlink.js";
+import type { Link } from "./types.js";
 
 export async function readLinks(): Promise<readonly Link[]> {
   const netlink = new RtNetlink();
