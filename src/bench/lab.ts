@@ -75,11 +75,11 @@ export class Lab {
   }
 
   /** Starts the agent; does not wait for anything. */
-  agent(): ChildProcess {
+  agent(dataplane: "bpf" | "iptables" = "bpf"): ChildProcess {
     const source = ["--datastore", "etcd", "--etcd-endpoints", ETCD, "--hostname", HOSTNAME, "--uplinks", "lo"];
     const places = ["--pin-dir", this.pinDir, "--run-dir", join(this.directory, "run")];
     const state = ["--state-dir", join(this.directory, "state"), "--log-level", "warn"];
-    return this.start("bin/torbie", ["agent", ...source, ...places, ...state]);
+    return this.start("bin/torbie", ["agent", "--dataplane", dataplane, ...source, ...places, ...state]);
   }
 
   /** What the agent's status file says. */

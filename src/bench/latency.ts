@@ -3,18 +3,22 @@
  * one after the other until the verdict changes.
  */
 import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BpfProgram } from "#libbpf";
 import { ABI_VERSION } from "../abi/constants.js";
 import { programPath } from "../dataplane/bpf/pins.js";
 import { allow, dotted, group, HOSTNAME, ready, workload, type Entry } from "./cloud.js";
+import { Injector } from "./inject.js";
 import { Lab } from "./lab.js";
 
 export interface Scenario {
   readonly ports: number;
   readonly rules: number;
   readonly changes: number;
+  /** Default: bpf. */
+  readonly dataplane?: "bpf" | "iptables";
 }
 
 /** Milliseconds from the acknowledgement of the write to the first packet that is judged by it. */
@@ -69,30 +73,43 @@ function segment(
 }
 
 /** Runs in the network namespace of its process. */
-export async function measureLatency({ ports, rules, changes }: Scenario): Promise<Latencies> {
+export async function measureLatency({ ports, rules, changes, dataplane = "bpf" }: Scenario): Promise<Latencies> {
   const lab = await Lab.create();
   try {
     await lab.taps(tapNames(ports));
-    const base = Array.from({ length: rules }, (_, i) => allow(6, FIRST_PORT + i));
+    const base = Array.from({ length: rules }, (_, i) => allow(PROTOCOL[dataplane], FIRST_PORT + i));
     await lab.put(ready(), group("shared", base), ...tapNames(ports).flatMap((_, i) => port(i)));
-    lab.agent();
+    lab.agent(dataplane);
     await lab.until(`${ports} ports enforced`, () => lab.status().enforced === ports);
-    return await run(lab, base, changes);
+    const probe = dataplane === "bpf" ? programs(lab) : await packets();
+    return await run(lab, base, changes, PROTOCOL[dataplane], probe);
   } finally {
     await lab.close();
   }
 }
 
-async function run(lab: Lab, base: readonly object[], changes: number): Promise<Latencies> {
-  const links = JSON.parse(execFileSync("ip", ["-j", "link", "show"], { encoding: "utf8" })) as {
-    ifname: string;
-    ifindex: number;
-    address: string;
-  }[];
-  const link = (name: string): { ifindex: number; address: string } =>
-    links.find(({ ifname }) => ifname === name) ?? { ifindex: 0, address: "" };
+/** Whether a packet from guest `from` to guest `to` passes: a TCP segment with these flags, or a UDP datagram. */
+type Passes = (from: number, to: number, source: number, destination: number, flags: number) => boolean;
+/** Of the packets with which it is measured: test runs take TCP segments, what is injected is UDP. */
+const PROTOCOL = { bpf: 6, iptables: 17 } as const;
+
+interface Link {
+  readonly ifindex: number;
+  readonly address: string;
+}
+
+function linksByName(): (name: string) => Link {
+  const links = JSON.parse(execFileSync("ip", ["-j", "link", "show"], { encoding: "utf8" })) as (Link & {
+    readonly ifname: string;
+  })[];
+  return (name) => links.find(({ ifname }) => ifname === name) ?? { ifindex: 0, address: "" };
+}
+
+/** By test runs of the program that judges. */
+function programs(lab: Lab): { passes: Passes; close: () => void } {
+  const link = linksByName();
   const program = BpfProgram.open(programPath(join(lab.pinDir, `v${ABI_VERSION}`), "tap_ingress"));
-  const passes = (from: number, to: number, source: number, destination: number, flags: number): boolean => {
+  const passes: Passes = (from, to, source, destination, flags) => {
     const tap = link(`tapl${from}`);
     const context = Buffer.alloc(192);
     context.writeUInt32LE(tap.ifindex, 40);
@@ -101,6 +118,37 @@ async function run(lab: Lab, base: readonly object[], changes: number): Promise<
       TC_ACT_REDIRECT
     );
   };
+  return { passes, close: () => program.close() };
+}
+
+/** By a real packet on the sender's tap, and the receiver's counters: what the rules of the stack do can't be run dry. */
+async function packets(): Promise<{ passes: Passes; close: () => void }> {
+  const link = linksByName();
+  const injector = await Injector.load("build/bench.bpf.o");
+  const number = (text: string): number => text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  const handed = (tap: string): number => {
+    const line = readFileSync("/proc/net/dev", "utf8")
+      .split("\n")
+      .find((one) => one.trim().startsWith(`${tap}:`));
+    const fields = line?.split(":")[1]?.trim().split(/\s+/).map(Number) ?? [];
+    return (fields[9] ?? 0) + (fields[11] ?? 0);
+  };
+  const passes: Passes = (from, to, source, destination) => {
+    const [tap, before] = [link(`tapl${from}`), handed(`tapl${to}`)];
+    const plan = { firstSource: number(address(from)), destination: number(address(to)), firstPort: destination };
+    injector.run({ ifindex: tap.ifindex, mac: tap.address }, guestMac(from), { ...plan, flows: 1, firstSourcePort: source }, 1);
+    return handed(`tapl${to}`) > before;
+  };
+  return { passes, close: () => injector.close() };
+}
+
+async function run(
+  lab: Lab,
+  base: readonly object[],
+  changes: number,
+  protocol: number,
+  { passes, close }: { readonly passes: Passes; readonly close: () => void },
+): Promise<Latencies> {
   const until = async (wanted: boolean, packet: () => boolean): Promise<number> => {
     const started = performance.now();
     for (let i = 0; packet() !== wanted; i++) {
@@ -117,12 +165,12 @@ async function run(lab: Lab, base: readonly object[], changes: number): Promise<
   for (let i = 0; i < changes; i++) {
     const port = 40_000 + i;
     const source = 1024 + i;
-    await lab.put(group("shared", [...base, allow(6, port)]));
+    await lab.put(group("shared", [...base, allow(protocol, port)]));
     apply.push(await until(true, () => passes(0, 1, source, port, 2)));
     passes(1, 0, port, source, 0x12); // answered: from now on it is an established flow
     await lab.put(group("shared", base));
     revoke.push(await until(false, () => passes(0, 1, source, port, 0x10)));
   }
-  program.close();
+  close();
   return { apply, revoke };
 }

@@ -24,6 +24,8 @@ const ROLES: Readonly<Record<Role, readonly string[]>> = {
   ],
   forward: ["forwarding"],
   iptables: ["iptables_2"],
+  ipt_small: ["ipt_established", "ipt_guarded", "ipt_first_10"],
+  ipt_large: ["ipt_first_1000"],
 };
 const quick = process.env["QUICK"] === "1";
 const ROUNDS = quick ? 5 : 15;
@@ -70,6 +72,9 @@ function figuresOf(samples: Record<string, number[]>): Figure[] {
     ratio(samples, "established_net_vs_iptables", "established_1", "iptables_2"),
     ratio(samples, "first_packet_net_vs_insert_limit", "first", "insert_limit"),
     ratio(samples, "first_packet_1000_rules_vs_2", "first_large", "first"),
+    ratio(samples, "iptables_path_established_net_vs_two_rules", "ipt_established", "iptables_2"),
+    ratio(samples, "iptables_path_with_guard_net_vs_two_rules", "ipt_guarded", "iptables_2"),
+    ratio(samples, "iptables_path_first_packet_1000_rules_vs_10", "ipt_first_1000", "ipt_first_10"),
     ratio(samples, "first_packet_1000_rules_100k_members_vs_2_and_10", "first_members_large", "first_members"),
   ];
 }
@@ -79,6 +84,9 @@ const SCENARIOS: readonly { readonly suffix: string; readonly scenario: Scenario
   { suffix: "", scenario: { ports: 2, rules: 10, changes: CHANGES } },
   { suffix: "_200_ports", scenario: { ports: 200, rules: 10, changes: CHANGES } },
   { suffix: "_1000_rules", scenario: { ports: 2, rules: 1000, changes: CHANGES } },
+  { suffix: "_iptables", scenario: { ports: 2, rules: 10, changes: CHANGES, dataplane: "iptables" } },
+  { suffix: "_iptables_200_ports", scenario: { ports: 200, rules: 10, changes: CHANGES, dataplane: "iptables" } },
+  { suffix: "_iptables_1000_rules", scenario: { ports: 2, rules: 1000, changes: CHANGES, dataplane: "iptables" } },
 ];
 
 /** Runs one of the modes below in a namespace of its own; what it printed, or why it failed. */

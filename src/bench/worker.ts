@@ -14,9 +14,10 @@ import { ModelStore } from "../model/store.js";
 import type { Mac } from "../model/types.js";
 import { cloud, dotted, FIRST_MEMBER, FIRST_RULE_PORT, HOSTNAME, OPEN_PORT } from "./cloud.js";
 import { Injector, type Interface } from "./inject.js";
+import { iptables, type IPTABLES_RULES } from "./worker-iptables.js";
 import { resetFlows } from "./reset-flows.js";
 
-export type Role = "bpf" | "forward" | "iptables";
+export type Role = "bpf" | "forward" | "iptables" | keyof typeof IPTABLES_RULES;
 export const LARGE = { rules: 1000, members: 100_000 } as const;
 export const SMALL = { rules: 2, members: 10 } as const;
 
@@ -203,7 +204,12 @@ async function forwarding(rules: boolean): Promise<Record<string, Measurement>> 
 }
 
 export async function work(role: Role): Promise<void> {
-  const measurements = role === "bpf" ? await bpf() : await forwarding(role === "iptables");
+  const measurements =
+    role === "bpf"
+      ? await bpf()
+      : role === "ipt_small" || role === "ipt_large"
+        ? await iptables(role, await makeTaps(["tap0", "tap1", "up0"]), arriving)
+        : await forwarding(role === "iptables");
   process.stdout.write(`${JSON.stringify({ ready: Object.keys(measurements) })}\n`);
   for await (const line of createInterface({ input: process.stdin })) {
     const { measure, packets } = JSON.parse(line) as { measure: string; packets: number };
