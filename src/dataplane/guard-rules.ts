@@ -82,11 +82,22 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
           name: "prerouting",
           hook: "prerouting",
           priority: RAW,
-          rules: [`meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`, ...skip("iif"), ...from],
+          // Sets come first, since a packet pays most for the kinds of interfaces.
+          rules: [
+            `meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`,
+            `meta iif @${RULED} return`,
+            ...skip("iif"),
+            ...from,
+          ],
         },
         // Forwarded only: the host's own is not seen here (S9). First, before anyone changes the mark.
-        { name: "forward", hook: "forward", priority: RAW, rules: [...skip("oif"), ...onward] },
-        { name: "postrouting", hook: "postrouting", priority: LAST, rules: [...skip("oif"), ...to] },
+        { name: "forward", hook: "forward", priority: RAW, rules: [`meta oif @${RULED} return`, ...skip("oif"), ...onward] },
+        {
+          name: "postrouting",
+          hook: "postrouting",
+          priority: LAST,
+          rules: [`meta oif @${CLAIMED} return`, ...skip("oif"), ...to],
+        },
       ],
     },
     {

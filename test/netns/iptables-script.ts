@@ -67,8 +67,8 @@ const disturbances = [
   `${ipt} -t raw -F`,
   `${ipt} -I TRB-forward 1 -j ACCEPT`,
   `${ipt} -D TRB-new 1`,
-  `ipset flush trb4-source`,
-  `ipset add trb4-source 203.0.113.9,tapweb1`,
+  `ipset flush trb4-local`,
+  `ipset add trb4-local 203.0.113.9`,
   "nft delete table netdev torbie_link",
   "nft flush chain netdev torbie_link t_tapweb1",
 ];
@@ -100,7 +100,7 @@ for (const [name, program, stderr, status] of [
   ["set full", /^ipset/, "ipset v7.17: Error in line 1: Hash is full, cannot add more elements", 1],
   ["program gone", /^ip6tables-\w+-restore/, "", undefined],
 ] as const) {
-  sh(`${ipt} -D TRB-new 1; ip6tables-${mode} -D TRB-new 1; ipset flush trb4-source`);
+  sh(`${ipt} -D TRB-new 1; ip6tables-${mode} -D TRB-new 1; ipset flush trb4-local`);
   const disturbed = state();
   fail = { program, stderr, status };
   const report = await backend.apply(compiler.desired, interfaces);

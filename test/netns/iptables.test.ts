@@ -55,7 +55,7 @@ for (const mode of ["nft", "legacy"] as const)
         expect(refusals[`after ${name}`], name).toEqual({ failures: 0, same: true });
       }
       expect(refusals["restore fails midway"]?.["what"]).toMatch(/line 3 is "-A TRB-new/);
-      expect(refusals["set full"]?.["what"]).toMatch(/line 1 is "add trb4-source/);
+      expect(refusals["set full"]?.["what"]).toMatch(/line 1 is "add trb4-local/);
     });
     it("is heard when a set is full", () => expect(found["kernel says full"]).toMatch(/line 1.*is full/));
     it("is told apart from the other back end, whose rules are reported", () => {

@@ -29,11 +29,12 @@ const leftovers = (pid: number): string[] =>
   ["/run/netns", "/run"].flatMap((directory) => readdirSync(directory).filter((name) => name.startsWith(`tb-${pid}-`)));
 
 describe("the demo", () => {
-  it("once: prints who reaches whom over the default directory, and ends", async () => {
-    const text = await command([...DEMO, "--once"], { timeout: 30_000 });
+  it.each(["bpf", "iptables"])("once: prints who reaches whom over the default directory, and ends (%s)", async (plane) => {
+    const text = await command([...DEMO, "--once", "--dataplane", plane], { timeout: 30_000 });
     expect(text).toMatch(
-      /^Torbie demo: 4 guests, 2 groups, 2 subnets {3}policy: \S*examples\/ {3}dataplane: bpf \(kernel \d+\.\d+\)\n/,
+      /^Torbie demo: 4 guests, 2 groups, 2 subnets {3}policy: \S*examples\/ {3}dataplane: \w+ \(kernel \d+\.\d+\)\n/,
     );
+    expect(text).toContain(`dataplane: ${plane} `);
     expect(text).toContain("web1 10.65.0.11 web   web2 172.18.3.12 web   db1 10.65.0.21 db   db2 172.18.3.22 db\n");
     expect(text).toContain("web: tcp/80 and ping from anyone");
     expect(text).toContain("db: tcp/5432 from group web, nothing else");

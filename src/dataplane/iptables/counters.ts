@@ -22,7 +22,6 @@ const OF_TAP: Readonly<Record<string, string>> = {
 const FIXED: readonly (readonly [RegExp, string])[] = [
   [/^TRB-(?:src|from|to|known|knownout)(?:\.|$)/, "NO_ENDPOINT"],
   [/^TRB-raw$/, "UPLINK_SPOOFED"],
-  [/^TRB-rawtap$/, "SOURCE_ROUTE"],
   [/^TRB-Pe-/, "DENIED_EGRESS"],
   [/^TRB-Pi-/, "DENIED_INGRESS"],
   [/^TRB-input$/, "HOST_UNREACHABLE_TO_GUEST"],
@@ -47,6 +46,7 @@ export function parseDrops(text: string): DropCount[] {
     if (packets === undefined || chain === undefined || packets === "0" || !/-j DROP$/.test(rule)) continue;
     const [, kind = "", tap] = /^TRB-(from|to|src)-(.+)$/.exec(chain) ?? [];
     let reason = OF_TAP[kind] ?? FIXED.find(([pattern]) => pattern.test(chain))?.[1] ?? "MALFORMED";
+    if (chain === "TRB-raw" && rule.includes("--rt-segsleft")) reason = "SOURCE_ROUTE";
     if (kind === "src" && /--sport \d+/.test(rule)) reason = "DHCP_SERVER";
     if (kind === "from" && /-d .* -j DROP/.test(rule)) reason = "SELF";
     if (chain.startsWith("TRB-new") && rule.includes("-here ")) reason = "RECEIVER_DOWN";

@@ -1,10 +1,9 @@
 /** What is each tap's own: from where it may send, and which policies are asked for which of its addresses. Pure. */
 import type { DesiredEndpoint, DesiredState, OwnedPrefix, PolicySetKey } from "../../compile/desired.js";
-import { comparePrefixes, contains, family, isSingle, prefixLength } from "../../model/cidr.js";
-import type { Family, Prefix } from "../../model/types.js";
+import { comparePrefixes, family, isSingle, prefixLength } from "../../model/cidr.js";
+import type { Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Interfaces } from "../backend.js";
-import { sayable } from "./members.js";
 import { digest, isSayable, setChain, type Direction } from "./names.js";
 import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
 
@@ -14,9 +13,6 @@ export interface Live {
   readonly tap: string;
   readonly hostMac: string;
 }
-
-/** hash:net,iface holds at most 64 interfaces for one network (ipset(8)). */
-const MOST_INTERFACES = 60;
 
 export function liveEndpoints(
   desired: Pick<DesiredState, "endpoints">,
@@ -50,42 +46,6 @@ export function ownedOf(endpoint: DesiredEndpoint, of: Family): OwnedPrefix[] {
         comparePrefixes(a.prefix, b.prefix) ||
         Number(a.kind === "pair") - Number(b.kind === "pair"),
     );
-}
-
-const within = (outer: string, inner: string): boolean => contains(outer as Prefix, inner as Prefix);
-
-export interface Sources {
-  /** Of hash:net,iface. */
-  readonly members: ReadonlySet<string>;
-  /**
-   * Prefixes that did not fit there, by tap; and those within which another tap has an address, since the set looks no further than the
-   * longest network that holds a source, whosever it is (Linux 6.18).
-   */
-  readonly overflow: ReadonlyMap<string, readonly string[]>;
-}
-
-export function sourcesOf(live: readonly Live[], of: Family): Sources {
-  const byNet = new Map<string, string[]>();
-  for (const { endpoint, tap } of live)
-    if (endpoint.portSecurity)
-      for (const net of new Set(ownedOf(endpoint, of).flatMap(({ prefix }) => sayable(prefix))))
-        byNet.set(net, [...(byNet.get(net) ?? []), tap]);
-  const members = new Set<string>();
-  const overflow = new Map<string, string[]>();
-  const wide = [...byNet.keys()].filter((net) => net.includes("/"));
-  for (const [net, taps] of byNet) {
-    for (const tap of taps.slice(0, MOST_INTERFACES)) members.add(`${net},${tap}`);
-    const rest = new Set(taps.slice(MOST_INTERFACES));
-    if (
-      wide.includes(net) &&
-      [...byNet].some(
-        ([inner, others]) => inner !== net && within(net, inner) && others.some((one) => !taps.includes(one)),
-      )
-    )
-      for (const tap of taps) rest.add(tap);
-    for (const tap of rest) overflow.set(tap, [...(overflow.get(tap) ?? []), net]);
-  }
-  return { members, overflow };
 }
 
 const own = (kind: string, tap: string): string => `TRB-${kind}-${/^[A-Za-z0-9_.-]*$/.test(tap) ? tap : digest(tap)}`;
@@ -154,21 +114,18 @@ export function renderOpen({ endpoint }: Live, of: Family): Chain {
 
 const LINK_LOCAL = "fe80::/10";
 
-/** What a guest may send besides what comes from its own addresses; everything, where nft does not look at MACs. */
+/** What a guest may send besides what nft has marked as from its own addresses; everything, where there is no nft. */
 export function renderSource(
-  { endpoint, tap, hostMac }: Live,
+  { endpoint }: Live,
   of: Family,
-  overflow: Sources["overflow"],
   { nft }: RenderOptions,
   hostLinkLocal: string,
 ): Chain {
-  void hostMac;
   const rules: string[] = [];
   const mine = nft ? "" : `-m mac --mac-source ${endpoint.mac} `;
   if (endpoint.portSecurity) {
     rules.push(`-p udp -m udp --sport ${of === 4 ? 67 : 547} --dport ${of === 4 ? 68 : 546} -j DROP`);
-    if (nft) for (const net of overflow.get(tap) ?? []) rules.push(`-s ${net} -j RETURN`);
-    else
+    if (!nft)
       for (const { prefix, mac } of ownedOf(endpoint, of)) {
         rules.push(`${side("-s", prefix)}-m mac --mac-source ${mac ?? endpoint.mac} -j RETURN`);
         if (isSingle(prefix)) rules.push(`-s ${prefix} -j DROP`);

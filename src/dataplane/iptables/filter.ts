@@ -1,13 +1,12 @@
 /**
- * The fixed chains: what every packet of a tap goes through. An established packet meets, in raw, the jump and one look into the
- * set of sources, and in filter the jump, a look for SYN and the connection's state: five rules, two tables. Pure.
+ * The fixed chains: what every packet of a tap goes through. An established packet meets one rule in raw (its mark says that nft has
+ * judged its source), and in filter the jump, a look for SYN and the connection's state: four rules, two tables. Pure.
  */
 import type { Family } from "../../model/types.js";
 import { SET_PREFIX } from "./names.js";
-import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
+import { bitsOf, marked, type Bits, type Chain, type RenderOptions } from "./types.js";
 
 export const RAW = "TRB-raw";
-export const RAW_TAP = "TRB-rawtap";
 export const SOURCE = "TRB-src";
 export const FORWARD = "TRB-forward";
 export const NEW = "TRB-new";
@@ -21,7 +20,6 @@ export const OPEN = "TRB-open";
 export const OUTPUT = "TRB-output";
 export const HOST_SENDS = "TRB-hostsends";
 
-export const sourceSet = (of: Family): string => `${SET_PREFIX[of]}source`;
 /** Addresses that only endpoints of this host have. */
 export const localSet = (of: Family): string => `${SET_PREFIX[of]}local`;
 /** Addresses that endpoints of this host have, whoever else does. */
@@ -50,9 +48,11 @@ const ERROR_ABOUT_ERROR: Readonly<Record<Family, string>> = {
 };
 const DHCP: Readonly<Record<Family, readonly [client: number, server: number]>> = { 4: [68, 67], 6: [546, 547] };
 
-export function hooks({ prefixes, excluded }: RenderOptions, table: "raw" | "filter"): Map<string, Chain> {
-  if (table === "raw") return new Map([["PREROUTING", [`-j ${RAW}`]]]);
-  void excluded;
+export function hooks({ prefixes, nft, markShift }: RenderOptions, table: "raw" | "filter"): Map<string, Chain> {
+  if (table === "raw") {
+    const { source } = bitsOf(markShift);
+    return new Map([["PREROUTING", [nft ? `-m mark ! --mark ${marked(source)} -j ${RAW}` : `-j ${RAW}`]]]);
+  }
   const both = (chain: string, ways: readonly ("-i" | "-o")[]): Chain =>
     ways.flatMap((way) => prefixes.map((prefix) => `${way} ${prefix}+ -j ${chain}`));
   return new Map([
@@ -63,35 +63,36 @@ export function hooks({ prefixes, excluded }: RenderOptions, table: "raw" | "fil
   ]);
 }
 
-export function rawChains(of: Family, { prefixes, excluded, nft }: RenderOptions): Map<string, Chain> {
-  const [client, server] = DHCP[of];
+export function rawChains(of: Family, { prefixes, excluded }: RenderOptions): Map<string, Chain> {
   return new Map<string, Chain>([
     [
       RAW,
       [
         ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
         ...(of === 6 ? ["-m rt --rt-segsleft 1:4294967295 -j DROP"] : []),
-        ...prefixes.map((prefix) => `-i ${prefix}+ -g ${RAW_TAP}`),
+        ...prefixes.map((prefix) => `-i ${prefix}+ -g ${SOURCE}`),
         "-i lo -j RETURN",
         `-m set --match-set ${localSet(of)} src -j DROP`,
-      ],
-    ],
-    [
-      RAW_TAP,
-      [
-        ...(nft
-          ? [
-              `-p udp -m udp --sport ${server} --dport ${client} -g ${SOURCE}`,
-              `-m set --match-set ${sourceSet(of)} src,src -j RETURN`,
-            ]
-          : []),
-        `-g ${SOURCE}`,
       ],
     ],
   ]);
 }
 
 const REPLIES = "--ctdir REPLY";
+
+/** @param anyStateless some rule in force is stateless: only then must a connection's mark be looked at */
+export function forwardChain(of: Family, bits: Bits, { excluded }: RenderOptions, anyStateless: boolean): Chain {
+  const established = "-m conntrack --ctstate ESTABLISHED";
+  const stateful = `-m connmark --mark ${marked(0, (bits.opener | bits.other) >>> 0)}`;
+  return [
+    ...excluded.flatMap((name) => [`-i ${pattern(name)} -j RETURN`, `-o ${pattern(name)} -j RETURN`]),
+    `-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -g ${NEW}`,
+    anyStateless ? `${established} ${stateful} -j ACCEPT` : `${established} -j ACCEPT`,
+    ...(anyStateless ? [`${established} -g TRB-half`] : []),
+    `${ICMP[of]} -m conntrack --ctstate RELATED ${stateful} -g TRB-error`,
+    `-g ${NEW}`,
+  ];
+}
 
 export function filterChains(of: Family, bits: Bits, options: RenderOptions): Map<string, Chain> {
   const { prefixes, excluded, hostToGuest } = options;
@@ -100,13 +101,11 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
   const all = (bits.allow | bits.pass | bits.stateless) >>> 0;
   const from = (rule: string): string[] => prefixes.map((prefix) => `-i ${prefix}+ ${rule}`);
   const to = (rule: string): string[] => prefixes.map((prefix) => `-o ${prefix}+ ${rule}`);
-  const stateful = `-m connmark --mark ${marked(0, mine)}`;
   const established = "-m conntrack --ctstate ESTABLISHED";
   const clear = `-j MARK --set-xmark ${marked(0, all)}`;
   const never = neverSet(of);
   const stateless = (side: number): string =>
     `-m mark --mark ${marked(bits.stateless)} -m conntrack --ctstate NEW -j CONNMARK --set-xmark ${marked(side)}`;
-  const skip = excluded.flatMap((name) => [`-i ${pattern(name)} -j RETURN`, `-o ${pattern(name)} -j RETURN`]);
   const [client, server] = DHCP[of];
   const toHost: Chain =
     of === 4
@@ -118,17 +117,6 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
           `-s fe80::/10 -d fe80::/10 -p udp -m udp --sport ${client} --dport ${server} -j ACCEPT`,
         ];
   return new Map<string, Chain>([
-    [
-      FORWARD,
-      [
-        ...skip,
-        `-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -g ${NEW}`,
-        `${established} ${stateful} -j ACCEPT`,
-        `${established} -g TRB-half`,
-        `${ICMP[of]} -m conntrack --ctstate RELATED ${stateful} -g TRB-error`,
-        `-g ${NEW}`,
-      ],
-    ],
     // A stateless half judges every packet that passes it, the other half none.
     ["TRB-half", ["-m conntrack --ctdir ORIGINAL -g TRB-halfout", ...half(bits.other, bits.opener)]],
     ["TRB-halfout", half(bits.opener, bits.other)],

@@ -8,6 +8,7 @@
  */
 import { contains, isSingle } from "../../model/cidr.js";
 import type { Family, Prefix } from "../../model/types.js";
+import type { Bits } from "./types.js";
 import { ownedOf, type Live } from "./endpoints.js";
 
 export const LINK_TABLE = "torbie_link";
@@ -27,50 +28,52 @@ export function linkLocal(mac: string): string {
 export const CLOSED_LINK: readonly string[] = ["drop"];
 
 /**
+ * What has its own source carries the bit that says so from here on: raw asks for nothing more.
+ *
  * @param elsewhere whether a pair of this endpoint is another one's address as well: it is answered for
  */
-export function renderLink(live: Live, elsewhere: (prefix: Prefix) => boolean): readonly string[] {
-  const { endpoint } = live;
-  const ethernet = endpoint.portSecurity ? ipMacs(live) : ["meta protocol ip accept"];
+export function renderLink(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bits): readonly string[] {
   return [
-    ...ethernet,
+    ...sources(live, 4, bits),
     // A tag other than 0; IP with one is dropped by the stack, which has no such VLAN.
     "vlan id 1-4095 drop",
     ...arp(live, elsewhere),
     "meta protocol != ip6 drop",
     // Discovery comes right behind the header; behind others nobody takes it for discovery (RFC 4861 §6.1, 7.1).
     ...discovery(live, elsewhere),
-    ...(endpoint.portSecurity ? ip6Macs(live) : ["accept"]),
+    ...sources(live, 6, bits),
     "drop",
   ];
 }
 
-/** Addresses with a MAC of their own are bound to it; the others to the port's. */
-function bound({ endpoint }: Live, of: Family): { prefix: Prefix; mac: string }[] {
-  const owned = ownedOf(endpoint, of);
-  const odd = owned.filter(({ mac }) => mac !== undefined && mac !== endpoint.mac);
-  if (odd.length === 0) return [];
-  return owned
-    .filter(({ prefix }) => odd.some((one) => contains(one.prefix, prefix) || contains(prefix, one.prefix)))
-    .map(({ prefix, mac }) => ({ prefix, mac: mac ?? endpoint.mac }));
-}
-
-const field = (of: Family): string => (of === 4 ? "ip" : "ip6");
 const within = (what: string, prefix: Prefix): string => (prefix.endsWith("/0") ? "" : `${what} ${prefix} `);
+/** Left to the rules of raw: who asks for an address has none yet. */
+const UNMARKED: Readonly<Record<Family, string>> = { 4: "ip saddr 0.0.0.0", 6: "ip6 saddr { ::, fe80::/10 }" };
+const FOREIGN: Readonly<Record<Family, string>> = {
+  4: "ip saddr { 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3 }",
+  6: "ip6 saddr { ::/127, ::ffff:0:0/96, fe80::/10, ff00::/8 }",
+};
+/** Source and destination port of a DHCP server's answer, as the first four bytes of UDP. */
+const SERVES: Readonly<Record<Family, string>> = { 4: "0x00430044", 6: "0x02230222" };
 
-function macRules(live: Live, of: Family): string[] {
-  return bound(live, of).flatMap(({ prefix, mac }) => {
-    const here = `meta protocol ${field(of)} ${within(`${field(of)} saddr`, prefix)}`;
-    return [`${here}ether saddr ${mac} accept`, `${here}drop`];
-  });
+/** The first prefix that holds a source is the longest, and says the MAC. */
+function sources({ endpoint }: Live, of: Family, { source }: Bits): string[] {
+  const field = of === 4 ? "ip" : "ip6";
+  const is = of === 4 ? "meta protocol ip " : "";
+  const mark = `meta mark set mark or 0x${source.toString(16)} accept`;
+  if (!endpoint.portSecurity) return [`${is}${FOREIGN[of]} accept`, `${is}${mark}`];
+  const owned = ownedOf(endpoint, of);
+  const oneMac = owned.every(({ mac }) => mac === undefined || mac === endpoint.mac);
+  return [
+    `@th,0,32 ${SERVES[of]} ${is}meta l4proto udp accept`,
+    ...owned.flatMap(({ prefix, mac }) => {
+      const here = `${is}${within(`${field} saddr`, prefix)}`;
+      return [`${here}ether saddr ${mac ?? endpoint.mac} ${mark}`, ...(oneMac ? [] : [`${here}drop`])];
+    }),
+    `${is}${UNMARKED[of]} ether saddr ${endpoint.mac} accept`,
+    ...(of === 4 ? ["meta protocol ip drop"] : []),
+  ];
 }
-
-const ipMacs = (live: Live): string[] => [
-  ...macRules(live, 4),
-  `meta protocol ip ether saddr ${live.endpoint.mac} accept`,
-  "meta protocol ip drop",
-];
-const ip6Macs = (live: Live): string[] => [...macRules(live, 6), `ether saddr ${live.endpoint.mac} accept`];
 
 /** Bytes 8-13 sender's MAC, 14-17 its address, 18-23 the target's MAC, 24-27 its address. */
 function arp(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {

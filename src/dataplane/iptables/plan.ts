@@ -1,7 +1,7 @@
 /**
- * From what stands to what must stand, as input for ipset restore, iptables-restore and nft, in an order that never opens a gap:
- * sources that are no longer allowed go first; then sets, then filter, then raw, one transaction a table; who may newly send is told
- * last. Pure.
+ * From what stands to what must stand, as input for ipset restore, iptables-restore and nft, in an order that never opens a gap: sets
+ * first, then what each tap may send at all, then filter, then raw, one transaction a table. What is no longer allowed ends with the
+ * first of them; what is new is dropped by the later ones until they know it. Pure.
  */
 import type { Family } from "../../model/types.js";
 import { linkText } from "./link-rules.js";
@@ -46,23 +46,20 @@ export type Step =
   | { readonly tool: "nft"; readonly text: string; readonly writes: number };
 
 export function planSteps(standing: Standing, wanted: Rendered): Step[] {
-  const before: string[] = [];
-  const after: string[] = [];
-  for (const set of wanted.sets.values()) {
-    const old = standing.sets.get(set.name);
-    if (set.type === "hash:net,iface" && old !== undefined) {
-      for (const one of old.members) if (!set.members.has(one)) before.push(`del ${set.name} ${one}`);
-      for (const one of set.members) if (!old.members.has(one)) after.push(`add ${set.name} ${one}`);
-    } else if (set.type === "hash:net,iface") {
-      before.push(create(set.name, set));
-      for (const one of set.members) after.push(`add ${set.name} ${one}`);
-    } else before.push(...setLines(set, old));
-  }
+  const before = [...wanted.sets.values()].flatMap((set) => setLines(set, standing.sets.get(set.name)));
   const steps: Step[] = [];
   const ipset = (lines: readonly string[]): void => {
     if (lines.length > 0) steps.push({ tool: "ipset", text: `${lines.join("\n")}\n`, writes: lines.length });
   };
   ipset(before);
+  const put = new Map([...wanted.links].filter(([tap, rules]) => !sameChain(standing.links.get(tap), rules)));
+  const gone = [...standing.links.keys()].filter((tap) => !wanted.links.has(tap));
+  if (put.size > 0 || gone.length > 0)
+    steps.push({
+      tool: "nft",
+      text: linkText(put, gone),
+      writes: gone.length + [...put.values()].reduce((sum, rules) => sum + rules.length, 0),
+    });
   for (const table of [...TABLES].reverse())
     for (const family of FAMILIES) {
       const lines = tableLines(standing.tables[family][table], wanted.tables[family][table]);
@@ -75,15 +72,6 @@ export function planSteps(standing: Standing, wanted: Rendered): Step[] {
           writes: lines.filter((line) => /^-[AI]/.test(line)).length,
         });
     }
-  const put = new Map([...wanted.links].filter(([tap, rules]) => !sameChain(standing.links.get(tap), rules)));
-  const gone = [...standing.links.keys()].filter((tap) => !wanted.links.has(tap));
-  if (put.size > 0 || gone.length > 0)
-    steps.push({
-      tool: "nft",
-      text: linkText(put, gone),
-      writes: gone.length + [...put.values()].reduce((sum, rules) => sum + rules.length, 0),
-    });
-  ipset(after);
   ipset([...standing.sets.keys()].filter((name) => !wanted.sets.has(name)).map((name) => `destroy ${name}`));
   return steps;
 }

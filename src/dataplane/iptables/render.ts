@@ -1,5 +1,5 @@
 /** DesiredState and the taps that are there → everything that must stand in the kernel. Pure. */
-import type { ClassKey, DesiredDelta, DesiredState } from "../../compile/desired.js";
+import type { ClassKey, DesiredDelta, DesiredRule, DesiredState } from "../../compile/desired.js";
 import { contains, family, isSingle, prefixToAddress } from "../../model/cidr.js";
 import type { Family, Prefix } from "../../model/types.js";
 import type { Interfaces } from "../backend.js";
@@ -15,11 +15,12 @@ import {
   renderSource,
   renderTo,
   sourceChain,
-  sourcesOf,
   toChain,
   type Live,
 } from "./endpoints.js";
 import {
+  FORWARD,
+  forwardChain,
   filterChains,
   FROM,
   hereSet,
@@ -34,7 +35,6 @@ import {
   rawChains,
   RELATED,
   SOURCE,
-  sourceSet,
   TO,
 } from "./filter.js";
 import { CLOSED_LINK, linkLocal, renderLink } from "./link-rules.js";
@@ -93,6 +93,7 @@ export class Renderer {
     for (const of of FAMILIES) {
       const chains = new Map(part.filter[of]);
       const classes = policies(desired, part.live, of, this.#bits, chains, (set) => void sets.set(set.name, set));
+      chains.set(FORWARD, forwardChain(of, this.#bits, this.options, anyStateless(desired)));
       for (const key of classes) sets.set(classSet(key, of), this.#class(key, of));
       tables[of] = { raw: part.raw[of], filter: { chains, hooks: this.#hooks.filter } };
     }
@@ -110,16 +111,18 @@ export class Renderer {
   }
 }
 
+const anyStateless = ({ policies }: DesiredState): boolean =>
+  [...policies.values()].some(({ ingress, egress }) => ingress.some(isStateless) || egress.some(isStateless));
+const isStateless = ({ stateless }: DesiredRule): boolean => stateless;
+
 function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, options: RenderOptions): TapPart {
   const { live, problems } = liveEndpoints(desired, interfaces);
   const sets: RenderedSet[] = [];
   const raw = {} as Record<Family, RenderedTable>;
   const filter = {} as Record<Family, ReadonlyMap<string, Chain>>;
   for (const of of FAMILIES) {
-    const sources = sourcesOf(live, of);
     const { local, here } = addresses(desired, of);
     sets.push(
-      { name: sourceSet(of), type: "hash:net,iface", family: of, members: sources.members },
       { name: neverSet(of), type: "hash:net", family: of, members: new Set(NEVER[of]) },
       { name: localSet(of), type: "hash:ip", family: of, members: local },
       { name: hereSet(of), type: "hash:ip", family: of, members: here },
@@ -129,12 +132,12 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
     filter[of] = chains;
     const rawOf = rawChains(of, options);
     for (const one of live)
-      rawOf.set(sourceChain(one.tap), renderSource(one, of, sources.overflow, options, linkLocal(one.hostMac)));
+      rawOf.set(sourceChain(one.tap), renderSource(one, of, options, linkLocal(one.hostMac)));
     for (const [name, chain] of dispatchTree(SOURCE, "-i", named(live, sourceChain), [], ["-j DROP"]))
       rawOf.set(name, chain);
     raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
   }
-  return { live, problems, sets, raw, filter, links: options.nft ? links(desired, interfaces, live) : new Map() };
+  return { live, problems, sets, raw, filter, links: options.nft ? links(desired, interfaces, live, bits) : new Map() };
 }
 
 const named = (live: readonly Live[], chain: (tap: string) => string): Map<string, string> =>
@@ -217,6 +220,7 @@ function links(
   desired: DesiredState,
   { taps: present }: Interfaces,
   live: readonly Live[],
+  bits: Bits,
 ): ReadonlyMap<string, readonly string[]> {
   const result = new Map<string, readonly string[]>();
   const holders = new Map<Prefix, number>();
@@ -228,6 +232,6 @@ function links(
   const inOther = (prefix: Prefix): boolean =>
     !isSingle(prefix) && [...holders.keys()].some((other) => other !== prefix && contains(prefix, other));
   for (const name of present.keys()) if (isSayable(name)) result.set(name, CLOSED_LINK);
-  for (const one of live) result.set(one.tap, renderLink(one, shared));
+  for (const one of live) result.set(one.tap, renderLink(one, shared, bits));
   return result;
 }

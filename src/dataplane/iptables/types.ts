@@ -7,7 +7,7 @@ export const TABLES: readonly TableName[] = ["raw", "filter"];
 export const FAMILIES: readonly Family[] = [4, 6];
 
 /** Types of ipset(8) that are used. */
-export type SetType = "hash:net" | "hash:ip" | "hash:net,port" | "hash:net,iface" | "bitmap:port";
+export type SetType = "hash:net" | "hash:ip" | "hash:net,port" | "bitmap:port";
 
 export interface RenderedSet {
   readonly name: string;
@@ -39,6 +39,8 @@ export interface Bits {
   readonly allow: number;
   readonly pass: number;
   readonly stateless: number;
+  /** What a guest sent from an address and a MAC of its own. */
+  readonly source: number;
   /** Of the connection mark: that side judges every packet. */
   readonly opener: number;
   readonly other: number;
@@ -52,6 +54,7 @@ export function bitsOf(markShift: number): Bits {
     allow: bit(0x8000),
     pass: bit(0x4000),
     stateless: bit(0x2000),
+    source: bit(0x1000),
     opener: bit(0x8000),
     other: bit(0x4000),
     both: bit(0x2000),

@@ -48,27 +48,30 @@ table inet torbie_guard {
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
     meta mark & 0x00008000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
-    iifname "tap9" return comment "torbie DIGEST 1"
-    iifname "tapx*" return comment "torbie DIGEST 2"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 4"
-    iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 5"
+    meta iif @ruled return comment "torbie DIGEST 1"
+    iifname "tap9" return comment "torbie DIGEST 2"
+    iifname "tapx*" return comment "torbie DIGEST 3"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 4"
+    iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 5"
+    iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 6"
   }
   chain forward {
     type filter hook forward priority -300; policy accept;
-    oifname "tap9" return comment "torbie DIGEST 0"
-    oifname "tapx*" return comment "torbie DIGEST 1"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
-    meta iif @uplinks oifname "tap*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 3"
-    meta iif @uplinks oifname "vm-*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 4"
+    meta oif @ruled return comment "torbie DIGEST 0"
+    oifname "tap9" return comment "torbie DIGEST 1"
+    oifname "tapx*" return comment "torbie DIGEST 2"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
+    meta iif @uplinks oifname "tap*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 4"
+    meta iif @uplinks oifname "vm-*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 5"
   }
   chain postrouting {
     type filter hook postrouting priority 300; policy accept;
-    oifname "tap9" return comment "torbie DIGEST 0"
-    oifname "tapx*" return comment "torbie DIGEST 1"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
-    oifname "tap*" meta oif != @claimed counter drop comment "torbie DIGEST 3"
-    oifname "vm-*" meta oif != @claimed counter drop comment "torbie DIGEST 4"
+    meta oif @claimed return comment "torbie DIGEST 0"
+    oifname "tap9" return comment "torbie DIGEST 1"
+    oifname "tapx*" return comment "torbie DIGEST 2"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
+    oifname "tap*" meta oif != @claimed counter drop comment "torbie DIGEST 4"
+    oifname "vm-*" meta oif != @claimed counter drop comment "torbie DIGEST 5"
   }
 }
 table arp torbie_guard
@@ -202,7 +205,7 @@ describe("reading the guard back", () => {
   it("finds claimed taps by name and counts drops by chain", () => {
     expect(guardNames(listing(), "claimed")).toEqual(["tap1"]);
     expect(guardNames(listing(), "ruled")).toEqual([]);
-    expect(dropped(listing())).toEqual({ prerouting: 15, forward: 10, postrouting: 10 });
+    expect(dropped(listing())).toEqual({ prerouting: 21, forward: 15, postrouting: 15 });
   });
 });
 

@@ -1,0 +1,89 @@
+/** The iptables dataplane as a whole: the real agent, guests behind real taps, its CLI, its death, and its end. */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Cloud } from "../support/cloud.js";
+import { Conversation } from "../support/conversation.js";
+import { guestSpec } from "../support/guests.js";
+import { group, inGroup, type RuleObject } from "../support/resources.js";
+
+const EVERYTHING: RuleObject[] = [
+  { action: "Allow", ipVersion: 4 },
+  { action: "Allow", ipVersion: 6 },
+];
+const port = (number: number, more: RuleObject = {}): RuleObject => ({
+  action: "Allow",
+  protocol: "TCP",
+  destination: { ports: [number] },
+  ...more,
+});
+const web = group("web", { ingress: [port(80)], egress: EVERYTHING });
+const db = (from: string) =>
+  group("db", { ingress: [port(5432, { source: { selector: inGroup(from) } })], egress: EVERYTHING });
+
+let cloud: Cloud;
+beforeAll(async () => {
+  cloud = await Cloud.create(
+    [
+      { spec: guestSpec("web1", 11), groups: ["web"] },
+      { spec: guestSpec("db1", 21), groups: ["db"] },
+    ],
+    [web, db("web")],
+    ["--dataplane", "iptables"],
+  );
+}, 60_000);
+afterAll(() => cloud.close());
+
+const chains = (): Promise<string> => cloud.world.host.run(["sh", "-c", "iptables-save | grep -c ^:TRB- || true"]);
+
+describe.each([4, 6] as const)("over IPv%i", (family) => {
+  const probe = (name: string) => cloud.guest(name).probe;
+  const address = (name: string) => cloud.guest(name).address(family);
+
+  it("guests of one subnet reach each other by their groups' rules, one hop away; drops are counted by port", async () => {
+    expect(await probe("web1").tcp(address("db1"), 5432)).toMatchObject({ result: "ok", hops: 63 });
+    const drops = await cloud.dropsDuring("db1", async () => {
+      expect(await probe("web1").tcp(address("db1"), 80, 300)).toMatchObject({ result: "timeout" });
+    });
+    expect(drops).toEqual({ POLICY_INGRESS: 1 });
+  });
+
+  it("a connection ends with the rule that had allowed it, and goes on with it", async () => {
+    const conversation = await Conversation.open(cloud.guest("web1"), cloud.guest("db1"), family, 5432);
+    expect(await conversation.answers()).toBe(true);
+    await cloud.put("policies.yaml", [web, db("nobody")]);
+    expect(await conversation.answers(800)).toBe(false);
+    await cloud.put("policies.yaml", [web, db("web")]);
+    expect(await conversation.answers(10_000)).toBe(true);
+    await conversation.close();
+  });
+
+  it("without its agent all goes on: new connections, and who asks for a neighbour is answered", async () => {
+    await cloud.agent.kill();
+    await cloud.guest("web1").namespace.ip("neigh flush dev eth0");
+    expect(await probe("web1").tcp(address("db1"), 5432)).toMatchObject({ result: "ok" });
+    expect(await probe("db1").tcp(address("web1"), 5432, 300)).toMatchObject({ result: "timeout" });
+    await cloud.agent.startEnforcing(2);
+    expect(cloud.agent.status()?.dataplane.why).toContain("adopted what stood");
+  });
+});
+
+it("the CLI says what is enforced, also without the agent", async () => {
+  const shown = async (...words: string[]) => JSON.parse(await cloud.agent.torbie([...words, "--json"])) as object;
+  expect(await shown("status")).toMatchObject({ agent: { dataplane: { name: "iptables" }, problems: [] } });
+  await cloud.agent.stop();
+  const { endpoints } = (await shown("endpoint", "list")) as { endpoints: readonly object[] };
+  expect(endpoints).toMatchObject([
+    { interface: "tapdb1", state: "enforced" },
+    { interface: "tapweb1", state: "enforced" },
+  ]);
+  const policy = JSON.stringify(await shown("policy", "show", "tapdb1"));
+  expect(policy).toContain('"first":5432');
+  expect(policy).toContain("np:openstack/ossg.default.db");
+});
+
+it("cleanup takes all of it away", async () => {
+  await cloud.agent.stop();
+  expect(Number(await chains())).toBeGreaterThan(10);
+  await cloud.agent.torbie(["cleanup", "--open"]);
+  expect(Number(await chains())).toBe(0);
+  expect(await cloud.world.host.run(["sh", "-c", "ipset list -n; nft list tables"])).not.toMatch(/trb\d|torbie/);
+});
