@@ -136,7 +136,12 @@ async function packets(): Promise<{ passes: Passes; close: () => void }> {
   const passes: Passes = (from, to, source, destination) => {
     const [tap, before] = [link(`tapl${from}`), handed(`tapl${to}`)];
     const plan = { firstSource: number(address(from)), destination: number(address(to)), firstPort: destination };
-    injector.run({ ifindex: tap.ifindex, mac: tap.address }, guestMac(from), { ...plan, flows: 1, firstSourcePort: source }, 1);
+    injector.run(
+      { ifindex: tap.ifindex, mac: tap.address },
+      guestMac(from),
+      { ...plan, flows: 1, firstSourcePort: source },
+      1,
+    );
     return handed(`tapl${to}`) > before;
   };
   return { passes, close: () => injector.close() };

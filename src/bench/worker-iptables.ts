@@ -51,7 +51,12 @@ export async function iptables(
   }
   execFileSync("ip", ["route", "add", "default", "dev", "up0"]);
   const store = new ModelStore(HOSTNAME);
-  const guests = taps.map(({ name }, i) => ({ name: `g${i}`, tap: name, mac: MACS[i] ?? "", address: dotted(FROM + i) }));
+  const guests = taps.map(({ name }, i) => ({
+    name: `g${i}`,
+    tap: name,
+    mac: MACS[i] ?? "",
+    address: dotted(FROM + i),
+  }));
   const puts: KeyPut[] = [...cloud(guests, IPTABLES_RULES[role], MEMBERS)];
   store.apply({ type: "snapshot-begin" });
   store.apply({ type: "changes", changes: puts });

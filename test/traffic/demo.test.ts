@@ -29,27 +29,30 @@ const leftovers = (pid: number): string[] =>
   ["/run/netns", "/run"].flatMap((directory) => readdirSync(directory).filter((name) => name.startsWith(`tb-${pid}-`)));
 
 describe("the demo", () => {
-  it.each(["bpf", "iptables"])("once: prints who reaches whom over the default directory, and ends (%s)", async (plane) => {
-    const text = await command([...DEMO, "--once", "--dataplane", plane], { timeout: 30_000 });
-    expect(text).toMatch(
-      /^Torbie demo: 4 guests, 2 groups, 2 subnets {3}policy: \S*examples\/ {3}dataplane: \w+ \(kernel \d+\.\d+\)\n/,
-    );
-    expect(text).toContain(`dataplane: ${plane} `);
-    expect(text).toContain("web1 10.65.0.11 web   web2 172.18.3.12 web   db1 10.65.0.21 db   db2 172.18.3.22 db\n");
-    expect(text).toContain("web: tcp/80 and ping from anyone");
-    expect(text).toContain("db: tcp/5432 from group web, nothing else");
-    expect(text).toContain("Tried just now with real packets (v4 and v6 alike):");
-    expect(table(text)).toEqual([
-      "from \\ to | web1 | web2 | db1 | db2",
-      "web1 | - | 80 ping | 5432 | 5432",
-      "web2 | 80 ping | - | 5432 | 5432",
-      "db1 | 80 ping | 80 ping | - | none",
-      "db2 | 80 ping | 80 ping | none | -",
-    ]);
-    expect(text).toContain('db1 -> db2 tcp/5432: dropped at db2, no rule of "db" admits it\n');
-    expect(text).toContain("web1 -> db1, same subnet: one hop, TTL 64 -> 63: routed, not switched\n");
-    expect(text).not.toContain("Ctrl-C");
-  });
+  it.each(["bpf", "iptables"])(
+    "once: prints who reaches whom over the default directory, and ends (%s)",
+    async (plane) => {
+      const text = await command([...DEMO, "--once", "--dataplane", plane], { timeout: 30_000 });
+      expect(text).toMatch(
+        /^Torbie demo: 4 guests, 2 groups, 2 subnets {3}policy: \S*examples\/ {3}dataplane: \w+ \(kernel \d+\.\d+\)\n/,
+      );
+      expect(text).toContain(`dataplane: ${plane} `);
+      expect(text).toContain("web1 10.65.0.11 web   web2 172.18.3.12 web   db1 10.65.0.21 db   db2 172.18.3.22 db\n");
+      expect(text).toContain("web: tcp/80 and ping from anyone");
+      expect(text).toContain("db: tcp/5432 from group web, nothing else");
+      expect(text).toContain("Tried just now with real packets (v4 and v6 alike):");
+      expect(table(text)).toEqual([
+        "from \\ to | web1 | web2 | db1 | db2",
+        "web1 | - | 80 ping | 5432 | 5432",
+        "web2 | 80 ping | - | 5432 | 5432",
+        "db1 | 80 ping | 80 ping | - | none",
+        "db2 | 80 ping | 80 ping | none | -",
+      ]);
+      expect(text).toContain('db1 -> db2 tcp/5432: dropped at db2, no rule of "db" admits it\n');
+      expect(text).toContain("web1 -> db1, same subnet: one hop, TTL 64 -> 63: routed, not switched\n");
+      expect(text).not.toContain("Ctrl-C");
+    },
+  );
 
   it("stays: an edit changes what passes and is told in one line; Ctrl-C leaves nothing behind", async () => {
     const [file = "", ...rest] = DEMO;

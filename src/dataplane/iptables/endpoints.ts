@@ -115,12 +115,7 @@ export function renderOpen({ endpoint }: Live, of: Family): Chain {
 const LINK_LOCAL = "fe80::/10";
 
 /** What a guest may send besides what nft has marked as from its own addresses; everything, where there is no nft. */
-export function renderSource(
-  { endpoint }: Live,
-  of: Family,
-  { nft }: RenderOptions,
-  hostLinkLocal: string,
-): Chain {
+export function renderSource({ endpoint }: Live, of: Family, { nft }: RenderOptions, hostLinkLocal: string): Chain {
   const rules: string[] = [];
   const mine = nft ? "" : `-m mac --mac-source ${endpoint.mac} `;
   if (endpoint.portSecurity) {

@@ -40,7 +40,7 @@ export function renderLink(live: Live, elsewhere: (prefix: Prefix) => boolean, b
     ...arp(live, elsewhere),
     "meta protocol != ip6 drop",
     // Discovery comes right behind the header; behind others nobody takes it for discovery (RFC 4861 §6.1, 7.1).
-    ...discovery(live, elsewhere),
+    ...discovery(live, elsewhere, bits),
     ...sources(live, 6, bits),
     "drop",
   ];
@@ -61,10 +61,13 @@ function sources({ endpoint }: Live, of: Family, { source }: Bits): string[] {
   const field = of === 4 ? "ip" : "ip6";
   const is = of === 4 ? "meta protocol ip " : "";
   const mark = `meta mark set mark or 0x${source.toString(16)} accept`;
-  if (!endpoint.portSecurity) return [`${is}${FOREIGN[of]} accept`, `${is}${mark}`];
+  // RFC 5095: what still has a route to follow is dropped.
+  const routed = of === 6 ? ["rt seg-left > 0 drop"] : [];
+  if (!endpoint.portSecurity) return [...routed, `${is}${FOREIGN[of]} accept`, `${is}${mark}`];
   const owned = ownedOf(endpoint, of);
   const oneMac = owned.every(({ mac }) => mac === undefined || mac === endpoint.mac);
   return [
+    ...routed,
     `@th,0,32 ${SERVES[of]} ${is}meta l4proto udp accept`,
     ...owned.flatMap(({ prefix, mac }) => {
       const here = `${is}${within(`${field} saddr`, prefix)}`;
@@ -143,9 +146,11 @@ function noneOf(is: string, what: string, prefixes: readonly string[]): string[]
 }
 
 /** ICMPv6 type at 0, target at 8-23, the first option at 24. */
-function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {
+function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bits): string[] {
   const { endpoint, tap, hostMac } = live;
   const own = linkLocal(hostMac);
+  /** Its source has been judged here. */
+  const pass = `meta mark set mark or 0x${bits.source.toString(16)} accept`;
   const is = "ip6 nexthdr icmpv6";
   const any = `${is} icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }`;
   const solicit = `${is} icmpv6 type nd-neighbor-solicit`;
@@ -187,16 +192,16 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean): string[]
       const speaks = `${advert} ${target(prefix)}`;
       rules.push(
         `${speaks}@th,192,16 0x0201 @th,208,48 != ${hexMac(as)} drop`,
-        `${speaks}ether daddr ${hostMac} ip6 daddr { ff02::/16, ${own} } accept`,
-        `${speaks}ether daddr ${hostMac} fib daddr type local accept`,
+        `${speaks}ether daddr ${hostMac} ip6 daddr { ff02::/16, ${own} } ${pass}`,
+        `${speaks}ether daddr ${hostMac} fib daddr type local ${pass}`,
       );
     }
     rules.push(`${advert} drop`);
   }
-  if (!portSecurity) rules.push(`${advert} ether daddr ${hostMac} accept`, `${advert} drop`);
+  if (!portSecurity) rules.push(`${advert} ether daddr ${hostMac} ${pass}`, `${advert} drop`);
   rules.push(
-    `${is} icmpv6 type nd-router-solicit ip6 daddr { ff02::/16, ${own} } accept`,
-    `${is} icmpv6 type nd-router-solicit fib daddr type local accept`,
+    `${is} icmpv6 type nd-router-solicit ip6 daddr { ff02::/16, ${own} } ${pass}`,
+    `${is} icmpv6 type nd-router-solicit fib daddr type local ${pass}`,
     `${is} icmpv6 type nd-router-solicit drop`,
   );
   // Never answered: DAD, what is its own, another's link-local address, what is no unicast.

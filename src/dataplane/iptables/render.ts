@@ -131,8 +131,7 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
     taps(live, of, bits, chains);
     filter[of] = chains;
     const rawOf = rawChains(of, options);
-    for (const one of live)
-      rawOf.set(sourceChain(one.tap), renderSource(one, of, options, linkLocal(one.hostMac)));
+    for (const one of live) rawOf.set(sourceChain(one.tap), renderSource(one, of, options, linkLocal(one.hostMac)));
     for (const [name, chain] of dispatchTree(SOURCE, "-i", named(live, sourceChain), [], ["-j DROP"]))
       rawOf.set(name, chain);
     raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
