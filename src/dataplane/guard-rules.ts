@@ -91,7 +91,12 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
           ],
         },
         // Forwarded only: the host's own is not seen here (S9). First, before anyone changes the mark.
-        { name: "forward", hook: "forward", priority: RAW, rules: [`meta oif @${RULED} return`, ...skip("oif"), ...onward] },
+        {
+          name: "forward",
+          hook: "forward",
+          priority: RAW,
+          rules: [`meta oif @${RULED} return`, ...skip("oif"), ...onward],
+        },
         {
           name: "postrouting",
           hook: "postrouting",

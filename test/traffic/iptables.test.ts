@@ -17,7 +17,10 @@ const port = (number: number, more: RuleObject = {}): RuleObject => ({
 });
 const web = group("web", { ingress: [port(80)], egress: EVERYTHING });
 const db = (from: string) =>
-  group("db", { ingress: [port(5432, { source: { selector: inGroup(from) } })], egress: EVERYTHING });
+  group("db", {
+    ingress: [5432, 6004, 6006].map((number) => port(number, { source: { selector: inGroup(from) } })),
+    egress: EVERYTHING,
+  });
 
 let cloud: Cloud;
 beforeAll(async () => {
@@ -47,7 +50,7 @@ describe.each([4, 6] as const)("over IPv%i", (family) => {
   });
 
   it("a connection ends with the rule that had allowed it, and goes on with it", async () => {
-    const conversation = await Conversation.open(cloud.guest("web1"), cloud.guest("db1"), family, 5432);
+    const conversation = await Conversation.open(cloud.guest("web1"), cloud.guest("db1"), family, 6000 + family);
     expect(await conversation.answers()).toBe(true);
     await cloud.put("policies.yaml", [web, db("nobody")]);
     expect(await conversation.answers(800)).toBe(false);
