@@ -74,6 +74,8 @@ export interface Command {
   /** Which settings it takes as flags: all, or by file key; --config comes with either. */
   readonly settings: "all" | readonly string[];
   readonly examples: readonly string[];
+  /** --json prints an object a line. */
+  readonly jsonLines?: true;
   readonly run: (invocation: Invocation) => Promise<number>;
 }
 

@@ -2,7 +2,9 @@
 import type { LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
 import type { AgentStatus } from "../agent/status.js";
+import type { FlowClock } from "../dataplane/bpf/read-flows.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
+import type { Route } from "../links/types.js";
 import type { DatastoreAccess } from "./datastore-access.js";
 
 /** What the kernel enforces, whichever dataplane it is. */
@@ -36,6 +38,14 @@ export interface Context {
 
   /** What is pinned, or what the agent last wrote into iptables. @throws CommandError absent when neither is there */
   readonly openState: (pinDir: string, runDir: string) => Promise<KernelState>;
+  /** The pinned maps. @throws CommandError absent when there are none, unsupported where iptables enforces */
+  readonly openMaps: (pinDir: string, runDir: string) => Promise<PinnedState>;
+  /** How the flow table's times are read. */
+  readonly flowClock: (state: PinnedState) => Promise<FlowClock>;
+  /** Routes of a protocol number in the main table, by rtnetlink. */
+  readonly routes: (protocol: number) => Promise<readonly Route[]>;
+  /** Resolves after so many milliseconds: false when the user wants to stop (Ctrl-C). */
+  readonly pause: (milliseconds: number) => Promise<boolean>;
   readonly readStatus: (runDir: string) => AgentStatus | undefined;
   readonly agentRuns: (runDir: string) => boolean;
   readonly lockHolder: (runDir: string) => number | undefined;

@@ -23,6 +23,10 @@ export function realContext(): Context {
     err: (text) => void process.stderr.write(text),
     readText,
     openState: async (pinDir, runDir) => (await import("./open-pinned.js")).openState(pinDir, runDir),
+    openMaps: async (pinDir, runDir) => (await import("./open-pinned.js")).openMaps(pinDir, runDir),
+    flowClock: async (state) => (await import("./flow-clock.js")).flowClock(state),
+    routes: async (protocol) => (await import("../links/read-links.js")).readRoutes(protocol),
+    pause,
     readStatus,
     agentRuns,
     lockHolder,
@@ -43,6 +47,22 @@ function readText(path: string): string | undefined {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;
   }
+}
+
+/** Stops at the first SIGINT or SIGTERM; the next one ends the process as usual. */
+let stopped: Promise<void> | undefined;
+function pause(milliseconds: number): Promise<boolean> {
+  stopped ??= new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+  const asked = stopped;
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(true), milliseconds);
+    void asked.then(() => {
+      clearTimeout(timer);
+      resolve(false);
+    });
+  });
 }
 
 async function interfaceNames(): Promise<ReadonlyMap<number, string>> {

@@ -1,7 +1,7 @@
 /** `endpoint list` and `endpoint show`: what the kernel enforces per port, read from the pinned maps. */
 import { NameKind } from "../abi/layout.gen.js";
 import type { Config } from "../config/schema.js";
-import type { PinnedDrop } from "../dataplane/bpf/read.js";
+import type { PinnedDrop, PinnedState } from "../dataplane/bpf/read.js";
 import { escape } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
 import type { Context, KernelState } from "./context.js";
@@ -20,6 +20,20 @@ export async function withState<T>(
   const state = await context.openState(settings.pinDir, settings.runDir);
   try {
     return read(state, await context.interfaceNames(), settings);
+  } finally {
+    state.close();
+  }
+}
+
+/** Opens the pinned maps for the time of `read`. */
+export async function withMaps<T>(
+  { context, config }: Pick<Invocation, "context" | "config">,
+  read: (state: PinnedState, interfaces: ReadonlyMap<number, string>, settings: Config) => T | Promise<T>,
+): Promise<T> {
+  const settings = config().config;
+  const state = await context.openMaps(settings.pinDir, settings.runDir);
+  try {
+    return await read(state, await context.interfaceNames(), settings);
   } finally {
     state.close();
   }

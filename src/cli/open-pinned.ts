@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { BpfError } from "#libbpf";
 import { pinsIn } from "../agent/wire/pins.js";
-import { openPinned } from "../dataplane/bpf/read.js";
+import { openPinned, type PinnedState } from "../dataplane/bpf/read.js";
 import { quote } from "../text.js";
 import { CommandError, EXIT } from "./command.js";
 import type { KernelState } from "./context.js";
@@ -11,14 +11,27 @@ import { nothingPinned } from "./endpoint.js";
 
 /** @throws CommandError absent: nothing is pinned; notPermitted: not root */
 export async function openState(pinDir: string, runDir: string): Promise<KernelState> {
-  if (process.geteuid?.() !== 0)
-    throw new CommandError(
-      EXIT.notPermitted,
-      "NOT_ROOT",
-      "reading pinned maps needs root: run as root (sudo torbie …)",
-    );
-  const inventory = await openInventory(runDir);
-  if (inventory !== undefined) return inventory;
+  requireRights();
+  return (await openInventory(runDir)) ?? pinned(pinDir);
+}
+
+/** @throws CommandError as openState, and unsupported where iptables enforces: it has no maps */
+export async function openMaps(pinDir: string, runDir: string): Promise<PinnedState> {
+  requireRights();
+  if ((await openInventory(runDir)) === undefined) return pinned(pinDir);
+  throw new CommandError(
+    EXIT.unsupported,
+    "NO_MAPS",
+    "this host enforces with iptables, which has no maps: torbie endpoint and policy read it back; iptables-save, ipset list and conntrack -L show the rest",
+  );
+}
+
+function requireRights(): void {
+  if (process.geteuid?.() === 0) return;
+  throw new CommandError(EXIT.notPermitted, "NOT_ROOT", "reading pinned maps needs root: run as root (sudo torbie …)");
+}
+
+function pinned(pinDir: string): PinnedState {
   if (!existsSync(pinsIn(pinDir))) throw nothingPinned(pinDir);
   try {
     return openPinned(pinsIn(pinDir));

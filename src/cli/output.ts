@@ -22,7 +22,7 @@ export function columns(
 ): string {
   const safe = rows.map((cells) => cells.map((cell) => escape(cell)));
   const widths = header.map((name, column) =>
-    Math.max(name.length, ...safe.map((cells) => cells[column]?.length ?? 0)),
+    safe.reduce((widest, cells) => Math.max(widest, cells[column]?.length ?? 0), name.length),
   );
   const render = (cells: readonly string[], paint: (cell: string, column: number) => string): string =>
     cells
@@ -38,7 +38,36 @@ export function columns(
 
 /** JSON on lines of its own; 64-bit counters become numbers where they fit exactly, else text; control characters are escaped by JSON. */
 export function json(value: unknown): string {
-  const plain = (_key: string, part: unknown): unknown =>
-    typeof part === "bigint" ? (part <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(part) : part.toString()) : part;
   return `${JSON.stringify(value, plain, 2)}\n`;
 }
+
+/** One object on one line: for what is long, or goes on. */
+export function jsonLine(value: unknown): string {
+  return `${JSON.stringify(value, plain)}\n`;
+}
+
+const plain = (_key: string, part: unknown): unknown =>
+  typeof part === "bigint" ? (part <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(part) : part.toString()) : part;
+
+const UNITS = ["B", "kB", "MB", "GB", "TB"];
+/** "12.3 MB". */
+export function bytesText(bytes: bigint | number): string {
+  let value = Number(bytes);
+  let unit = 0;
+  while (value >= 1000 && unit < UNITS.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return `${unit === 0 ? value : value.toFixed(1)} ${UNITS[unit] ?? ""}`;
+}
+
+/** "4.2 s", "3.5 min", "2.1 h". */
+export function durationText(seconds: number): string {
+  const size = Math.abs(seconds);
+  if (size < 90) return `${seconds.toFixed(size < 10 ? 1 : 0)} s`;
+  return size < 5400 ? `${(seconds / 60).toFixed(1)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
+
+/** "42.0%"; of nothing: "-". */
+export const percentText = (part: number, whole: number): string =>
+  whole === 0 ? "-" : `${((100 * part) / whole).toFixed(1)}%`;

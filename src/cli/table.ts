@@ -6,6 +6,11 @@ import { configDocs, configShow } from "./config.js";
 import { datastoreAccept, datastoreDiff, datastoreDump, datastoreLoad } from "./datastore.js";
 import { endpointList, endpointShow } from "./endpoint.js";
 import { guardInstall, guardRemove, guardShow } from "./guard.js";
+import { counterList } from "./counter.js";
+import { flowFlush, flowList, flowShow } from "./flow.js";
+import { flowWatch } from "./flow-watch.js";
+import { mapDump, mapList, mapShow } from "./map.js";
+import { routeList } from "./route.js";
 import { help } from "./help-command.js";
 import { policyShow } from "./policy.js";
 import { status } from "./status.js";
@@ -16,6 +21,15 @@ export const COMMANDS: readonly Command[] = [
   endpointList,
   endpointShow,
   policyShow,
+  flowList,
+  flowShow,
+  flowWatch,
+  flowFlush,
+  routeList,
+  counterList,
+  mapList,
+  mapShow,
+  mapDump,
   guardShow,
   guardInstall,
   guardRemove,

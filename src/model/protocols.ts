@@ -45,3 +45,11 @@ export function parseProtocol(value: unknown): number | undefined {
   if (/^(0|[1-9][0-9]{0,2})$/.test(value)) return parseProtocol(Number(value));
   return NUMBERS.get(value.toLowerCase());
 }
+
+const NAMES: ReadonlyMap<number, string> = new Map([
+  ...KEYWORDS.split(" ").map((name, number) => [number, name] as const),
+  [ICMPV6, "icmpv6"],
+]);
+
+/** What people call it; the number where the registry has no keyword. */
+export const protocolName = (number: number): string => NAMES.get(number) || String(number);

@@ -19,6 +19,7 @@ import { DEFAULT_PIN_DIR, MAP_NAMES } from "./pins.js";
 import type { MapName } from "./plan.js";
 import { decodePolicy, type PinnedPolicy } from "./read-policy.js";
 import { explainReason } from "./reasons.js";
+import { PinnedTables, type Tables } from "./tables.js";
 
 export interface PinnedEndpoint {
   readonly number: number;
@@ -70,6 +71,8 @@ export interface PinnedState {
   taps(): ReadonlyMap<number, number>;
   /** Text of a number, cut to 232 bytes. */
   name(kind: number, number: number): string | undefined;
+  /** Every map as it is. */
+  readonly tables: Tables;
   /** The ring buffer, for readEvents. */
   readonly eventMap: BpfMap;
   /** Bytes of kernel memory by map. */
@@ -96,11 +99,15 @@ const parse = <S extends Parameters<typeof decode>[0]>(name: S, bytes: Bytes): R
   decode(name, Buffer.from(bytes, "latin1"));
 
 class Pinned implements PinnedState {
+  readonly tables: Tables;
+
   constructor(
     private readonly kernel: KernelMaps,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     readonly close: () => void,
-  ) {}
+  ) {
+    this.tables = new PinnedTables(maps);
+  }
 
   get eventMap(): BpfMap {
     return this.kernel.of("event");

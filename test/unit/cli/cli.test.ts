@@ -9,7 +9,8 @@ const words = (name: string): string[] => name.split(" ");
 /** The command line of a row, with a port that exists. */
 const line = ({ name, arguments: args }: (typeof COMMANDS)[number]): string[] => [
   ...words(name),
-  ...args.map(() => "web1"),
+  ...args.map((what) => (what === "MAP" ? "tap" : "web1")),
+  ...(name === "flow flush" ? ["--all"] : []),
   ...(name === "datastore dump" ? ["--out", "dump"] : []), // with --json the YAML must go elsewhere
 ];
 
@@ -39,7 +40,8 @@ describe("the table", () => {
   )("%s --json prints one JSON object and nothing else", async (_name, command) => {
     const { out, err } = await cli([...line(command), "--json"], { agentRuns: () => command.name === "status" });
     expect(err).toBe("");
-    expect(typeof JSON.parse(out)).toBe("object");
+    for (const text of command.jsonLines === true ? out.split("\n").filter((one) => one !== "") : [out])
+      expect(typeof JSON.parse(text)).toBe("object");
   });
 
   test.each(COMMANDS.map((command) => [command.name] as const))(

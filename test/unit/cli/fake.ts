@@ -4,11 +4,40 @@ import type { DatastoreAccess } from "../../../src/cli/datastore-access.js";
 import { nothingPinned } from "../../../src/cli/endpoint.js";
 import type { Context } from "../../../src/cli/context.js";
 import type { PinnedEndpoint, PinnedState } from "../../../src/dataplane/bpf/read.js";
-import { NameKind } from "../../../src/abi/layout.gen.js";
-import type { Mac, Prefix } from "../../../src/model/types.js";
+import type { Tables } from "../../../src/dataplane/bpf/tables.js";
+import { FlowState, NameKind } from "../../../src/abi/layout.gen.js";
+import { addressKey, fromBytes, record, toBytes, u32, type Bytes } from "../../../src/abi/records.js";
+import type { Address, Mac, Prefix } from "../../../src/model/types.js";
 import { runCli } from "../../../src/cli/main.js";
 
 export const HOSTILE = "evil\n\u001b[2J$(reboot)\u0000";
+
+const TIMEOUTS = Array.from({ length: 16 }, () => 250 * 60);
+/** A TCP flow from 10.65.0.1:4242 (port 1, the lower address) to 10.65.0.2:80 (port 2). */
+export const FLOW: readonly [Bytes, Bytes] = [
+  record("flow_key", {
+    address: Buffer.concat([
+      fromBytes(addressKey("10.65.0.1" as Address)),
+      fromBytes(addressKey("10.65.0.2" as Address)),
+    ]),
+    port: [4242, 80],
+    protocol: 6,
+    family: 4,
+  }),
+  record("flow", {
+    endpoint: [1, 2],
+    state: FlowState.FLOW_ESTABLISHED,
+    rule: 8,
+    last_seen: 2500,
+    packets: [7n, 5n],
+    bytes: [700n, 9007199254740993n],
+  }),
+];
+const TABLES: Readonly<Record<string, readonly (readonly [Bytes, Bytes])[]>> = {
+  tap: [[u32(101), u32(1)]],
+  flow: [FLOW],
+  rule_hit: [[u32(8), toBytes(Buffer.from([12, 0, 0, 0, 0, 0, 0, 0]))]],
+};
 
 /** As src/compile makes it, cut in the middle of a name. */
 const SET_NAME = `[[["default","deny","np:openstack/web~01","np:openstack/default"],["profiles","deny"]],[["default","deny","np:openst`;
@@ -108,10 +137,36 @@ export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedS
     ],
   }),
   flows: () => ({ used: 6, limit: 262144, byState: {} }),
-  control: () => ({ flow_limit: 262144 }) as ReturnType<PinnedState["control"]>,
+  control: () =>
+    ({
+      flow_limit: 262144,
+      guaranteed: 100,
+      port_limit: 1000,
+      reserve: 10,
+      timeout: TIMEOUTS,
+    }) as unknown as ReturnType<PinnedState["control"]>,
   locals: () => [],
   taps: () => new Map(),
   memory: () => ({}),
+  tables: {
+    names: ["tap"],
+    info: (name) => ({
+      name,
+      type: "hash",
+      keySize: 4,
+      valueSize: 4,
+      maxEntries: 8,
+      memory: 4096n,
+      readable: name !== "event",
+    }),
+    entries: (name) => TABLES[name]?.[Symbol.iterator]() ?? [][Symbol.iterator](),
+    get: () => undefined,
+    delete: (_name, keys) => keys.length,
+    set: () => undefined,
+    raw: () => {
+      throw new Error("there is no kernel");
+    },
+  } satisfies Tables,
   get eventMap(): never {
     throw new Error("the CLI has no business with it");
   },
@@ -180,6 +235,14 @@ export async function cli(
       opened++;
       return Promise.resolve(state(closed));
     },
+    openMaps: (dir) => {
+      if (!pinned) return Promise.reject(nothingPinned(dir));
+      opened++;
+      return Promise.resolve(state(closed));
+    },
+    flowClock: () => Promise.resolve({ now: 5000, hz: 250, timeouts: TIMEOUTS }),
+    routes: () => Promise.resolve([]),
+    pause: () => Promise.resolve(false),
     readStatus: () => STATUS,
     agentRuns: () => true,
     lockHolder: () => 4711,

@@ -1,0 +1,30 @@
+/** One sentence for each map of bpf/maps.h. Pure. */
+import type { MapName } from "../dataplane/bpf/plan.js";
+
+export const MAP_DOCS: Readonly<Record<MapName, string>> = {
+  account: "Flows that each port owns: how many, half open, opened ever, refused for lack of room.",
+  block: "Blocks of 256 IPv4 addresses whose classes are in member.",
+  class_list: "Lists of classes that member refers to.",
+  member: "The list of classes of each address of a block, by its last byte.",
+  control: "Host-wide settings and the policy generation that moves when something shared may have narrowed.",
+  drop: "Packets dropped, by port and reason.",
+  endpoint: "What each port is: interface, MAC, policy set, generation, whether it is up.",
+  event: "Ring buffer: packets that a Log rule matched, for the agent's log.",
+  flow: "Every flow that was allowed, both directions in one entry.",
+  flow_free: "Queue of places in flow_slot that are free.",
+  flow_slot: "Lists of flows by port, for reclaiming what expired.",
+  fragment: "What first fragments were allowed, for those that follow them.",
+  local: "Which port of this host gets what is sent to an address.",
+  local_prefix: "The same for address pairs that are whole prefixes.",
+  name: "What the agent's numbers stand for; the programs never read it.",
+  plane: "One tier of a policy set in one direction: which port prefix lengths exist, and its end.",
+  policy: "The rules: policy set, class of the remote, protocol and port to action and rule.",
+  pool: "Flows in use, and where reclaiming goes on.",
+  prefix: "Classes of remote prefixes.",
+  remote: "Classes of remote addresses: every endpoint of the cloud that a rule here names.",
+  rule_hit: "First packets that each rule decided.",
+  source: "Where each port may send from.",
+  tap: "Which port a guest's interface belongs to.",
+  tap_slot: "The same, for the first look.",
+  uplink: "Interfaces to which the programs may redirect.",
+};
