@@ -5,6 +5,7 @@ import { createLog } from "../telemetry/log.js";
 import { Agent } from "../agent.js";
 import { AgentLock } from "./lock.js";
 import { Companions } from "./companions.js";
+import { Memory } from "./memory.js";
 import { realClock } from "./parts.js";
 import { readStatus } from "./status.js";
 import { StatusWriter } from "./status-writer.js";
@@ -45,6 +46,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     lock.holdPins();
     const companions = new Companions(loaded, { version, backend, adopted, log });
     const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
+    const memory = new Memory();
     const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
     const agent = new Agent(
       {
@@ -69,7 +71,10 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
         clusterJudged: config.datastore === "etcd",
         ...(dataFrom === undefined || !adopted ? {} : { dataFrom }),
         onStatus: (status) => {
-          writer.put(status);
+          writer.put(() => {
+            memory.tidy();
+            return status();
+          });
           companions.tell();
         },
         onPass: (pass) => companions.onPass(pass),

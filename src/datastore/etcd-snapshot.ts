@@ -9,9 +9,9 @@ import type { KeyPut } from "./types.js";
  * Bytes of a page to aim at. etcd looks at every key of the range that is still to come for every page, so that small pages cost it more
  * than they save here; a page of this size is decoded in some 20 ms.
  */
-const PAGE_BYTES = 3 * 1024 * 1024;
+const PAGE_BYTES = 2 * 1024 * 1024;
 const FIRST_PAGE = 500;
-const MOST_KEYS = 2500;
+const MOST_KEYS = 2000;
 /** What is handed on in one turn of the event loop: parsing it takes some 10 ms. */
 const BATCH_KEYS = 200;
 const BATCH_BYTES = 256 * 1024;
