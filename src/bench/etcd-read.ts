@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
+import type { Readable } from "node:stream";
 import { promisify } from "node:util";
 import { Etcd3 } from "etcd3";
 import { CompilerAdapter, ModelAdapter } from "../agent/wire/pure.js";
@@ -114,6 +115,14 @@ async function fill(url: string, endpoints: number): Promise<void> {
   client.close();
 }
 
+/** The last line of what is printed. */
+export interface ReadFigures {
+  /** Milliseconds that the event loop stood still at most. */
+  readonly stoodStill: number;
+  /** Seconds. */
+  readonly readAndCompiled: number;
+}
+
 /** In a process of its own, so that its memory is only this. */
 async function measure(url: string): Promise<void> {
   const stateDir = mkdtempSync(join(tmpdir(), "tb-bench-state-"));
@@ -129,8 +138,10 @@ async function measure(url: string): Promise<void> {
   delay.enable();
   const began = performance.now();
   const seconds = (): string => `${((performance.now() - began) / 1000).toFixed(2)} s`;
+  let stoodStill = 0;
   const longest = (): string => {
     const worst = `${(delay.max / 1e6).toFixed(0)} ms (p99.9 ${(delay.percentile(99.9) / 1e6).toFixed(0)} ms)`;
+    stoodStill = Math.max(stoodStill, delay.max / 1e6);
     delay.reset();
     return worst;
   };
@@ -143,6 +154,7 @@ async function measure(url: string): Promise<void> {
   });
   console.log(`in sync: ${seconds()}, ${rss()} resident (${before} before), loop stood still ${longest()}`);
   const { desired } = await compiler.compile(model.model, undefined);
+  const readAndCompiled = (performance.now() - began) / 1000;
   console.log(`compiled: ${seconds()}, ${rss()} resident, loop stood still ${longest()}`);
   console.log(
     `${model.model.endpoints.size} endpoints, ${desired.addresses.size} addresses, ${desired.endpoints.size} here`,
@@ -153,8 +165,21 @@ async function measure(url: string): Promise<void> {
     `3 s later: ${rss()} resident, at most ${Math.round(most / 2 ** 20)} MB; CPU ${((user + system) / 1e6).toFixed(2)} s`,
   );
   clearInterval(watch);
+  console.log(JSON.stringify({ stoodStill, readAndCompiled } satisfies ReadFigures));
   await datastore.stop();
   rmSync(stateDir, { recursive: true, force: true });
+}
+
+/** Its log is read on: it ends when it cannot write there. */
+async function serving(log: Readable): Promise<void> {
+  let said = "";
+  await new Promise<void>((resolve, reject) => {
+    log.on("data", (text: Buffer) => {
+      said = `${said}${text.toString()}`.slice(-10_000);
+      if (/serving (insecure )?client (traffic|requests)/.test(said)) resolve();
+    });
+    log.on("end", () => reject(new Error(`etcd has ended: ${said}`)));
+  });
 }
 
 async function main(endpoints: number, url: string | undefined): Promise<void> {
@@ -172,9 +197,7 @@ async function main(endpoints: number, url: string | undefined): Promise<void> {
         })
       : undefined;
   try {
-    if (etcd !== undefined)
-      for await (const text of etcd.stderr)
-        if (/serving (insecure )?client (traffic|requests)/.test(String(text))) break;
+    if (etcd !== undefined) await serving(etcd.stderr);
     if (etcd !== undefined) await fill(URL_HERE, endpoints);
     const self = fileURLToPath(import.meta.url);
     const { stdout } = await promisify(execFile)(process.execPath, [self, "--measure", url ?? URL_HERE]);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { ended, stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
+import type { ReadFigures } from "./etcd-read.js";
 import { milliseconds, median, ratio, spread, type Figure } from "./figures.js";
 import { measureLatency, type Latencies, type Scenario } from "./latency.js";
 import { measureScale, type Scale, type Size } from "./scale.js";
@@ -114,6 +115,20 @@ async function latencies(): Promise<Figure[]> {
   return figures;
 }
 
+/** A process that only reads and compiles, and watches its event loop. */
+async function reading(endpoints: number): Promise<{ readonly found?: ReadFigures; readonly why?: string }> {
+  const namespace = await Namespace.create("bench");
+  try {
+    const script = fileURLToPath(new URL("etcd-read.js", import.meta.url));
+    const text = await namespace.run([process.execPath, script, String(endpoints)], { timeout: 400_000 });
+    return { found: JSON.parse(text.trim().split("\n").at(-1) ?? "") as ReadFigures };
+  } catch (error) {
+    return { why: error instanceof Error ? error.message : String(error) };
+  } finally {
+    await namespace.remove();
+  }
+}
+
 async function scales(): Promise<Figure[]> {
   const figure = (name: string, value: number | undefined, unit: string, vs: string, why?: string): Figure =>
     value === undefined
@@ -121,10 +136,12 @@ async function scales(): Promise<Figure[]> {
       : { name, value: Math.round(value * 10) / 10, unit, vs };
   const many = await apart<Scale>("--scale", { taps: 1000, members: 0 });
   const big = await apart<Scale>("--scale", { taps: 2, members: quick ? 10_000 : 100_000 });
+  const read = await reading(quick ? 10_000 : 100_000);
   const cloud = quick ? "10,000 remote endpoints in etcd" : "100,000 remote endpoints in etcd";
   return [
     figure("taps_1000_start_s", many.found?.seconds, "s", "cold start of the agent, 1,000 taps", many.why),
     figure(quick ? "sync_10k_s" : "sync_100k_s", big.found?.seconds, "s", cloud, big.why),
+    figure("loop_stood_still_ms", read.found?.stoodStill, "ms", `reading and compiling ${cloud}`, read.why),
     figure("agent_rss_mb", big.found?.residentMegabytes, "MB", cloud, big.why),
     figure("maps_mb", big.found?.mapsMegabytes, "MB", cloud, big.why),
   ];
