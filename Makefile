@@ -26,7 +26,8 @@ help:
 	  'make test         every test; installs what is missing' \
 	  'make build        bin/torbie, runnable from the checkout' \
 	  'make bench        ratios against the limits of this machine' \
-	  'make check        lint, format, types, generated files' \
+	  'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
+  'make check        lint, format, types, generated files' \
 	  'make lint, format, generate, clean'
 
 root:
@@ -86,6 +87,24 @@ test: root deps-test build
 
 bench: root deps-run build
 	@node dist/bench/main.js
+
+# --- package -------------------------------------------------------------------------------------------------
+
+.PHONY: deb test-deb package-bindings
+
+deb: build
+	@scripts/make-deb
+
+# Makes a bare Debian root from this machine's own package sources, and installs, upgrades and removes in it.
+test-deb: root deb
+	@scripts/install-deps package
+	@scripts/test-deb
+
+PACKAGE_LINK := -shared -pthread -static-libstdc++ -static-libgcc -Wl,--disable-new-dtags,-rpath,'$$ORIGIN/lib'
+package-bindings: native/build/libbpf.node native/build/notify.node
+	@mkdir -p $(OUT)
+	$(Q)$(CXX) $(PACKAGE_LINK) -o $(OUT)/libbpf.node $(NATIVE_OBJECTS) $(NATIVE_LIBS)
+	$(Q)$(CXX) $(subst NODE_GYP_MODULE_NAME=libbpf,NODE_GYP_MODULE_NAME=notify,$(NATIVE_CXXFLAGS)) $(PACKAGE_LINK) -o $(OUT)/notify.node native/notify/notify.cc
 
 # --- care ------------------------------------------------------------------------------------------------------
 
