@@ -17,7 +17,7 @@ SOURCES := $(shell find src -name '*.ts' 2>/dev/null)
 C_SOURCES = $(filter-out bpf/abi.h,$(wildcard $(foreach dir,bpf native/src native/notify test/support test/native/programs bench,$(dir)/*.c $(dir)/*.cc $(dir)/*.h)))
 NPM := node_modules/.package-lock.json
 
-.PHONY: help build artifacts run test bench lint format check generate clean root
+.PHONY: help build artifacts run test fuzz bench lint format check generate clean root
 .PHONY: deps-build deps-run deps-test deps-check
 
 help:
@@ -25,9 +25,10 @@ help:
 	  'make run          demo on examples/: four guests behind real taps (ONCE=1: print and exit; DIR=… another directory; DATAPLANE=iptables)' \
 	  'make test         every test; installs what is missing' \
 	  'make build        bin/torbie, runnable from the checkout' \
+	  'make fuzz         generated conversations on the evaluator, the programs and iptables (SEED=… RUNS=… repeats one)' \
 	  'make bench        ratios against the limits of this machine' \
 	  'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
-  'make check        lint, format, types, generated files' \
+	  'make check        lint, format, types, generated files' \
 	  'make lint, format, generate, clean'
 
 root:
@@ -84,6 +85,10 @@ run: root deps-run build
 # T='test/unit -t name' runs a part.
 test: root deps-test build
 	@node scripts/test.mjs $(T)
+
+# Longer than `make test` may take; the seed is printed.
+fuzz: root deps-test build
+	@FUZZ=1 node scripts/test.mjs test/conformance/three-way.test.ts test/conformance/differential.test.ts
 
 bench: root deps-run build
 	@node dist/bench/main.js

@@ -95,7 +95,7 @@ export function parseAddresses(
   bytes: Uint8Array,
   family: Family,
 ): { source: Address; destination: Address } | undefined {
-  if (bytes.length < (family === 4 ? 20 : 40) || (bytes[0] ?? 0) >> 4 !== family) return undefined;
+  if (bytes.length < (family === 4 ? 20 : 40)) return undefined;
   return family === 4
     ? { source: v4At(bytes, 12), destination: v4At(bytes, 16) }
     : { source: v6At(bytes, 8), destination: v6At(bytes, 24) };

@@ -24,6 +24,8 @@ import type { WireWorld } from "./kernel-child.js";
 
 export type Request =
   | { readonly do: "load" | "update"; readonly world: WireWorld }
+  /** Every connection that is tracked. */
+  | { readonly do: "forget" }
   | { readonly do: "receive"; readonly at: At; readonly frame: string };
 
 /** What was seen: frames by interface, and whether the host's stack took it. */
@@ -37,7 +39,7 @@ const OTHER = "eth9";
 const OTHER_MAC = "02:00:00:00:09:09";
 
 class Frames {
-  readonly #child = spawn("build/frames", { stdio: ["pipe", "pipe", "inherit"] });
+  readonly #child = spawn("build/frames", process.argv.slice(2, 3), { stdio: ["pipe", "pipe", "inherit"] });
   readonly #lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]();
 
   async ask(line: string): Promise<{ on: string; frame: string }[]> {
@@ -97,6 +99,8 @@ class Kernel {
     ]);
     await this.#frames.ask(`tap up0 ${world.uplinkMac} 1500`);
     await this.#frames.ask(`tap ${OTHER} ${OTHER_MAC} 1500`);
+    // What comes in by the uplink and has no guest any more goes out by it again: nobody is to be told of a shorter way.
+    for (const name of ["all", "up0"]) execFileSync("sysctl", ["-qw", `net.ipv4.conf.${name}.send_redirects=0`]);
     for (const address of world.hostAddresses)
       ip("addr", "add", `${address}/${address.includes(":") ? 64 : 24}`, "dev", "up0");
     for (const next of ["192.0.2.254", "2001:db8:1::fe"]) {
@@ -167,6 +171,10 @@ class Kernel {
     this.#compiler.apply(this.#store.model, this.#store.takeDelta());
     await this.#makeTaps(world);
     await this.#apply(undefined);
+    await this.forget();
+  }
+
+  async forget(): Promise<void> {
     await this.#conntrack.deleteAll(await this.#conntrack.list());
   }
 
@@ -262,7 +270,10 @@ for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line) as Request;
     if (request.do === "receive")
       answer = { seen: await kernel.receive(request.at, Buffer.from(request.frame, "hex")) };
-    else {
+    else if (request.do === "forget") {
+      await kernel.forget();
+      answer = {};
+    } else {
       await kernel[request.do](request.world);
       answer = {};
     }

@@ -27,6 +27,9 @@ export class IptablesWorld {
   #reader: Interface | undefined;
   #bundle: string | undefined;
 
+  /** @param quiet milliseconds in which nothing must come before an answer is whole */
+  constructor(private readonly quiet = 4) {}
+
   async #start(): Promise<void> {
     if (this.#child !== undefined) return;
     execFileSync("ip", ["netns", "add", this.#namespace]);
@@ -40,9 +43,13 @@ export class IptablesWorld {
     });
     await built.write({ file: this.#bundle, format: "esm" });
     await built.close();
-    this.#child = spawn("nsenter", [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle], {
-      cwd: root,
-    });
+    this.#child = spawn(
+      "nsenter",
+      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle, String(this.quiet)],
+      {
+        cwd: root,
+      },
+    );
     this.#child.stderr.pipe(process.stderr);
     this.#reader = createInterface({ input: this.#child.stdout });
     this.#lines = this.#reader[Symbol.asyncIterator]();
@@ -60,6 +67,8 @@ export class IptablesWorld {
 
   load = (world: ConformanceWorld): Promise<unknown> => this.#ask({ do: "load", world: wire(world) });
   update = (world: ConformanceWorld): Promise<unknown> => this.#ask({ do: "update", world: wire(world) });
+
+  forget = (): Promise<unknown> => this.#ask({ do: "forget" });
 
   async receive(at: At, frame: Uint8Array): Promise<Seen> {
     const { seen } = await this.#ask({ do: "receive", at, frame: Buffer.from(frame).toString("hex") });

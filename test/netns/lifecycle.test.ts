@@ -195,6 +195,8 @@ describe("with one capability less", () => {
     const agent = await AgentProcess.create(host, {
       policyDir: policyDir(),
       prefix: confined(CAPABILITIES.filter((name) => name !== left)),
+      // By itself it would choose iptables.
+      flags: ["--dataplane", "bpf"],
     });
     try {
       agent.start();

@@ -2,6 +2,8 @@
 /*
  * Many taps in one hand, and the host's own sending, for tests that ask where each frame went. A line at a time:
  *
+ *   frames [QUIET_MS]
+ *
  *   tap NAME MAC MTU   makes the tap, or changes it; answers "ok"
  *   gone NAME          removes it; "ok"
  *   send NAME HEX      the frame comes out of whoever is behind the tap
@@ -30,7 +32,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { MAX_TAPS = 64, MAX_FRAME = 1 << 17, QUIET_MS = 4 };
+enum { MAX_TAPS = 64, MAX_FRAME = 1 << 17 };
+
+/* How long nothing must come; the first argument, if there is one. What the host forwards comes before a write returns.
+ */
+static int quiet_ms = 4;
 
 static struct {
     char name[IFNAMSIZ];
@@ -156,7 +162,7 @@ static void collect(void)
 
     for (int i = 0; i < count; i++)
         polls[i] = (struct pollfd){.fd = taps[i].fd, .events = POLLIN};
-    while (poll(polls, count, QUIET_MS) > 0) {
+    while (poll(polls, count, quiet_ms) > 0) {
         for (int i = 0; i < count; i++) {
             ssize_t length;
 
@@ -170,11 +176,13 @@ static void collect(void)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     char verb[16], name[64], rest[64];
     int mtu;
 
+    if (argc > 1)
+        quiet_ms = atoi(argv[1]);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     while (fgets(line, sizeof line, stdin)) {
         int at = 0, result = -1;

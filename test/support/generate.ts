@@ -93,8 +93,11 @@ interface Said {
   readonly lie: number;
 }
 
-/** The steps that the acts come to in this world. */
-export function playOut(world: GeneratedWorld, acts: readonly Act[]): GeneratedStep[] {
+/**
+ * The steps that the acts come to in this world.
+ * @param ids where identifications of fragments begin: who waits for the rest of a datagram must not take one of another conversation
+ */
+export function playOut(world: GeneratedWorld, acts: readonly Act[], ids = 1000): GeneratedStep[] {
   const said: Said[] = [];
   const steps: GeneratedStep[] = [];
   let present = world;
@@ -112,7 +115,7 @@ export function playOut(world: GeneratedWorld, acts: readonly Act[]): GeneratedS
       if (act.do === "again") speak({ ...former, flags: FLAGS[act.flags] ?? "A" });
       else if (act.do === "answer") speak(answerTo(former, FLAGS[act.flags] ?? "A"));
       else if (act.do === "error") steps.push(errorAbout(world.places, former, act.stranger));
-      else if (act.do === "fragments") steps.push(...fragmentsOf(former, act.orphan, steps.length));
+      else if (act.do === "fragments") steps.push(...fragmentsOf(former, act.orphan, ids + steps.length));
       else if (act.do === "damage") steps.push(damaged(former, act.at, act.value));
     }
   }
@@ -206,7 +209,7 @@ function upper(frame: Frame, { family, what, sport, dport, flags, reply }: Said)
     case 12:
       return family === 4 ? icmp(9, 9) : icmp(144, 145);
     default:
-      return frame.payload(24, 47);
+      return frame.payload(new Uint8Array(24), 47);
   }
 }
 
@@ -225,9 +228,8 @@ function errorAbout(places: readonly Place[], one: Said, stranger: boolean): Gen
 }
 
 /** UDP in two pieces; an orphan lacks its first. */
-function fragmentsOf(one: Said, orphan: boolean, salt: number): GeneratedStep[] {
+function fragmentsOf(one: Said, orphan: boolean, id: number): GeneratedStep[] {
   const { family, src, dst, sport, dport } = one;
-  const id = 1000 + salt;
   const head = ethernet(one);
   const first =
     family === 4 ? head.ip4({ src, dst, id, mf: true }) : head.ip6({ src, dst }).fragment({ id, more: true });
