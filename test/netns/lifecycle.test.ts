@@ -14,6 +14,8 @@ const UNIT = readFileSync(join(ROOT, "packaging/torbie.service"), "utf8");
 const CAPABILITIES = (/^CapabilityBoundingSet=(.+)$/m.exec(UNIT)?.[1] ?? "")
   .split(" ")
   .map((name) => name.replace(/^CAP_/, "").toLowerCase());
+/** The one that is left is for the iptables dataplane. */
+const FOR_PROGRAMS = CAPABILITIES.filter((name) => name !== "net_raw");
 const TAPS = ["tapweb1", "tapweb2", "tapdb1", "tapdb2"];
 
 let directory: string;
@@ -191,7 +193,7 @@ describe("with the unit's capabilities", () => {
 });
 
 describe("with one capability less", () => {
-  test.each(CAPABILITIES)("without CAP_%s it does not start, and says what it needs", async (left) => {
+  test.each(FOR_PROGRAMS)("without CAP_%s it does not start, and says what it needs", async (left) => {
     const agent = await AgentProcess.create(host, {
       policyDir: policyDir(),
       prefix: confined(CAPABILITIES.filter((name) => name !== left)),
@@ -207,5 +209,35 @@ describe("with one capability less", () => {
     } finally {
       await agent.remove();
     }
+  });
+});
+
+describe("the iptables dataplane", () => {
+  const started = async (capabilities: readonly string[], prove: (agent: AgentProcess) => Promise<void>) => {
+    const flags = ["--dataplane", "iptables"];
+    const agent = await AgentProcess.create(host, { policyDir: policyDir(), prefix: confined(capabilities), flags });
+    try {
+      await prove(agent);
+    } finally {
+      await agent.remove();
+    }
+  };
+
+  test("without CAP_net_raw it writes nothing, and says what it needs", async () => {
+    await started(FOR_PROGRAMS, async (agent) => {
+      agent.start();
+      await expect
+        .poll(() => JSON.stringify(agent.status()?.problems ?? []), { timeout: 15_000 })
+        .toContain("CAP_NET_RAW");
+      const status = JSON.parse(await agent.torbie(["status", "--json"])) as { pinned: { endpoints: number } | null };
+      expect(status.pinned).toBeNull();
+    });
+  });
+
+  test("has all that it needs", async () => {
+    await started(CAPABILITIES, async (agent) => {
+      const event = await agent.startEnforcing(4);
+      expect(event.failures).toEqual([]);
+    });
   });
 });

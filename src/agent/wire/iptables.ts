@@ -73,6 +73,8 @@ export class IptablesPart implements HostBackend {
       );
     this.#present = new Set(interfaces.taps.keys());
     this.#enforced = report.enforced;
+    // What could not be written leaves the kernel as it was, and so what is said of it.
+    if (report.failures.length > 0) return report;
     try {
       writeInventory(this.config.runDir, desired, interfaces);
     } catch (err) {

@@ -134,8 +134,12 @@ function lineOf(stderr: string, text: string): string {
 
 export function refused(what: string, { stderr, status }: RunResult, line = ""): DataplaneError | UnsupportedError {
   const said = JSON.stringify(stderr.trim().slice(0, 400));
-  if (/not permitted|must be root|permission denied/i.test(stderr))
-    return new UnsupportedError("NO_PERMISSION", `cannot ${what}: root or CAP_NET_ADMIN is needed; it said ${said}`);
+  // The second is what the set match says, which asks over a raw socket.
+  if (/not permitted|must be root|permission denied|can't open socket to ipset/i.test(stderr))
+    return new UnsupportedError(
+      "NO_PERMISSION",
+      `cannot ${what}: root, or CAP_NET_ADMIN and CAP_NET_RAW, is needed; it said ${said}`,
+    );
   if (/xtables lock|holding the xtables/i.test(stderr) || status === 4)
     return new DataplaneError(
       "LOCKED",
