@@ -21,6 +21,8 @@ export function endpointsStatus(
       blocked ??
       (!taps.has(interfaceName)
         ? "its interface is not there"
+        : taps.get(interfaceName)?.fresh === true
+          ? "its interface has not been switched on yet"
         : !enforced.has(id)
           ? "could not be written; see problems"
           : !adminUp

@@ -9,6 +9,17 @@ export interface Tap {
   readonly mac: Mac;
   readonly mtu: number;
   readonly up: boolean;
+  /**
+   * It has not been switched on since it was first seen: whoever makes it may still be about to set its MAC, which a guest would be told
+   * and keep. Its programs are attached, and it passes nothing.
+   */
+  readonly fresh?: true;
+}
+
+/** The tap that may be enforced under this name. */
+export function settledTap(taps: Interfaces["taps"], name: string): Tap | undefined {
+  const tap = taps.get(name);
+  return tap?.fresh === true ? undefined : tap;
 }
 
 export interface Uplink {

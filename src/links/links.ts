@@ -39,6 +39,8 @@ export class Links {
   #onHook: (change: HookChange | undefined) => void = () => undefined;
   #trouble: Error | undefined;
   #conflictsOver = 0;
+  /** By ifindex: those that were switched on when they were looked at. */
+  readonly #settled = new Set<number>();
   #interfaces: { readonly revision: number; readonly now: Interfaces } | undefined;
   #report: { readonly routes: readonly Problem[]; readonly sysctls: readonly Problem[] } = { routes: [], sysctls: [] };
   #last: Promise<unknown> = Promise.resolve();
@@ -109,8 +111,12 @@ export class Links {
   #readInterfaces(): Interfaces {
     const view = this.#monitor.view;
     const taps = new Map<string, Tap>();
-    for (const { name, ifindex, mac, mtu, up, ...rest } of view.links.values())
-      if (isOurs({ name, ...rest }, this.#rule)) taps.set(name, { name, ifindex, mac, mtu, up });
+    for (const ifindex of this.#settled) if (!view.links.has(ifindex)) this.#settled.delete(ifindex);
+    for (const { name, ifindex, mac, mtu, up, ...rest } of view.links.values()) {
+      if (!isOurs({ name, ...rest }, this.#rule)) continue;
+      if (rest.adminUp) this.#settled.add(ifindex);
+      taps.set(name, { name, ifindex, mac, mtu, up, ...(this.#settled.has(ifindex) ? {} : { fresh: true as const }) });
+    }
     return { taps, uplinks: uplinks(view.links, view.gateways.links, this.#options.uplinks, this.#rule) };
   }
 

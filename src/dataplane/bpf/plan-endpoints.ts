@@ -3,7 +3,7 @@ import { EndpointFlag, NameKind } from "../../abi/layout.gen.js";
 import { parse, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredEndpoint, DesiredState, PolicySetKey } from "../../compile/desired.js";
 import type { EndpointId, Prefix } from "../../model/types.js";
-import type { Interfaces, Tap } from "../backend.js";
+import { settledTap, type Interfaces, type Tap } from "../backend.js";
 import {
   collidingMarks,
   endpointValue,
@@ -77,7 +77,7 @@ export function assignTaps(desired: DesiredState, interfaces: Interfaces): Map<E
   }
   const taps = new Map<EndpointId, Tap>();
   for (const [name, id] of holders) {
-    const tap = interfaces.taps.get(name);
+    const tap = settledTap(interfaces.taps, name);
     if (tap !== undefined) taps.set(id, tap);
   }
   return taps;

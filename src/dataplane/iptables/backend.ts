@@ -2,7 +2,7 @@
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
-import type { ApplyReport, Backend, Interfaces } from "../backend.js";
+import { settledTap, type ApplyReport, type Backend, type Interfaces } from "../backend.js";
 import { run as runProgram, type Runner } from "../run.js";
 import { chainOf, LINK_TABLE } from "./link-rules.js";
 import { IPTABLES, findTools, NO_NFT, otherBackEnd, runStep, type Tools } from "./tools.js";
@@ -107,7 +107,8 @@ export class IptablesBackend implements Backend {
       [...desired.endpoints.values()]
         .filter(
           ({ interfaceName }) =>
-            taps.has(interfaceName) && !unsayable.has(`interface ${JSON.stringify(interfaceName)}`),
+            settledTap(taps, interfaceName) !== undefined &&
+            !unsayable.has(`interface ${JSON.stringify(interfaceName)}`),
         )
         .map(({ id }) => id),
     );

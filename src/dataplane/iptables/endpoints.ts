@@ -3,7 +3,7 @@ import type { DesiredEndpoint, DesiredState, OwnedPrefix, PolicySetKey } from ".
 import { comparePrefixes, family, isSingle, prefixLength } from "../../model/cidr.js";
 import type { Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
-import type { Interfaces } from "../backend.js";
+import { settledTap, type Interfaces } from "../backend.js";
 import { digest, isSayable, setChain, type Direction } from "./names.js";
 import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
 
@@ -21,7 +21,7 @@ export function liveEndpoints(
   const live: Live[] = [];
   const problems: Problem[] = [];
   for (const endpoint of desired.endpoints.values()) {
-    const tap = taps.get(endpoint.interfaceName);
+    const tap = settledTap(taps, endpoint.interfaceName);
     if (tap === undefined || !endpoint.adminUp || endpoint.blocked !== undefined) continue;
     if (isSayable(tap.name)) live.push({ endpoint, tap: tap.name, hostMac: tap.mac });
     else
