@@ -12,8 +12,11 @@ import type { KeyPut } from "./types.js";
 const PAGE_BYTES = 2 * 1024 * 1024;
 const FIRST_PAGE = 500;
 const MOST_KEYS = 2000;
-/** What is handed on in one turn of the event loop: parsing it takes some 10 ms. */
-const BATCH_KEYS = 200;
+/** Milliseconds that whoever takes a batch should need for it: in one turn of the event loop. */
+const TURN = 8;
+/** Keys of the first batch: nothing has been compiled by the JIT then, and a policy takes ten times as long as an endpoint. */
+const FIRST_BATCH = 20;
+const MOST_IN_A_BATCH = 500;
 const BATCH_BYTES = 256 * 1024;
 
 /** @param revision as decimal text; every page is of it @throws etcd3's errors; EtcdError "…compacted" when the revision is gone meanwhile */
@@ -38,19 +41,36 @@ export async function* readRange(
   }
 }
 
-/** A page's keys in batches, each in a turn of the event loop of its own. */
-export async function* inBatches(kvs: readonly IKeyValue[]): AsyncGenerator<readonly KeyPut[]> {
-  let batch: KeyPut[] = [];
-  let bytes = 0;
-  for (const kv of kvs) {
-    batch.push(toPut(kv));
-    bytes += kv.value.length;
-    if (batch.length < BATCH_KEYS && bytes < BATCH_BYTES) continue;
-    yield batch;
-    await turn();
-    [batch, bytes] = [[], 0];
+/** Cuts pages into batches, each for a turn of the event loop of its own, as large as the last ones' taker could take in time. */
+export class Batches {
+  #size = FIRST_BATCH;
+  readonly #now: () => number;
+
+  /** @param now milliseconds */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
   }
-  if (batch.length > 0) yield batch;
+
+  async *of(kvs: readonly IKeyValue[]): AsyncGenerator<readonly KeyPut[]> {
+    let batch: KeyPut[] = [];
+    let bytes = 0;
+    let began = this.#now();
+    for (const [at, kv] of kvs.entries()) {
+      batch.push(toPut(kv));
+      bytes += kv.value.length;
+      if (batch.length < this.#size && bytes < BATCH_BYTES && at < kvs.length - 1) continue;
+      yield batch;
+      this.#size = nextSize(batch.length, this.#now() - began);
+      await turn();
+      [batch, bytes, began] = [[], 0, this.#now()];
+    }
+  }
+}
+
+/** At most twice the last one: the first of a kind is slower than the rest, one that a pause fell into is no measure. */
+function nextSize(taken: number, milliseconds: number): number {
+  const fitting = milliseconds <= 0 ? MOST_IN_A_BATCH : Math.floor((taken * TURN) / milliseconds);
+  return Math.max(1, Math.min(fitting, taken * 2, MOST_IN_A_BATCH));
 }
 
 export function toPut({ key, value, mod_revision }: IKeyValue): KeyPut {

@@ -18,7 +18,7 @@ import { CLUSTER_KEY, rangeOf } from "./etcd-keys.js";
 import { EtcdMemory } from "./etcd-memory.js";
 import { alarms, foreignKinds } from "./etcd-notices.js";
 import { CALL_TIMEOUT, EtcdSession } from "./etcd-session.js";
-import { inBatches, readRange } from "./etcd-snapshot.js";
+import { Batches, readRange } from "./etcd-snapshot.js";
 import { CompactedError, EtcdWatch, type WatchedRange } from "./etcd-watch.js";
 import type { Datastore, DatastoreEvent, KeyChange } from "./types.js";
 
@@ -181,9 +181,10 @@ export class EtcdDatastore implements Datastore {
     this.known = undefined;
     this.onEvent({ type: "snapshot-begin" });
     const ranges = watchedPrefixes(this.options.settings.region).map(rangeOf);
+    const batches = new Batches();
     for (const range of ranges) {
       for await (const page of readRange(session, range, String(found.revision))) {
-        for await (const changes of inBatches(page)) {
+        for await (const changes of batches.of(page)) {
           if (this.stopped) return;
           this.onEvent({ type: "changes", changes });
         }

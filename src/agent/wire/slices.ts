@@ -26,8 +26,10 @@ export async function applyInSlices(
 ): Promise<DesiredDelta> {
   // The first call takes all that there is: nothing.
   if (delta === undefined) compiler.apply(emptyLike(model), new DeltaBuilder());
-  const names = ORDER.flatMap((kind) => [...(delta ?? model)[kind].keys()].map((id) => [kind, id] as const));
-  if (names.length <= FIRST) return compiler.apply(model, slice(names));
+  const named = delta ?? model;
+  const names = namesOf(named);
+  if (ORDER.reduce((count, kind) => count + named[kind].size, 0) <= FIRST)
+    return compiler.apply(model, take(names, Infinity).delta);
   const sum = {
     endpoints: new Set<never>(),
     sets: new Set<never>(),
@@ -37,23 +39,39 @@ export async function applyInSlices(
     narrowed: new Set<never>(),
   } satisfies DesiredDelta;
   let size = FIRST;
-  for (let at = 0; at < names.length;) {
+  for (;;) {
     const began = performance.now();
-    const changed = compiler.apply(model, slice(names.slice(at, at + size)));
+    const { delta: step, taken } = take(names, size);
+    if (taken === 0) return sum;
+    const changed = compiler.apply(model, step);
     for (const [field, ids] of Object.entries(changed))
       for (const id of ids as ReadonlySet<never>) sum[field as keyof DesiredDelta].add(id);
-    at += size;
     const took = performance.now() - began;
     size = Math.max(1, Math.round(size * Math.min(2, Math.max(0.25, STEP / Math.max(took, 0.1)))));
-    if (at < names.length) await turn();
+    await turn();
   }
-  return sum;
 }
 
-function slice(names: readonly (readonly [Sliced, string])[]): ModelDelta {
+/** One by one: a list of the names of a big cloud would itself hold everything up. */
+function* namesOf(named: Model | ModelDelta): Generator<readonly [Sliced, string]> {
+  for (const kind of ORDER) for (const id of named[kind].keys()) yield [kind, id];
+}
+
+/** The next `count` of them, or as many as there are. */
+function take(
+  names: Iterator<readonly [Sliced, string]>,
+  count: number,
+): { readonly delta: ModelDelta; readonly taken: number } {
   const delta = new DeltaBuilder();
-  for (const [kind, id] of names) (delta[kind] as Set<string>).add(id);
-  return delta;
+  let taken = 0;
+  while (taken < count) {
+    const next = names.next();
+    if (next.done === true) break;
+    const [kind, id] = next.value;
+    (delta[kind] as Set<string>).add(id);
+    taken++;
+  }
+  return { delta, taken };
 }
 
 function emptyLike({ hostname }: Model): Model {
