@@ -77,6 +77,19 @@ export function ready(): Entry {
   };
 }
 
+/** Has the status of every endpoint written. */
+export function reporting(): Entry {
+  return {
+    key: `${PREFIX}/felixconfigurations/default`,
+    value: {
+      kind: "FelixConfiguration",
+      apiVersion: "projectcalico.org/v3",
+      metadata: { name: "default" },
+      spec: { endpointReportingEnabled: true },
+    },
+  };
+}
+
 /** An endpoint of another host. */
 export function member(i: number): Entry {
   const name = `m${i}`;

@@ -8,6 +8,7 @@ import { Etcd3 } from "etcd3";
 import type { AgentStatus } from "../agent/status.js";
 import { stop } from "../demo/world/command.js";
 import { Workspace } from "../demo/world/workspace.js";
+import { endpointsPrefix } from "../status/keys.js";
 import { HOSTNAME, type Entry } from "./cloud.js";
 
 const ETCD = "http://127.0.0.1:23790";
@@ -88,6 +89,13 @@ export class Lab {
     if (!existsSync(file)) return { inSync: false, enforced: 0 };
     const { datastore, endpoints } = JSON.parse(readFileSync(file, "utf8")) as AgentStatus;
     return { inSync: datastore.state === "in-sync", enforced: endpoints.filter(({ enforced }) => enforced).length };
+  }
+
+  /** How many endpoints have a status in etcd that says "up". */
+  async reportedUp(): Promise<number> {
+    const prefix = endpointsPrefix("", HOSTNAME);
+    const found = Object.values(await this.client.getAll().prefix(prefix).json()) as { status?: unknown }[];
+    return found.filter(({ status }) => status === "up").length;
   }
 
   async close(): Promise<void> {

@@ -140,6 +140,7 @@ async function scales(): Promise<Figure[]> {
   const cloud = quick ? "10,000 remote endpoints in etcd" : "100,000 remote endpoints in etcd";
   return [
     figure("taps_1000_start_s", many.found?.seconds, "s", "cold start of the agent, 1,000 taps", many.why),
+    figure("taps_1000_status_s", many.found?.statusSeconds, "s", "from then until etcd has their status", many.why),
     figure(quick ? "sync_10k_s" : "sync_100k_s", big.found?.seconds, "s", cloud, big.why),
     figure("loop_stood_still_ms", read.found?.stoodStill, "ms", `reading and compiling ${cloud}`, read.why),
     figure("agent_rss_mb", big.found?.residentMegabytes, "MB", cloud, big.why),

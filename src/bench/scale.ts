@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { BpfMap } from "#libbpf";
 import { ABI_VERSION } from "../abi/constants.js";
 import { MAP_NAMES, mapPath } from "../dataplane/bpf/pins.js";
-import { allow, group, member, ready } from "./cloud.js";
+import { allow, group, member, ready, reporting } from "./cloud.js";
 import { Lab } from "./lab.js";
 import { port, tapNames } from "./latency.js";
 
@@ -16,6 +16,8 @@ export interface Size {
 export interface Scale {
   /** From the start of the agent's process until every tap is enforced. */
   readonly seconds: number;
+  /** From then until etcd holds the status of every one, "up". */
+  readonly statusSeconds: number;
   readonly residentMegabytes: number;
   readonly mapsMegabytes: number;
 }
@@ -25,7 +27,7 @@ export async function measureScale({ taps, members }: Size): Promise<Scale> {
   const lab = await Lab.create();
   try {
     await lab.taps(tapNames(taps));
-    await lab.put(ready(), group("shared", [allow(6, 80), allow(6, 22, "far")]));
+    await lab.put(ready(), reporting(), group("shared", [allow(6, 80), allow(6, 22, "far")]));
     await lab.put(...tapNames(taps).flatMap((_, i) => port(i)));
     for (let i = 0; i < members; i += 1000) {
       await lab.put(...Array.from({ length: Math.min(1000, members - i) }, (_, k) => member(i + k)));
@@ -34,8 +36,10 @@ export async function measureScale({ taps, members }: Size): Promise<Scale> {
     const agent = lab.agent();
     await lab.until(`${taps} taps enforced`, () => lab.status().inSync && lab.status().enforced === taps);
     const seconds = (performance.now() - started) / 1000;
+    await lab.until(`the status of ${taps} taps`, async () => (await lab.reportedUp()) === taps);
+    const statusSeconds = (performance.now() - started) / 1000 - seconds;
     const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${agent.pid}/status`, "utf8"))?.[1];
-    return { seconds, residentMegabytes: Number(rss) / 1024, mapsMegabytes: mapsMegabytes(lab.pinDir) };
+    return { seconds, statusSeconds, residentMegabytes: Number(rss) / 1024, mapsMegabytes: mapsMegabytes(lab.pinDir) };
   } finally {
     await lab.close();
   }
