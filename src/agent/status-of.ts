@@ -23,11 +23,11 @@ export function endpointsStatus(
         ? "its interface is not there"
         : taps.get(interfaceName)?.fresh === true
           ? "its interface has not been switched on yet"
-        : !enforced.has(id)
-          ? "could not be written; see problems"
-          : !adminUp
-            ? "its admin state is down: nothing passes"
-            : undefined);
+          : !enforced.has(id)
+            ? "could not be written; see problems"
+            : !adminUp
+              ? "its admin state is down: nothing passes"
+              : undefined);
     return {
       id,
       workload: workload.workload,

@@ -1,7 +1,7 @@
 /** Structured log lines (pino): one JSON object a line, or text for people. Lines are written before the call returns. */
-import { Writable } from "node:stream";
-import { destination, pino, stdSerializers, type Logger } from "pino";
+import { pino, stdSerializers, type Logger } from "pino";
 import { escape } from "../text.js";
+import { LogSink } from "./log-sink.js";
 
 export type LogLevel = "trace" | "debug" | "info" | "warn" | "error";
 
@@ -10,20 +10,19 @@ export function createLog(level: LogLevel, format: "json" | "text", descriptor =
   const options = {
     level,
     base: null,
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    timestamp: () => `,"time":"${now()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: { err: stdSerializers.err },
   };
-  const out = destination({ dest: descriptor, sync: true });
-  if (format === "json") return pino(options, out);
-  const text = new Writable({
-    write(chunk: Buffer, _encoding, done) {
-      out.write(textLine(chunk.toString()));
-      done();
-    },
-  });
-  return pino(options, text);
+  const sink = new LogSink(descriptor);
+  const line = format === "json" ? (json: string): string => json : textLine;
+  const notice = (lost: number, why: string): string => line(lostLine(lost, why));
+  return pino(options, { write: (json: string) => sink.write(line(json), notice) });
 }
+
+const now = (): string => new Date().toISOString();
+const lostLine = (lost: number, why: string): string =>
+  `${JSON.stringify({ level: "warn", time: now(), lost, why, msg: "lines of this log could not be written" })}\n`;
 
 interface Line {
   readonly level: string;
