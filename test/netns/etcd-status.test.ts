@@ -1,5 +1,8 @@
 /** The real agent on real taps with a real etcd: what Neutron's driver would read, and what holds while etcd is away. */
 import type { ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AgentProcess } from "../../src/demo/world/agent.js";
 import { onLines, stop } from "../../src/demo/world/command.js";
@@ -63,6 +66,16 @@ async function plug(names: readonly string[]): Promise<ChildProcess> {
   return child;
 }
 
+/** @param prefix what runs it */
+function newAgent(prefix: readonly string[] = []): Promise<AgentProcess> {
+  const source = ["--datastore", "etcd", "--etcd-endpoints", etcd.url, "--region", "north"];
+  return AgentProcess.create(host, {
+    hostname: HOST,
+    prefix,
+    flags: [...source, "--status-interval", "1s", "--status-ttl", "5s"],
+  });
+}
+
 beforeAll(async () => {
   host = await Namespace.create("status");
   etcd = await TestEtcd.start({ within: host.argv([]) });
@@ -86,21 +99,7 @@ beforeAll(async () => {
   for (const name of NAMES) await put(endpoint(spec(name)));
   await etcd.ctl("put", keyOf("forgotten"), says("up"));
   taps = await plug(["one", "two"]);
-  agent = await AgentProcess.create(host, {
-    hostname: HOST,
-    flags: [
-      "--datastore",
-      "etcd",
-      "--etcd-endpoints",
-      etcd.url,
-      "--region",
-      "north",
-      "--status-interval",
-      "1s",
-      "--status-ttl",
-      "5s",
-    ],
-  });
+  agent = await newAgent();
 });
 afterAll(async () => {
   await agent?.remove();
@@ -198,4 +197,52 @@ describe("etcd away", () => {
     await expect.poll(async () => (await readiness()).ok, { timeout: 60_000 }).toBe(true);
     await expect.poll(reported, { timeout: 10_000 }).toEqual({ one: says("up"), two: says("up") });
   }, 150_000);
+});
+
+describe("a clock that jumps", () => {
+  /** libfaketime reads the offset from a file, again and again; the monotonic clock goes on as it does when a host's clock is set. */
+  const offsets = mkdtempSync(join(tmpdir(), "tb-clock-"));
+  const offset = join(offsets, "offset");
+  const library = "/usr/lib/*/faketime/libfaketimeMT.so.1";
+  const hostStatus = async (): Promise<{ time: string; uptime: number }> =>
+    JSON.parse(
+      await etcd.ctl("get", "--print-value-only", `/calico/felix/v2/region-north/host/${HOST}/status`),
+    ) as Awaited<ReturnType<typeof hostStatus>>;
+  const yearTold = async (): Promise<string> => (await hostStatus()).time.slice(0, 4);
+
+  beforeAll(async () => {
+    await agent.remove();
+    writeFileSync(offset, "+0");
+    const environment = [`FAKETIME_TIMESTAMP_FILE=${offset}`, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    agent = await newAgent([
+      "sh",
+      "-c",
+      `for library in ${library}; do export LD_PRELOAD="$library"; done; exec env "$@"`,
+      "sh",
+      ...environment,
+    ]);
+    await agent.startEnforcing(2);
+  });
+  afterAll(() => rmSync(offsets, { recursive: true }));
+
+  test.each([
+    ["ten years ahead", "+3650d", 10],
+    ["twenty years back", "-3650d", -10],
+    ["right again", "+0", 0],
+  ])("%s: it goes on enforcing, following and telling", async (_, days, years) => {
+    const { pid } = agent;
+    writeFileSync(offset, days);
+    await expect.poll(yearTold, { timeout: 10_000 }).toBe(String(new Date().getUTCFullYear() + years));
+    await put(endpoint(spec("one", { adminUp: false })));
+    await expect.poll(reported, { timeout: 5_000 }).toMatchObject({ one: says("down"), two: says("up") });
+    await put(endpoint(spec("one")));
+    await expect.poll(reported, { timeout: 5_000 }).toMatchObject({ one: says("up"), two: says("up") });
+    expect((await readiness()).ok).toBe(true);
+    // How long it has been running is no matter of the clock on the wall.
+    const first = (await hostStatus()).uptime;
+    expect(first).toBeGreaterThan(0);
+    expect(first).toBeLessThan(600);
+    await expect.poll(async () => (await hostStatus()).uptime, { timeout: 5_000 }).toBeGreaterThan(first);
+    expect(agent.pid).toBe(pid);
+  });
 });

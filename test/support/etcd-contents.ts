@@ -13,14 +13,18 @@ const OPERATIONS = 128;
 export class Writer {
   readonly client: Etcd3;
 
-  constructor(url: string) {
+  /** @param operations in one transaction; etcd takes no more than it was started for (--max-txn-ops) */
+  constructor(
+    url: string,
+    private readonly operations = OPERATIONS,
+  ) {
     this.client = new Etcd3({ hosts: url });
   }
 
   async put(...pairs: readonly Pair[]): Promise<void> {
-    for (let at = 0; at < pairs.length; at += OPERATIONS) {
+    for (let at = 0; at < pairs.length; at += this.operations) {
       const success = pairs
-        .slice(at, at + OPERATIONS)
+        .slice(at, at + this.operations)
         .map(({ key, value }) => ({ request_put: { key: Buffer.from(key), value: Buffer.from(value) } }));
       await this.client.kv.txn({ compare: [], success, failure: [] });
     }
