@@ -135,12 +135,14 @@ async function scales(): Promise<Figure[]> {
       ? { name, value: null, unit, vs, why: why ?? "not measured" }
       : { name, value: Math.round(value * 10) / 10, unit, vs };
   const many = await apart<Scale>("--scale", { taps: 1000, members: 0 });
+  const late = await apart<Scale>("--scale", { taps: 1000, members: 0, late: true });
   const big = await apart<Scale>("--scale", { taps: 2, members: quick ? 10_000 : 100_000 });
   const read = await reading(quick ? 10_000 : 100_000);
   const cloud = quick ? "10,000 remote endpoints in etcd" : "100,000 remote endpoints in etcd";
   return [
     figure("taps_1000_start_s", many.found?.seconds, "s", "cold start of the agent, 1,000 taps", many.why),
     figure("taps_1000_status_s", many.found?.statusSeconds, "s", "from then until etcd has their status", many.why),
+    figure("taps_1000_late_s", late.found?.seconds, "s", "1,000 taps appear under a running agent", late.why),
     figure(quick ? "sync_10k_s" : "sync_100k_s", big.found?.seconds, "s", cloud, big.why),
     figure("loop_stood_still_ms", read.found?.stoodStill, "ms", `reading and compiling ${cloud}`, read.why),
     figure("agent_rss_mb", big.found?.residentMegabytes, "MB", cloud, big.why),

@@ -11,10 +11,12 @@ import { port, tapNames } from "./latency.js";
 export interface Size {
   readonly taps: number;
   readonly members: number;
+  /** The taps appear, all at once, when the agent already follows the datastore. */
+  readonly late?: boolean;
 }
 
 export interface Scale {
-  /** From the start of the agent's process until every tap is enforced. */
+  /** From the start of the agent's process, or of the making of late taps, until every tap is enforced. */
   readonly seconds: number;
   /** From then until etcd holds the status of every one, "up". */
   readonly statusSeconds: number;
@@ -23,17 +25,22 @@ export interface Scale {
 }
 
 /** Runs in the network namespace of its process. */
-export async function measureScale({ taps, members }: Size): Promise<Scale> {
+export async function measureScale({ taps, members, late = false }: Size): Promise<Scale> {
   const lab = await Lab.create();
   try {
-    await lab.taps(tapNames(taps));
+    if (!late) await lab.taps(tapNames(taps));
     await lab.put(ready(), reporting(), group("shared", [allow(6, 80), allow(6, 22, "far")]));
     await lab.put(...tapNames(taps).flatMap((_, i) => port(i)));
     for (let i = 0; i < members; i += 1000) {
       await lab.put(...Array.from({ length: Math.min(1000, members - i) }, (_, k) => member(i + k)));
     }
-    const started = performance.now();
+    let started = performance.now();
     const agent = lab.agent();
+    if (late) {
+      await lab.until("the agent is in sync", () => lab.status().inSync);
+      started = performance.now();
+      await lab.taps(tapNames(taps));
+    }
     await lab.until(`${taps} taps enforced`, () => lab.status().inSync && lab.status().enforced === taps);
     const seconds = (performance.now() - started) / 1000;
     await lab.until(`the status of ${taps} taps`, async () => (await lab.reportedUp()) === taps);
