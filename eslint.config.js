@@ -56,6 +56,7 @@ const pure = [
       "src/agent/delta.ts",
       "src/agent/collect.ts",
       "src/agent/status-of.ts",
+      "src/check/{difference,name-maps,name-links}.ts",
       "src/cli/output.ts",
       "src/cli/parse.ts",
       "src/demo/cast.ts",

@@ -165,6 +165,28 @@ export class Agent {
     await this.#loop.idle();
   }
 
+  /** Reads the kernel back and puts right what differs; what that wrote and what failed. */
+  async resync(): Promise<Pick<ApplyEvent, "writes" | "totalWrites" | "failures">> {
+    const writes: Record<string, number> = {};
+    const unfollow = this.onApply((event) => {
+      for (const [map, count] of Object.entries(event.writes)) writes[map] = (writes[map] ?? 0) + count;
+    });
+    this.#wantFull = true;
+    this.#loop.mark();
+    await this.#loop.idle();
+    unfollow();
+    return {
+      writes,
+      totalWrites: Object.values(writes).reduce((sum, count) => sum + count, 0),
+      failures: this.#failures.map(({ where, error }) => ({ where, what: error.message })),
+    };
+  }
+
+  /** What is to be in force; undefined: nothing has been compiled yet. */
+  get desired(): DesiredState | undefined {
+    return this.#desired;
+  }
+
   health(): AgentHealth {
     const held = this.#gate.closed(this.#parts.model.model.cluster);
     const taps = this.#parts.links.interfaces().taps;

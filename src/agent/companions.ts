@@ -1,9 +1,10 @@
-/** Who is told about the agent while it runs: Neutron through etcd, systemd, and whoever asks over HTTP. None of them is waited for. */
+/** Who is told about the agent while it runs: Neutron through etcd, systemd, whoever asks over HTTP, and `torbie check`. None of them is waited for. */
 import type { Agent, FinishedPass } from "../agent.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Problem } from "../problems.js";
 import { liveness, readiness } from "../telemetry/health.js";
 import type { StatusReporter } from "../status/reporter.js";
+import { ControlServer } from "./control.js";
 import { createNotifier, type Notifier } from "./notify.js";
 import { realClock, type AgentLog } from "./parts.js";
 import type { HostBackend } from "./wire/iptables.js";
@@ -22,6 +23,8 @@ export class Companions {
   readonly #reporter: StatusReporter | undefined;
   readonly #telemetry: Telemetry;
   readonly #notifier: Notifier;
+  readonly #runDir: string;
+  #control: ControlServer | undefined;
   #agent: Agent | undefined;
 
   /** @throws ConfigError when the settings of etcd contradict each other */
@@ -30,6 +33,7 @@ export class Companions {
     private readonly parts: CompanionParts,
   ) {
     const { version, backend, log } = parts;
+    this.#runDir = loaded.config.runDir;
     const health = (): ReturnType<Agent["health"]> | undefined => this.#agent?.health();
     const lives = (): boolean => {
       const now = health();
@@ -56,6 +60,23 @@ export class Companions {
   /** Its loop is about to start. */
   follow(agent: Agent): void {
     this.#agent = agent;
+    this.#control = new ControlServer(
+      this.#runDir,
+      {
+        head: () => {
+          const { state, held, dataFrom } = agent.health();
+          return {
+            version: this.parts.version,
+            state,
+            ...(held === undefined ? {} : { held }),
+            ...(dataFrom === undefined ? {} : { dataFrom }),
+          };
+        },
+        desired: () => agent.desired,
+        resync: () => agent.resync(),
+      },
+      (err) => this.parts.log.warn({ err }, "torbie check cannot ask this agent"),
+    );
     agent.onApply((event) => this.#telemetry.metrics.applied(event));
   }
 
@@ -90,6 +111,7 @@ export class Companions {
   async close(): Promise<void> {
     this.#notifier.close();
     this.#reporter?.close();
+    await this.#control?.close();
     await this.#telemetry.close();
   }
 }

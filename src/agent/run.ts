@@ -2,18 +2,13 @@
 import type { LoadedConfig } from "../config/load.js";
 import { fileKey, SETTING_KEYS } from "../config/schema.js";
 import { createLog } from "../telemetry/log.js";
-import { Agent } from "../agent.js";
 import { AgentLock } from "./lock.js";
 import { Companions } from "./companions.js";
 import { Memory } from "./memory.js";
-import { realClock } from "./parts.js";
-import { readStatus } from "./status.js";
+import { composeAgent } from "./compose.js";
 import { StatusWriter } from "./status-writer.js";
 import { openBackend } from "./wire/backend.js";
 import { openDatastore } from "./wire/datastore.js";
-import { GuardAdapter } from "./wire/guard.js";
-import { LinksAdapter, openLinks } from "./wire/links.js";
-import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
 
 /**
  * Resolves with the exit status after SIGTERM or SIGINT; what is enforced stays enforced.
@@ -42,45 +37,25 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     ]);
     // First, as its settings may contradict each other.
     const datastore = openDatastore(loaded);
-    const { backend, adopted, why } = await openBackend(config, log);
+    const opened = await openBackend(config, log);
+    const { backend, adopted, why } = opened;
     lock.holdPins();
     const companions = new Companions(loaded, { version, backend, adopted, log });
     const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
     const memory = new Memory();
-    const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
-    const agent = new Agent(
-      {
-        datastore,
-        model: new ModelAdapter(config.hostname),
-        compiler: new CompilerAdapter(),
-        backend,
-        links: new LinksAdapter(openLinks(config, backend.name)),
-        guard: new GuardAdapter(config, () =>
-          backend.name === "iptables" || backend.judgedByRules === true ? "rules" : "programs",
-        ),
-        clock: realClock,
-        log,
+    const agent = composeAgent(loaded, version, opened, {
+      datastore,
+      log,
+      onStatus: (status) => {
+        writer.put(() => {
+          memory.tidy();
+          return status();
+        });
+        companions.tell();
       },
-      {
-        version,
-        hostname: config.hostname,
-        pinDir: config.pinDir,
-        dataplane: { name: backend.name, why },
-        resyncMilliseconds: config.resync * 1000,
-        ...(clusterGuid === undefined ? {} : { clusterGuid }),
-        clusterJudged: config.datastore === "etcd",
-        ...(dataFrom === undefined || !adopted ? {} : { dataFrom }),
-        onStatus: (status) => {
-          writer.put(() => {
-            memory.tidy();
-            return status();
-          });
-          companions.tell();
-        },
-        onPass: (pass) => companions.onPass(pass),
-        problems: () => companions.problems(),
-      },
-    );
+      onPass: (pass) => companions.onPass(pass),
+      problems: () => companions.problems(),
+    });
     companions.follow(agent);
     log.info(
       { version, pid: process.pid, dataplane: backend.name, why, settings: Object.fromEntries(said) as object },

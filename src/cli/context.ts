@@ -1,6 +1,8 @@
 /** Everything outside that a command may touch; src/main.ts makes the real one, tests make others. */
 import type { LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
+import type { RepairReport } from "../check/repair.js";
+import type { CheckReport } from "../check/run.js";
 import type { AgentStatus } from "../agent/status.js";
 import type { FlowClock } from "../dataplane/bpf/read-flows.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
@@ -61,6 +63,10 @@ export interface Context {
   readonly cleanup: (config: Config) => Promise<readonly Removed[]>;
   /** etcd, directories of YAML and the identity file. @throws ConfigError */
   readonly datastore: (loaded: LoadedConfig) => Promise<DatastoreAccess>;
+  /** The datastore, the agent's wish and the kernel, compared. @throws NothingToCheck, ConfigError, DataplaneError */
+  readonly check: (loaded: LoadedConfig) => Promise<CheckReport>;
+  /** Puts right what differs. @throws DataplaneError */
+  readonly repair: (loaded: LoadedConfig) => Promise<RepairReport>;
   readonly guard: (config: Config) => {
     readonly show: () => Promise<GuardState>;
     /** True when it had to write. */

@@ -36,6 +36,11 @@ export function realContext(): Context {
     openTaps: async (config) => (await import("./clean.js")).openTaps(config),
     cleanup: async (config) => (await import("./clean.js")).clean(config),
     datastore: async (loaded) => (await import("./datastore-access.js")).datastoreAccess(loaded),
+    check: async (loaded) => (await import("../check/run.js")).check(loaded),
+    repair: async (loaded) => {
+      const { createLog } = await import("../telemetry/log.js");
+      return (await import("../check/repair.js")).repair(loaded, VERSION, createLog("warn", "text"));
+    },
     guard,
   };
 }

@@ -6,7 +6,7 @@ import { escape } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
 import type { Context, KernelState } from "./context.js";
 import { columns, json, style } from "./output.js";
-import { policyNames } from "./policy-names.js";
+import { policyNames } from "../dataplane/bpf/policy-names.js";
 import { findPort, portsOf, type Port } from "./ports.js";
 
 export const STATE_SETTINGS = ["pin-dir", "run-dir"] as const;

@@ -4,7 +4,7 @@ import { escape } from "../text.js";
 import { EXIT, type Command } from "./command.js";
 import { STATE_SETTINGS, withState } from "./endpoint.js";
 import { columns, json, style } from "./output.js";
-import { policyNames, policyOfRule } from "./policy-names.js";
+import { policyNames, policyOfRule } from "../dataplane/bpf/policy-names.js";
 import { callIt, findPort, portsOf, type Port } from "./ports.js";
 
 const PROTOCOLS: Readonly<Record<number, string>> = {

@@ -1,5 +1,6 @@
 /** Every command: one row each. Nouns read, verbs change. */
 import { agent, demo, version } from "./agent.js";
+import { check } from "./check.js";
 import { cleanup } from "./cleanup.js";
 import type { Command } from "./command.js";
 import { configDocs, configShow } from "./config.js";
@@ -18,6 +19,7 @@ import { status } from "./status.js";
 export const COMMANDS: readonly Command[] = [
   agent,
   status,
+  check,
   endpointList,
   endpointShow,
   policyShow,

@@ -57,6 +57,18 @@ export async function ensureForward(run: Runner, markShift: number): Promise<For
   return { changed, problems };
 }
 
+/** Tools in whose FORWARD the rule does not stand first. Reads only. */
+export async function forwardLacks(run: Runner, markShift: number): Promise<string[]> {
+  const lacks: string[] = [];
+  for (const tool of await tools(run)) {
+    const { stdout } = await run(tool, ["-w", "-S", "FORWARD"]);
+    const [first] = stdout.split("\n").filter((line) => line.startsWith("-A "));
+    const stands = first !== undefined && isOurs(first);
+    if (!stands || (await run(tool, ["-w", "-C", "FORWARD", ...rule(markShift)])).status !== 0) lacks.push(tool);
+  }
+  return lacks;
+}
+
 export async function removeForward(run: Runner): Promise<string[]> {
   const changed: string[] = [];
   for (const tool of await tools(run)) {

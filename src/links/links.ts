@@ -4,6 +4,7 @@ import type { Interfaces, Tap } from "../dataplane/backend.js";
 import type { EndpointId, Prefix } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { planRoutes, type PlanInput, type RoutePlan } from "./desired.js";
+import { diffNeighbours, diffRoutes, type NeighbourDiff, type RouteDiff } from "./diff.js";
 import { Monitor, type MonitorState } from "./monitor.js";
 import { checkTapRule, DEFAULT_TAP_RULE, isOurs, type TapRule } from "./ours.js";
 import { Routes, type RouteReport } from "./routes.js";
@@ -12,6 +13,7 @@ import { Sysctls, type SysctlChange, type SysctlReport } from "./sysctls.js";
 import type { Dataplane } from "./sysctl-plan.js";
 import type { HookChange, Link } from "./types.js";
 import { uplinks } from "./uplinks.js";
+import type { KernelView } from "./view.js";
 
 /** rtm_protocol of what Torbie installs: assigned to nobody in linux/rtnetlink.h and iproute2's rt_protos (80 is Felix, 84 OVN). */
 export const ROUTE_PROTOCOL = 116;
@@ -26,6 +28,15 @@ export interface LinksOptions {
   readonly resyncMs?: number;
   /** What enforces: it decides what the kernel's own network stack has to do. Default: bpf. */
   readonly dataplane?: Dataplane;
+}
+
+/** What differs between the kernel and a plan. */
+export interface LinksDue {
+  readonly plan: RoutePlan;
+  readonly routes: RouteDiff;
+  readonly neighbours: NeighbourDiff;
+  readonly held: Pick<KernelView, "routes" | "neighbours">;
+  readonly sysctls: readonly SysctlChange[];
 }
 
 export class Links {
@@ -159,6 +170,23 @@ export class Links {
       this.#report = { ...this.#report, routes: report.problems };
       return report;
     });
+  }
+
+  /** What applyRoutes() and ensureSysctls() would write now. Reads the kernel only where the monitor has not. */
+  due(desired: Pick<DesiredState, "endpoints">, enforced: ReadonlySet<EndpointId>): LinksDue {
+    const plan = this.plan(desired, enforced);
+    const { routes, neighbours } = this.#monitor.view;
+    const { taps, uplinks } = this.interfaces();
+    return {
+      plan,
+      routes: diffRoutes(routes, plan.routes),
+      neighbours: diffNeighbours(neighbours, plan.neighbours, this.#options.protocol ?? ROUTE_PROTOCOL),
+      held: { routes, neighbours },
+      sysctls: this.#sysctls.due(
+        taps,
+        uplinks.map(({ name }) => name),
+      ),
+    };
   }
 
   /** Removes every route and neighbour that carries our protocol number. */

@@ -14,12 +14,17 @@ export async function readLinks(): Promise<readonly Link[]> {
 
 /** Those of one rtm_protocol in the main table. */
 export async function readRoutes(protocol: number): Promise<readonly Route[]> {
+  return (await readAllRoutes()).filter((route) => route.protocol === protocol);
+}
+
+/** Whoever's, in the main table. */
+export async function readAllRoutes(): Promise<readonly Route[]> {
   const netlink = new RtNetlink();
   try {
     const all: Route[] = [];
     for (const family of [4, 6] as const)
       all.push(...(await netlink.dump("reading routes", RTM.GETROUTE, familyDump(family), parseRoute)));
-    return all.filter((route) => route.protocol === protocol && route.table === TABLE_MAIN);
+    return all.filter((route) => route.table === TABLE_MAIN);
   } finally {
     netlink.close();
   }

@@ -115,15 +115,29 @@ export class Sysctls {
     }
   }
 
-  #set(setting: Setting, mayBeGone: boolean): SysctlChange | undefined {
+  /** What ensure() would write now. @throws Error (errno) for what can't be read */
+  due(taps: ReadonlyMap<string, SettledBy>, uplinks: readonly string[]): readonly SysctlChange[] {
+    const host = hostSettings(this.#hearing(uplinks), this.dataplane).map((setting) => this.#due(setting, false));
+    const ofTaps = [...taps.keys()].flatMap((name) =>
+      tapSettings(name, this.dataplane).map((setting) => this.#due(setting, true)),
+    );
+    return [...host, ...ofTaps].filter((change) => change !== undefined);
+  }
+
+  #due(setting: Setting, mayBeGone: boolean): SysctlChange | undefined {
     const before = this.#read(setting.path);
     if (before === setting.value || (setting.onlyFrom !== undefined && before !== setting.onlyFrom)) return undefined;
     // Without IPv6 in the kernel (or the device) there is nothing to forward, and nothing to set.
     if (before === undefined && (mayBeGone || setting.path[1] !== "ipv4")) return undefined;
+    return { setting: setting.path.join("/"), from: before ?? "", to: setting.value };
+  }
+
+  #set(setting: Setting, mayBeGone: boolean): SysctlChange | undefined {
+    const change = this.#due(setting, mayBeGone);
+    if (change === undefined) return undefined;
     writeFileSync(join(this.#root, ...setting.path), setting.value, { flag: "r+" });
-    const name = setting.path.join("/");
-    const change = { setting: name, from: before ?? "", to: setting.value };
-    this.#changes.set(name, { ...change, from: this.#changes.get(name)?.from ?? change.from });
+    const { setting: name, from } = change;
+    this.#changes.set(name, { ...change, from: this.#changes.get(name)?.from ?? from });
     return change;
   }
 

@@ -34,7 +34,7 @@ interface List {
 }
 
 /** ::ffff:0:0/96, as `remote` has its keys. */
-const MAPPED = "\0\0\0\0\0\0\0\0\0\0\xff\xff";
+export const MAPPED = "\0\0\0\0\0\0\0\0\0\0\xff\xff";
 const PLACES = STRUCTS.members.size / 2;
 /** So many addresses of 24 equal bits are worth a block. */
 const SEVERAL = 4;

@@ -12,7 +12,10 @@ export const HANDLE = 0x70b1;
 export type AttachMode = "clsact" | "tcx";
 export type Role = "tap" | "uplink";
 
-const HOOKS: Readonly<Record<Role, readonly { readonly direction: Direction; readonly program: ProgramName }[]>> = {
+/** What belongs on which hook. */
+export const HOOKS: Readonly<
+  Record<Role, readonly { readonly direction: Direction; readonly program: ProgramName }[]>
+> = {
   tap: [
     { direction: "ingress", program: "tap_ingress" },
     { direction: "egress", program: "tap_egress" },

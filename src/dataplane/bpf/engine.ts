@@ -6,7 +6,7 @@ import { parse, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredDelta, DesiredEndpoint, DesiredState, PolicyKey, PolicySetKey } from "../../compile/desired.js";
 import type { EndpointId, Prefix } from "../../model/types.js";
 import type { Interfaces } from "../backend.js";
-import { controlBefore, controlValue } from "./images-control.js";
+import { controlBefore } from "./images-control.js";
 import type { ClassTable } from "./images-classes.js";
 import { policyImage } from "./images-policy.js";
 import type { Maps } from "./maps.js";
@@ -21,6 +21,7 @@ import {
   type ShadowName,
 } from "./plan-endpoints.js";
 import { planEverything } from "./plan-full.js";
+import { controlOf, planUplinks, type EngineSettings } from "./plan-host.js";
 import { planNames } from "./plan-names.js";
 import { PHASES, Plan, type MapName, type PhaseName } from "./plan.js";
 import type { Registry } from "./registry.js";
@@ -36,13 +37,6 @@ import {
 } from "./sets.js";
 import type { PolicyImage } from "./images-policy.js";
 
-export interface EngineSettings {
-  readonly flowLimit: number;
-  readonly hz: number;
-  readonly timeouts: Readonly<Partial<Record<string, number>>>;
-  readonly hostToGuest: boolean;
-}
-
 /** What is known of the kernel, and how it came about. */
 export interface Knowledge {
   readonly registry: Registry;
@@ -56,6 +50,8 @@ export interface Knowledge {
   readonly owners: ReadonlyMap<Prefix, ReadonlySet<EndpointId>>;
   readonly alsoRemote: ReadonlySet<Prefix>;
 }
+
+export type { EngineSettings };
 
 export interface EngineReport {
   readonly writes: Record<string, number>;
@@ -99,7 +95,7 @@ export class Engine {
       known === undefined || delta === undefined
         ? planEverything(plan, this.maps, desired, interfaces)
         : this.#planDelta(plan, known, desired, interfaces, delta, interfaces === last?.interfaces);
-    this.#planUplinks(plan, next.shadows, interfaces);
+    planUplinks(plan, next.shadows, interfaces);
     this.#planControl(plan, next, desired);
     planNames(plan, next.registry, this.maps);
     next.table.forgetLists();
@@ -255,28 +251,9 @@ export class Engine {
     return { sets, narrowedUsers };
   }
 
-  #planUplinks(plan: Plan, shadows: Shadows, interfaces: Interfaces): void {
-    const wanted = new Map(interfaces.uplinks.map(({ ifindex }) => [u32(ifindex), u32(1)] as const));
-    for (const key of shadows.uplink.keys()) if (!wanted.has(key)) plan.delete("tapsDown", "uplink", key);
-    for (const [key, value] of wanted) if (shadows.uplink.get(key) !== value) plan.set("tapsUp", "uplink", key, value);
-  }
-
-  #control(next: Knowledge, desired: DesiredState, generation: number): Bytes {
-    return controlValue({
-      generation,
-      endpoints: [...next.endpoints.values()].map(({ number }) => number),
-      endpointLimit: parse("control", next.shadows.control.get(u32(0)) ?? record("control", {})).endpoint_limit,
-      ...this.settings,
-      localPrefixes: [...desired.endpoints.values()].some(({ owned }) =>
-        owned.some(({ prefix }) => !prefix.endsWith("/32") && !prefix.endsWith("/128")),
-      ),
-      prefixes: desired.prefixes.size > 0,
-    });
-  }
-
   #planControl(plan: Plan, next: Knowledge, desired: DesiredState): void {
     const was = next.shadows.control.get(u32(0)) ?? record("control", {});
-    const before = controlBefore(was, this.#control(next, desired, 0));
+    const before = controlBefore(was, controlOf(this.settings, next, desired, 0));
     if (before !== was) plan.set("controlUp", "control", u32(0), before);
   }
 
@@ -298,7 +275,9 @@ export class Engine {
     const was = shadows.control.get(u32(0)) ?? record("control", {});
     const now = parse("control", was);
     const generation = (now.generation + (host ? 1 : 0)) >>> 0;
-    const value = failed ? record("control", { ...now, generation }) : this.#control(next, desired, generation);
+    const value = failed
+      ? record("control", { ...now, generation })
+      : controlOf(this.settings, next, desired, generation);
     if (value !== was) updates.push(["control", u32(0), value]);
     return updates;
   }

@@ -29,7 +29,14 @@ interface KernelSet {
   readonly entries: Dump;
 }
 
-export function planEverything(plan: Plan, maps: Maps, desired: DesiredState, interfaces: Interfaces): Knowledge {
+/** @param plainly the plan is to be looked at and not to be written: every difference in its place, however a packet would take it */
+export function planEverything(
+  plan: Plan,
+  maps: Maps,
+  desired: DesiredState,
+  interfaces: Interfaces,
+  plainly = false,
+): Knowledge {
   const shadows = Object.fromEntries(SHADOWED.map((name) => [name, maps.dump(name)])) as Record<
     ShadowName,
     Dump
@@ -52,7 +59,8 @@ export function planEverything(plan: Plan, maps: Maps, desired: DesiredState, in
     const number = registry.number(NameKind.NAME_POLICY_SET, key);
     const built = buildSet(shape, number, images, numbering);
     const there = kernelSets.get(number);
-    if (there !== undefined && mustFlip(built.planes, built.entries, there, built.state, moving.has(number))) {
+    if (plainly && there !== undefined) planPlain(plan, built, there);
+    else if (there !== undefined && mustFlip(built.planes, built.entries, there, built.state, moving.has(number))) {
       const renewed = registry.renew(NameKind.NAME_POLICY_SET, key).number;
       const again = buildSet(shape, renewed, images, numbering);
       planNew(plan, again);
@@ -188,6 +196,15 @@ function mustFlip(planes: Dump, entries: Dump, there: KernelSet, state: SetState
   const differs = (from: Dump, to: Dump): boolean =>
     [...from].some(([key, value]) => to.get(key) !== value && closed(key));
   return differs(entries, there.entries) || differs(there.entries, entries);
+}
+
+function planPlain(plan: Plan, wanted: { entries: Dump; planes: Dump }, there: KernelSet): void {
+  for (const [key, value] of wanted.entries)
+    if (there.entries.get(key) !== value) plan.set("policyUp", "policy", key, value);
+  for (const [key, value] of wanted.planes)
+    if (there.planes.get(key) !== value) plan.set("planesUp", "plane", key, value);
+  for (const key of there.entries.keys()) if (!wanted.entries.has(key)) plan.delete("policyDown", "policy", key);
+  for (const key of there.planes.keys()) if (!wanted.planes.has(key)) plan.delete("planesDown", "plane", key);
 }
 
 /** Returns whether something may have narrowed. */

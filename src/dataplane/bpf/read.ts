@@ -13,7 +13,7 @@ import {
   type Bytes,
 } from "../../abi/records.js";
 import type { Address, Mac, Prefix } from "../../model/types.js";
-import { KernelMaps } from "./maps.js";
+import { KernelMaps, type Maps } from "./maps.js";
 import { openPinnedMap } from "./objects.js";
 import { DEFAULT_PIN_DIR, MAP_NAMES } from "./pins.js";
 import type { MapName } from "./plan.js";
@@ -73,6 +73,8 @@ export interface PinnedState {
   name(kind: number, number: number): string | undefined;
   /** Every map as it is. */
   readonly tables: Tables;
+  /** As the engine sees them; to be read. */
+  readonly kernel: Pick<Maps, "get" | "dump">;
   /** The ring buffer, for readEvents. */
   readonly eventMap: BpfMap;
   /** Bytes of kernel memory by map. */
@@ -102,7 +104,7 @@ class Pinned implements PinnedState {
   readonly tables: Tables;
 
   constructor(
-    private readonly kernel: KernelMaps,
+    readonly kernel: KernelMaps,
     private readonly maps: ReadonlyMap<MapName, BpfMap>,
     readonly close: () => void,
   ) {

@@ -160,7 +160,11 @@ export class IptablesBackend implements Backend {
         const old = this.#standing.tables[family][table];
         for (const name of new Set([...old.chains.keys(), ...chains.keys()]))
           if (!sameChain(old.chains.get(name), chains.get(name))) this.#prints.delete(`${family} ${table} ${name}`);
-        this.#standing.tables[family][table] = { chains: new Map(chains), hooks: new Map(hooks) };
+        this.#standing.tables[family][table] = {
+          chains: new Map(chains),
+          hooks: new Map(hooks),
+          displaced: new Set(),
+        };
       }
     for (const tap of new Set([...this.#standing.links.keys(), ...wanted.links.keys()]))
       if (!sameChain(this.#standing.links.get(tap), wanted.links.get(tap))) this.#prints.delete(`link ${chainOf(tap)}`);
@@ -196,6 +200,7 @@ export class IptablesBackend implements Backend {
     const standing = this.#standing.tables[family][table];
     const chains = new Map<string, readonly string[]>();
     const hooks = new Map<string, readonly string[]>();
+    const displaced = new Set<string>();
     for (const [name, rules] of printed) {
       const isHook = !name.startsWith("TRB-");
       if (isHook) {
@@ -206,6 +211,7 @@ export class IptablesBackend implements Backend {
         if (same && left !== undefined) hooks.set(name, left);
         // As printed, so that they can be taken out.
         else if (ours.length > 0) hooks.set(name, ours);
+        if (!first) displaced.add(name);
         if (!same && left !== undefined && this.#prints.has(`${family} ${table} ${name}`)) this.drifts++;
         continue;
       }
@@ -217,7 +223,7 @@ export class IptablesBackend implements Backend {
     }
     for (const name of standing.chains.keys())
       if (!chains.has(name) && this.#prints.has(`${family} ${table} ${name}`)) this.drifts++;
-    return { chains, hooks };
+    return { chains, hooks, displaced };
   }
 
   async #print(): Promise<void> {

@@ -16,17 +16,21 @@ import {
 } from "./types.js";
 
 /** What is known to stand. */
+export interface StandingTable {
+  readonly chains: Map<string, Chain>;
+  readonly hooks: Map<string, Chain>;
+  /** Of the kernel's chains, those where somebody's rules came before ours: ours have to be put first again. */
+  readonly displaced: Set<string>;
+}
+
 export interface Standing {
   readonly sets: Map<string, RenderedSet>;
-  readonly tables: Record<Family, Record<TableName, { chains: Map<string, Chain>; hooks: Map<string, Chain> }>>;
+  readonly tables: Record<Family, Record<TableName, StandingTable>>;
   readonly links: Map<string, readonly string[]>;
 }
 
 export const nothingStands = (): Standing => {
-  const table = (): { chains: Map<string, Chain>; hooks: Map<string, Chain> } => ({
-    chains: new Map(),
-    hooks: new Map(),
-  });
+  const table = (): StandingTable => ({ chains: new Map(), hooks: new Map(), displaced: new Set() });
   return {
     sets: new Map(),
     tables: { 4: { raw: table(), filter: table() }, 6: { raw: table(), filter: table() } },
@@ -119,7 +123,9 @@ function ranges(ports: readonly string[]): string[] {
 function tableLines(old: Standing["tables"][Family][TableName], wanted: RenderedTable): string[] {
   const changed = [...wanted.chains].filter(([name, chain]) => !sameChain(old.chains.get(name), chain));
   const gone = [...old.chains.keys()].filter((name) => !wanted.chains.has(name));
-  const hooked = [...wanted.hooks].filter(([name, chain]) => !sameChain(old.hooks.get(name), chain));
+  const hooked = [...wanted.hooks].filter(
+    ([name, chain]) => old.displaced.has(name) || !sameChain(old.hooks.get(name), chain),
+  );
   return [
     // A chain that is declared is emptied.
     ...changed.map(([name]) => `:${name} - [0:0]`),

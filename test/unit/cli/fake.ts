@@ -1,5 +1,6 @@
 /** A context without a machine: what is printed is kept, what is pinned is made up. */
 import type { AgentStatus } from "../../../src/agent/status.js";
+import type { CheckReport } from "../../../src/check/run.js";
 import type { DatastoreAccess } from "../../../src/cli/datastore-access.js";
 import { nothingPinned } from "../../../src/cli/endpoint.js";
 import type { Context } from "../../../src/cli/context.js";
@@ -167,6 +168,9 @@ export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedS
       throw new Error("there is no kernel");
     },
   } satisfies Tables,
+  get kernel(): never {
+    throw new Error("there is no kernel");
+  },
   get eventMap(): never {
     throw new Error("the CLI has no business with it");
   },
@@ -203,6 +207,15 @@ export const STATUS: AgentStatus = {
     },
   ],
   policies: [{ id: "np:openstack/web", name: "web", origin: "groups.yaml:20" }],
+};
+
+export const SAME: CheckReport = {
+  dataplane: "bpf",
+  datastore: { description: "directory /etc/torbie/policy", problems: [] },
+  agent: { running: true, behind: [] },
+  against: "datastore",
+  endpoints: 3,
+  differences: [],
 };
 
 export interface Ran {
@@ -270,6 +283,11 @@ export async function cli(
       ]);
     },
     datastore: () => Promise.resolve(emptyDatastore()),
+    check: () => Promise.resolve(SAME),
+    repair: () => {
+      calls.push("repair");
+      return Promise.resolve({ by: "the agent", writes: { policy: 1 }, totalWrites: 1, failures: [] });
+    },
     guard: () => ({
       show: () => Promise.resolve({ state: "on", detail: ["nft"] }),
       install: () => Promise.resolve(true),

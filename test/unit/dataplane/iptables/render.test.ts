@@ -19,6 +19,7 @@ const standing = (of: Rendered): Standing => ({
 const copy = ({ chains, hooks }: Rendered["tables"][4]["raw"]): Standing["tables"][4]["raw"] => ({
   chains: new Map(chains),
   hooks: new Map(hooks),
+  displaced: new Set(),
 });
 
 /** Of the other worlds what differs from "base" in kind. */

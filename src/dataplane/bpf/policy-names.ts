@@ -1,5 +1,5 @@
 /** Which policies apply to a port, from what names its policy set and its rules in the kernel. Pure. */
-import type { PinnedPolicy } from "../dataplane/bpf/read-policy.js";
+import type { PinnedPolicy } from "./read-policy.js";
 
 /** Policy keys as src/compile makes them; "~" and what follows tells variants of one policy apart. */
 const IN_SET = /"((?:np|gnp|profile):(?:[^"\\]|\\.)*)"/g;

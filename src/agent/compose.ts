@@ -1,0 +1,50 @@
+/** The agent's loop from its real parts, but for what is told to others. */
+import { Agent, type AgentOptions } from "../agent.js";
+import type { LoadedConfig } from "../config/load.js";
+import type { Datastore } from "../datastore/types.js";
+import { realClock, type AgentLog } from "./parts.js";
+import { readStatus } from "./status.js";
+import type { OpenedBackend } from "./wire/backend.js";
+import { GuardAdapter } from "./wire/guard.js";
+import { LinksAdapter, openLinks } from "./wire/links.js";
+import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
+
+export interface ComposeParts extends Pick<AgentOptions, "onStatus" | "onPass" | "problems"> {
+  readonly datastore: Datastore;
+  readonly log: AgentLog;
+}
+
+/** The caller holds the lock. */
+export function composeAgent(
+  { config }: LoadedConfig,
+  version: string,
+  { backend, adopted, why }: OpenedBackend,
+  { datastore, log, ...told }: ComposeParts,
+): Agent {
+  const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
+  return new Agent(
+    {
+      datastore,
+      model: new ModelAdapter(config.hostname),
+      compiler: new CompilerAdapter(),
+      backend,
+      links: new LinksAdapter(openLinks(config, backend.name)),
+      guard: new GuardAdapter(config, () =>
+        backend.name === "iptables" || backend.judgedByRules === true ? "rules" : "programs",
+      ),
+      clock: realClock,
+      log,
+    },
+    {
+      version,
+      hostname: config.hostname,
+      pinDir: config.pinDir,
+      dataplane: { name: backend.name, why },
+      resyncMilliseconds: config.resync * 1000,
+      ...(clusterGuid === undefined ? {} : { clusterGuid }),
+      clusterJudged: config.datastore === "etcd",
+      ...(dataFrom === undefined || !adopted ? {} : { dataFrom }),
+      ...told,
+    },
+  );
+}
