@@ -3,6 +3,7 @@ import type { LoadedConfig } from "../config/load.js";
 import type { Config } from "../config/schema.js";
 import type { RepairReport } from "../check/repair.js";
 import type { CheckReport } from "../check/run.js";
+import type { Doctored } from "../doctor/run.js";
 import type { AgentStatus } from "../agent/status.js";
 import type { FlowClock } from "../dataplane/bpf/read-flows.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
@@ -67,6 +68,8 @@ export interface Context {
   readonly check: (loaded: LoadedConfig) => Promise<CheckReport>;
   /** Puts right what differs. @throws DataplaneError */
   readonly repair: (loaded: LoadedConfig) => Promise<RepairReport>;
+  /** Everything on this host that enforcement depends on. Changes nothing. @throws DataplaneError */
+  readonly doctor: (config: Config) => Promise<Doctored>;
   readonly guard: (config: Config) => {
     readonly show: () => Promise<GuardState>;
     /** True when it had to write. */

@@ -41,6 +41,7 @@ export function realContext(): Context {
       const { createLog } = await import("../telemetry/log.js");
       return (await import("../check/repair.js")).repair(loaded, VERSION, createLog("warn", "text"));
     },
+    doctor: async (config) => (await import("../doctor/run.js")).doctor(config),
     guard,
   };
 }

@@ -5,6 +5,7 @@ import { cleanup } from "./cleanup.js";
 import type { Command } from "./command.js";
 import { configDocs, configShow } from "./config.js";
 import { datastoreAccept, datastoreDiff, datastoreDump, datastoreLoad } from "./datastore.js";
+import { doctor } from "./doctor.js";
 import { endpointList, endpointShow } from "./endpoint.js";
 import { guardInstall, guardRemove, guardShow } from "./guard.js";
 import { counterList } from "./counter.js";
@@ -20,6 +21,7 @@ export const COMMANDS: readonly Command[] = [
   agent,
   status,
   check,
+  doctor,
   endpointList,
   endpointShow,
   policyShow,

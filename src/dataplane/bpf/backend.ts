@@ -18,7 +18,8 @@ import { readBackAll, type ReadBack } from "./read-back.js";
 import { Takeover, type TakeoverReport } from "./takeover.js";
 
 const built = (name: string): string => fileURLToPath(new URL(`../../../build/${name}`, import.meta.url));
-const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map(built);
+/** Object files, best first. */
+export const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map(built);
 
 export interface BpfOptions {
   /** In a bpffs; made when missing. Default: /sys/fs/bpf/torbie/v<ABI>. */

@@ -288,6 +288,7 @@ export async function cli(
       calls.push("repair");
       return Promise.resolve({ by: "the agent", writes: { policy: 1 }, totalWrites: 1, failures: [] });
     },
+    doctor: () => Promise.resolve({ dataplane: { name: "bpf", why: "the best that this machine has" }, findings: [] }),
     guard: () => ({
       show: () => Promise.resolve({ state: "on", detail: ["nft"] }),
       install: () => Promise.resolve(true),
