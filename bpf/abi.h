@@ -85,6 +85,9 @@ enum control_flag {
     CONTROL_LOCAL_PREFIXES = 1, /* `local_prefix` is not empty */
     CONTROL_PREFIXES = 2,       /* `prefix` is not empty */
     CONTROL_HOST_TO_GUEST = 4,  /* S9: what the host originates passes */
+    CONTROL_METADATA_IPV4 = 8,  /* S7: 169.254.169.254:80 is served */
+    CONTROL_METADATA_IPV6 = 16, /* S7: [fe80::a9fe:a9fe]:80 is served */
+    CONTROL_NAMES = 32,         /* S7: guests reach port 53 of the host */
 };
 
 /* --- `tap`: HASH ifindex (u32, host order) -> endpoint number (u32). Missing: NO_ENDPOINT, the packet drops. - */

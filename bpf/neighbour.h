@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ARP and neighbour discovery on a tap, answered here (S4) and checked (S6); the kernel hears only what is true. */
 #pragma once
-#include "source.h"
+#include "service.h"
 
 struct arp {
     __be16 hardware, protocol;
@@ -104,7 +104,8 @@ GLOBAL int arp(struct __sk_buff *skb, __u32 number)
         announce(number, &sender);
         return drop_at(number, ARP_ABSORBED);
     }
-    if (is_multicast(&target, 4) || is_martian(&target, 4) || is_link_scope(&target, 4) ||
+    if (is_multicast(&target, 4) || is_martian(&target, 4) ||
+        (is_link_scope(&target, 4) && !is_metadata_address(&target, 4, control_flags())) ||
         is_own(number, &target, !sender_ip))
         return drop_at(number, ARP_ABSORBED);
     /* RFC 826: swap, and say that it is us. */
@@ -191,7 +192,9 @@ NOINLINE int solicitation(struct __sk_buff *skb, struct packet *p, struct endpoi
     link_local_of(e->host_mac, &host);
     if (is_multicast(target, 6) || is_martian(target, 6) || address_is_zero(&p->source))
         return drop_packet(p, ND_ABSORBED); /* a probe for a duplicate is never answered */
-    if (address_is_link_local(target) ? !address_equal(target, &host) : is_own(p->endpoint, target, 0))
+    if (address_is_link_local(target)
+            ? !address_equal(target, &host) && !is_metadata_address(target, 6, control_flags())
+            : is_own(p->endpoint, target, 0))
         return drop_packet(p, ND_ABSORBED);
     return advertise(skb, p, e, target);
 }

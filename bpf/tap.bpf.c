@@ -160,8 +160,12 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
         if (reason == TO_HOST)
             return to_host(skb);
     }
+    if (reason == LINK_LOCAL && asks_on_link(p, e))
+        return to_host(skb);
     if (reason && !(reason == LINK_LOCAL && is_answer_to_host(p)))
         return drop_packet(p, reason);
+    if (!reason && asks_host(skb, p))
+        return to_host(skb);
     may_be_host = is_dhcp_client(p);
     reason = decide(skb, p);
     if (reason)
@@ -421,6 +425,8 @@ GLOBAL int from_host(struct __sk_buff *skb, __u32 number)
         return TC_ACT_UNSPEC;
     if (!(c->flags & CONTROL_HOST_TO_GUEST))
         return drop_at(number, HOST_TO_GUEST_OFF);
+    if (is_service_answer(p, c->flags))
+        return TC_ACT_UNSPEC;
     if (p->kind == KIND_FLOW && !is_multicast(&p->destination, p->family) && !(p->flags & PACKET_REPLY)) {
         struct flow *f = bpf_map_lookup_elem(&flow, &p->key);
 

@@ -593,11 +593,17 @@ export const ControlFlag = {
   CONTROL_LOCAL_PREFIXES: 1,
   CONTROL_PREFIXES: 2,
   CONTROL_HOST_TO_GUEST: 4,
+  CONTROL_METADATA_IPV4: 8,
+  CONTROL_METADATA_IPV6: 16,
+  CONTROL_NAMES: 32,
 } as const;
 export const ControlFlagNames: Readonly<Record<number, string>> = {
   1: "CONTROL_LOCAL_PREFIXES",
   2: "CONTROL_PREFIXES",
   4: "CONTROL_HOST_TO_GUEST",
+  8: "CONTROL_METADATA_IPV4",
+  16: "CONTROL_METADATA_IPV6",
+  32: "CONTROL_NAMES",
 };
 
 export const EndpointFlag = {

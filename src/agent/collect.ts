@@ -8,7 +8,7 @@ import type { RoundResult } from "./round.js";
 const RETRY = "tried again, first soon, then every 30 s";
 
 export function* collectProblems(
-  parts: Pick<AgentParts, "model" | "compiler" | "backend" | "links" | "guard">,
+  parts: Pick<AgentParts, "model" | "compiler" | "backend" | "links" | "guard" | "services">,
   gate: Gate,
   failures: RoundResult["failures"],
   others: Iterable<Problem> = [],
@@ -18,6 +18,7 @@ export function* collectProblems(
   yield* parts.backend.problems?.() ?? [];
   yield* parts.links.problems();
   yield* parts.guard.problems();
+  yield* parts.services?.problems() ?? [];
   yield* others;
   const held = gate.closed(parts.model.model.cluster);
   if (typeof held === "object") yield held;

@@ -8,6 +8,7 @@ import type { OpenedBackend } from "./wire/backend.js";
 import { GuardAdapter } from "./wire/guard.js";
 import { LinksAdapter, openLinks } from "./wire/links.js";
 import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
+import { ServicesAdapter } from "./wire/services.js";
 
 export interface ComposeParts extends Pick<AgentOptions, "onStatus" | "onPass" | "problems"> {
   readonly datastore: Datastore;
@@ -32,6 +33,7 @@ export function composeAgent(
       guard: new GuardAdapter(config, () =>
         backend.name === "iptables" || backend.judgedByRules === true ? "rules" : "programs",
       ),
+      services: new ServicesAdapter(config),
       clock: realClock,
       log,
     },

@@ -80,6 +80,13 @@ export interface GuardPart {
   problems(): readonly Problem[];
 }
 
+/** Services of the host that guests reach (S7). */
+export interface ServicesPart {
+  /** `whole`: read back what stands. @returns how much had to be written */
+  ensure(desired: DesiredState, whole: boolean): Promise<number>;
+  problems(): readonly Problem[];
+}
+
 /** Monotonic milliseconds and timers. */
 export interface Clock {
   now(): number;
@@ -112,6 +119,7 @@ export interface AgentParts {
   readonly backend: BackendPart;
   readonly links: LinksPart;
   readonly guard: GuardPart;
+  readonly services?: ServicesPart;
   readonly clock: Clock;
   readonly log: AgentLog;
 }

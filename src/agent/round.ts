@@ -75,10 +75,26 @@ export async function runRound(
         judgedUplinks(interfaces, report.failures),
       ),
     );
+  await serving(parts, wish.desired, wish.delta === undefined, add);
   add("links", await links.program(wish.desired, report.enforced));
   // Last: only now does nothing depend on it any more.
   if (backend.settle) add("former dataplane", await backend.settle());
   return { writes, failures, enforced: report.enforced, interfaces, ...state() };
+}
+
+/** Guests without metadata are guests all the same: a failure is said, and the pass goes on. */
+async function serving(
+  { services }: Pick<AgentParts, "services">,
+  desired: DesiredState,
+  whole: boolean,
+  add: (name: string, report: ReportPart) => void,
+): Promise<void> {
+  if (services === undefined) return;
+  try {
+    add("services", { writes: await services.ensure(desired, whole), failures: [] });
+  } catch (error) {
+    add("services", { writes: 0, failures: [{ where: "services", error: asError(error) }] });
+  }
 }
 
 /** Those whose program is in place; of one that is not, what comes in is judged at the taps' egress. */

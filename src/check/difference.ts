@@ -1,6 +1,6 @@
 /** One thing in the kernel that is otherwise than wanted: what `torbie check` prints. Plain JSON. Pure. */
 export type DifferenceKind =
-  "map" | "hook" | "route" | "neighbour" | "sysctl" | "set" | "chain" | "tap rules" | "guard" | "forward";
+  "map" | "hook" | "route" | "neighbour" | "sysctl" | "set" | "chain" | "tap rules" | "guard" | "forward" | "services";
 
 export interface Difference {
   readonly kind: DifferenceKind;

@@ -19,7 +19,7 @@ interface Printout {
 
 /** @throws UnsupportedError, DataplaneError when rules can't be read here, or not be written in the scratch namespace */
 export async function compareRules(
-  options: Pick<IptablesOptions, "prefixes" | "excluded" | "markShift" | "hostToGuest">,
+  options: Pick<IptablesOptions, "prefixes" | "excluded" | "markShift" | "hostToGuest" | "served">,
   desired: DesiredState,
   interfaces: Interfaces,
 ): Promise<Difference[]> {

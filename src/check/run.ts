@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { agentRuns } from "../agent/lock.js";
 import { readStatus } from "../agent/status.js";
 import { formerPins } from "../agent/wire/former.js";
+import { servedOf, servicesWish } from "../agent/wire/services.js";
 import { guardOptions } from "../agent/wire/guard.js";
 import { openLinks } from "../agent/wire/links.js";
 import { pinsIn } from "../agent/wire/pins.js";
@@ -24,6 +25,7 @@ import type { EndpointId } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { askDesired } from "./agent-client.js";
 import { lasting, type Difference } from "./difference.js";
+import { compareServices } from "./services.js";
 import { compareGuard } from "./guard.js";
 import { compareHooks, pinnedPrograms } from "./hooks.js";
 import { nameLinkDifferences } from "./name-links.js";
@@ -147,6 +149,7 @@ async function inKernel(
               excluded: config.interfaceExclude,
               markShift: config.markShift,
               hostToGuest: config.hostToGuest,
+              served: servedOf(config),
             },
             desired,
             interfaces,
@@ -157,6 +160,7 @@ async function inKernel(
         taps,
         uplinks: interfaces.uplinks.map(({ name }) => name),
       })),
+      ...(await compareServices(servicesWish(config, desired))),
       ...(await inLinks(links, desired, enforced, config.routeProtocol)),
     ];
   } finally {
@@ -178,6 +182,7 @@ async function inMaps({ config }: LoadedConfig, desired: DesiredState, links: Li
       hz: (await findHz()).hz,
       timeouts: flowTimeouts(config),
       hostToGuest: config.hostToGuest,
+      served: servedOf(config),
     };
     const found = nameMapDifferences(compareMaps(state.kernel, settings, desired, interfaces), {
       name: (kind, number) => state.name(kind, number),

@@ -11,6 +11,7 @@ import { removePins } from "../dataplane/bpf/cleanup.js";
 import { IptablesBackend } from "../dataplane/iptables/backend.js";
 import { forgetInventory } from "../dataplane/iptables/inventory.js";
 import { removeGuard } from "../dataplane/guard.js";
+import { removeServices } from "../dataplane/services/services.js";
 import { DataplaneError } from "../errors.js";
 import { isOurs } from "../links/ours.js";
 import { readLinks } from "../links/read-links.js";
@@ -47,6 +48,7 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
   const hooks = directories.reduce((sum, directory) => sum + off(directory), 0);
   const pins = directories.reduce((sum, directory) => sum + removePins(directory), 0);
   const guard = await removeGuard(guardOptions(config));
+  const services = await removeServices();
   const iptables = await IptablesBackend.remove();
   forgetInventory(config.runDir);
   rmSync(join(config.runDir, "status.json"), { force: true });
@@ -56,7 +58,7 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
     { what: "programs on interfaces", count: hooks },
     { what: `pins in ${config.pinDir}`, count: pins },
     ...iptables,
-    ...guard.map((what) => ({ what, count: 1 })),
+    ...[...guard, ...services].map((what) => ({ what, count: 1 })),
   ];
 }
 

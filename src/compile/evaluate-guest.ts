@@ -1,7 +1,8 @@
 /** What a guest's IP packet must fulfil before any rule is asked (S2, S6, S7, S9). */
+import { METADATA_ADDRESS, METADATA_PORT, NAMES_PORT, type Served } from "../model/services.js";
 import type { Address, LocalWorkload } from "../model/types.js";
 import { kindOf, linkLocalOf } from "./evaluate-address.js";
-import { UDP, type Ethernet, type Packet } from "./evaluate-frame.js";
+import { TCP, UDP, type Ethernet, type Packet } from "./evaluate-frame.js";
 import type { ReasonName, Tap } from "./evaluate-types.js";
 import type { World } from "./evaluate-world.js";
 
@@ -15,11 +16,12 @@ export interface GuestContext {
   readonly workload: LocalWorkload;
   readonly tap: Tap;
   readonly isHostAddress: (address: Address) => boolean;
+  readonly served: Served;
   /** The packet answers something that the host began (S9). */
   readonly answersHost: () => boolean;
 }
 
-type Service = "dhcp4" | "dhcp6" | "mld" | "dhcp-server" | "none";
+type Service = "dhcp4" | "dhcp6" | "mld" | "dhcp-server" | "metadata" | "names" | "none";
 
 export function checkGuestPacket(context: GuestContext, eth: Ethernet, packet: Packet): GuestCheck {
   const { workload } = context;
@@ -38,6 +40,9 @@ export function checkGuestPacket(context: GuestContext, eth: Ethernet, packet: P
 function serviceOf(packet: Packet): Service {
   const { family, protocol, ports, icmp } = packet;
   if (icmp !== undefined && family === 6 && MLD.has(icmp.type)) return "mld";
+  if (ports !== undefined && ports.destination === NAMES_PORT && (protocol === UDP || protocol === TCP)) return "names";
+  if (protocol === TCP && ports?.destination === METADATA_PORT && packet.destination === METADATA_ADDRESS[family])
+    return "metadata";
   if (protocol !== UDP || ports === undefined) return "none";
   const [client, server] = family === 4 ? [68, 67] : [546, 547];
   if (ports.source === client && ports.destination === server) return family === 4 ? "dhcp4" : "dhcp6";
@@ -105,6 +110,13 @@ function reachesService(context: GuestContext, packet: Packet, service: Service)
       );
     case "mld":
       return kindOf(destination) === "multicast";
+    case "metadata":
+      return context.served.metadata.includes(packet.family) && packet.fragment === undefined;
+    case "names":
+      if (!context.served.names) return false;
+      return kindOf(destination) === "link-local"
+        ? destination === linkLocalOf(context.tap.hostMac)
+        : kindOf(source) !== "link-local" && context.isHostAddress(destination);
     default:
       return false;
   }

@@ -1,6 +1,7 @@
 /** ARP and neighbour discovery on a tap: who is answered, what a guest may claim (S4, S6; RFC 826, 5227, 4861). */
 import { addressBytes } from "../model/cidr.js";
-import type { Address, LocalWorkload, Mac } from "../model/types.js";
+import { METADATA_ADDRESS, type Served } from "../model/services.js";
+import type { Address, Family, LocalWorkload, Mac } from "../model/types.js";
 import { kindOf, linkLocalOf } from "./evaluate-address.js";
 import { macAt, u16, v4At, v6At, type Ethernet, type Packet } from "./evaluate-frame.js";
 import type { ReasonName, Tap } from "./evaluate-types.js";
@@ -18,7 +19,7 @@ const ABSORB_ND: Dropped = { do: "drop", reason: "ND_ABSORBED" };
 const SPOOFED_ND: Dropped = { do: "drop", reason: "SPOOFED_ND" };
 const MALFORMED: Dropped = { do: "drop", reason: "MALFORMED" };
 
-export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet): NeighbourResult {
+export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethernet, served: Served): NeighbourResult {
   const bytes = eth.bytes.subarray(14);
   const operation = u16(bytes, 6);
   const fits =
@@ -39,9 +40,13 @@ export function arp(world: World, workload: LocalWorkload, tap: Tap, eth: Ethern
   if (operation === 2)
     return eth.destination === tap.hostMac ? { do: "host", announced: sender } : { ...ABSORB_ARP, announced: sender };
   if (sender === target) return { ...ABSORB_ARP, announced: sender };
-  if (kindOf(target) !== "unicast" || !isAnswered(world, workload, target, probe)) return ABSORB_ARP;
+  const answered = kindOf(target) === "unicast" || isMetadata(target, 4, served);
+  if (!answered || !isAnswered(world, workload, target, probe)) return ABSORB_ARP;
   return { do: "reply", frame: arpReply(eth, tap.hostMac) };
 }
+
+const isMetadata = (target: Address, family: Family, { metadata }: Served): boolean =>
+  metadata.includes(family) && target === METADATA_ADDRESS[family];
 
 /** An address of its own is answered for only when it is a pair that someone else may hold just now, and never to a probe. */
 function isAnswered(world: World, workload: LocalWorkload, target: Address, probe: boolean): boolean {
@@ -69,6 +74,7 @@ export function discovery(
   eth: Ethernet,
   packet: Packet,
   isHostAddress: (address: Address) => boolean,
+  served: Served,
 ): NeighbourResult {
   const type = packet.icmp?.type ?? 0;
   if (packet.hopLimit !== 255 || packet.bytes.length - packet.l4.length !== 40) return MALFORMED;
@@ -90,7 +96,7 @@ export function discovery(
     if (option !== mac) return SPOOFED_ND;
   }
   if (target === undefined) return reaches ? { do: "host" } : ABSORB_ND;
-  if (type === 135) return solicited(world, workload, tap, eth, packet, target);
+  if (type === 135) return solicited(world, workload, tap, eth, packet, target, served);
   if (workload.portSecurity && macFor(world, workload, tap, target) === undefined) return SPOOFED_ND;
   // What is said to all has been heard; what answers the host goes there, and never further.
   const answer = reaches && eth.destination === tap.hostMac;
@@ -122,12 +128,13 @@ function solicited(
   eth: Ethernet,
   packet: Packet,
   target: Address,
+  served: Served,
 ): NeighbourResult {
   if (packet.source === "::") return ABSORB_ND;
   const kind = kindOf(target);
   const wanted =
     kind === "link-local"
-      ? target === linkLocalOf(tap.hostMac)
+      ? target === linkLocalOf(tap.hostMac) || isMetadata(target, 6, served)
       : kind === "unicast" && packet.source !== target && isAnswered(world, workload, target, false);
   return wanted ? { do: "reply", frame: advertisement(eth, packet, target, tap.hostMac) } : ABSORB_ND;
 }

@@ -1,4 +1,5 @@
 /** What goes into the reference evaluator and what comes out; the conformance table speaks this language too. */
+import type { Served } from "../model/services.js";
 import type { Address, EndpointId, Mac } from "../model/types.js";
 
 /** Names of `enum reason` in bpf/abi.h, without REASON_NONE; a test compares the two. */
@@ -66,6 +67,8 @@ export interface EvaluatorOptions {
   readonly fib?: (destination: Address) => "uplink" | "none" | "local-host";
   /** S9: what the host originates passes. Default true. */
   readonly hostToGuest?: boolean;
+  /** S7: what guests reach of the host besides DHCP. Default: nothing. */
+  readonly served?: Served;
 }
 
 /**

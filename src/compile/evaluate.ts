@@ -6,11 +6,21 @@ import type { Address, EndpointId, Family, LocalWorkload, Mac, Model } from "../
 import { Gate, isError, isLocal, type Admitted } from "./evaluate-admit.js";
 import { kindOf } from "./evaluate-address.js";
 import type { Side } from "./evaluate-flows.js";
-import { decremented, parseAddresses, parseEthernet, parseIp, type Ethernet, type Packet } from "./evaluate-frame.js";
+import {
+  decremented,
+  TCP,
+  UDP,
+  parseAddresses,
+  parseEthernet,
+  parseIp,
+  type Ethernet,
+  type Packet,
+} from "./evaluate-frame.js";
 import { checkGuestPacket } from "./evaluate-guest.js";
 import { arp, discovery, type NeighbourResult } from "./evaluate-neighbour.js";
 import type { At, EvaluatorOptions, Interfaces, Outcome, ReasonName, Tap } from "./evaluate-types.js";
 import { World } from "./evaluate-world.js";
+import { METADATA_ADDRESS, METADATA_PORT, NAMES_PORT, NOTHING_SERVED, type Served } from "../model/services.js";
 import { isSingle } from "../model/cidr.js";
 
 export * from "./evaluate-types.js";
@@ -28,12 +38,14 @@ export class Evaluator {
   private readonly announcers = new Map<Address, EndpointId>();
   private readonly fib: NonNullable<EvaluatorOptions["fib"]>;
   private readonly hostToGuest: boolean;
+  private readonly served: Served;
 
   constructor(model: Model, interfaces: Interfaces, options: EvaluatorOptions = {}) {
     this.world = new World(model, interfaces);
     this.gate = new Gate(this.world);
     this.fib = options.fib ?? (() => "uplink");
     this.hostToGuest = options.hostToGuest ?? true;
+    this.served = options.served ?? NOTHING_SERVED;
   }
 
   /** D3: flows that are known are judged again at their next packet. */
@@ -56,7 +68,7 @@ export class Evaluator {
     if (!workload.adminUp) return drop("ADMIN_DOWN", workload.id);
     const eth = parseEthernet(frame);
     if (typeof eth === "string") return drop(eth, workload.id);
-    if (eth.type === ARP) return this.neighbour(workload, arp(this.world, workload, tap, eth));
+    if (eth.type === ARP) return this.neighbour(workload, arp(this.world, workload, tap, eth, this.served));
     const family = FAMILIES.get(eth.type);
     if (family === undefined) return drop("UNKNOWN_ETHERTYPE", workload.id);
     const packet = parseIp(eth.bytes.subarray(14), family);
@@ -69,7 +81,7 @@ export class Evaluator {
     if (isDiscovery(packet, workload.portSecurity)) {
       if (eth.destination !== tap.hostMac && !eth.destination.startsWith("33:33:"))
         return drop("WRONG_DESTINATION_MAC", workload.id);
-      return this.neighbour(workload, discovery(this.world, workload, tap, eth, packet, isHostAddress));
+      return this.neighbour(workload, discovery(this.world, workload, tap, eth, packet, isHostAddress, this.served));
     }
     const check = checkGuestPacket(
       {
@@ -77,6 +89,7 @@ export class Evaluator {
         workload,
         tap,
         isHostAddress,
+        served: this.served,
         answersHost: () => this.gate.answersHost(packet, workload.id, now),
       },
       eth,
@@ -139,7 +152,8 @@ export class Evaluator {
       // Errors are part of routing, not the host's own wish (S2).
       if (isError(packet)) return deliver;
       if (!this.hostToGuest) return drop("HOST_TO_GUEST_OFF", workload.id);
-      if (kindOf(packet.destination) !== "multicast") this.gate.passFromHost(packet, workload.id, now);
+      if (kindOf(packet.destination) !== "multicast" && !isServiceAnswer(packet, this.served))
+        this.gate.passFromHost(packet, workload.id, now);
       return deliver;
     }
     if (typeof eth === "string") return drop(eth, workload.id);
@@ -205,6 +219,14 @@ export class Evaluator {
     if (result.do === "reply") return { verdict: "reply", frame: result.frame };
     return result.do === "host" ? { verdict: "host" } : drop(result.reason, workload.id);
   }
+}
+
+/** Known by its address, without a flow. A client's port is 1024 or above. */
+function isServiceAnswer({ family, protocol, source, ports }: Packet, { metadata, names }: Served): boolean {
+  if (ports === undefined) return false;
+  if (protocol === TCP && ports.source === METADATA_PORT)
+    return metadata.includes(family) && source === METADATA_ADDRESS[family];
+  return names && (protocol === TCP || protocol === UDP) && ports.source === NAMES_PORT && ports.destination >= 1024;
 }
 
 /** What the link is about; a guest without port security may send router advertisements, which then go nowhere by themselves. */

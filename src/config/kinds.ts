@@ -157,6 +157,19 @@ export const regionName: Kind<string> = text("region", (value) =>
     : "at most 46 lower-case letters, digits and hyphens, with no hyphen at either end",
 );
 
+/** Who serves something on this host: an address that a packet can be sent to, or "none". For IPv6 also "::": whoever listens on it. */
+export const serviceAddress = (family: 4 | 6): Kind<string> =>
+  text(`IPv${family} address | none`, (value) => {
+    const example = family === 4 ? "127.0.0.1" : "::";
+    const expected = `an IPv${family} address such as ${example}, or "none"`;
+    if (value === "none" || (family === 6 && value === "::")) return undefined;
+    if (!(family === 4 ? isIPv4(value) : isIPv6(value))) return expected;
+    if (value === "::1") return `${expected}; the kernel lets nothing reach ::1 from an interface, "::" is any address`;
+    // 0.0.0.0, multicast, link-local: of no machine in particular.
+    const nobody = family === 4 ? /^(0|22[4-9]|2[3-5]\d)\.|^169\.254\./ : /^(::|ff[0-9a-f]{2}:|fe[89ab][0-9a-f]:)/i;
+    return nobody.test(value) ? `${expected}; this one is no single machine's` : undefined;
+  });
+
 /** Where to listen: "127.0.0.1:9199", "[::1]:9199"; "off" is nowhere. */
 export const listenAddress: Kind<string> = text("address:port | off", (value) => {
   if (value === "off") return undefined;

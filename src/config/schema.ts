@@ -16,6 +16,7 @@ import {
   path,
   regionName,
   seconds,
+  serviceAddress,
   text,
   type Kind,
 } from "./kinds.js";
@@ -181,7 +182,31 @@ export const SETTINGS = {
   hostToGuest: setting({
     kind: flag,
     fallback: true,
-    doc: "What the host itself sends to its guests (DHCP, metadata, a ping), and the answers, pass.",
+    doc: "What the host itself sends to its guests (DHCP, metadata, a ping), and the answers, pass. Without it guests reach no service of the host but DHCP, which then can't answer.",
+    example: "false",
+  }),
+  metadataAddress: setting({
+    kind: serviceAddress(4),
+    fallback: "127.0.0.1",
+    doc: "Who answers on this host what guests ask of 169.254.169.254, port 80 (TCP), whatever their rules; none: nobody. Felix calls it MetadataAddr. Needs host-to-guest.",
+    example: "10.0.0.7",
+  }),
+  metadataAddressIpv6: setting({
+    kind: serviceAddress(6),
+    fallback: "::",
+    doc: "The same for [fe80::a9fe:a9fe]:80; :: is a service that listens on all addresses. A guest that asks by its link-local address is known to the service by its first fixed IPv6 address.",
+    example: "none",
+  }),
+  metadataPort: setting({
+    kind: integer(1, 65_535),
+    fallback: 8775,
+    doc: "Its port, as Felix's MetadataPort.",
+    example: "8775",
+  }),
+  guestDns: setting({
+    kind: flag,
+    fallback: true,
+    doc: "Guests reach port 53 (UDP and TCP) of this host's own addresses, whatever their rules: the DHCP agent's dnsmasq answers there. Needs host-to-guest.",
     example: "false",
   }),
   flows: setting({

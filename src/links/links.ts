@@ -28,6 +28,8 @@ export interface LinksOptions {
   readonly resyncMs?: number;
   /** What enforces: it decides what the kernel's own network stack has to do. Default: bpf. */
   readonly dataplane?: Dataplane;
+  /** NAT sends what comes by taps to 127.0.0.0/8. */
+  readonly localnet?: boolean;
 }
 
 /** What differs between the kernel and a plan. */
@@ -59,7 +61,7 @@ export class Links {
   /** @throws ConfigError for prefixes that could not be said in a firewall rule */
   constructor(options: LinksOptions = {}) {
     this.#options = options;
-    this.#sysctls = new Sysctls("/proc/sys", options.dataplane);
+    this.#sysctls = new Sysctls("/proc/sys", options.dataplane, options.localnet);
     this.#rule = checkTapRule(options.taps ?? DEFAULT_TAP_RULE);
     const protocol = options.protocol ?? ROUTE_PROTOCOL;
     this.#routes = new Routes(this.#netlink, () => this.#monitor.view, protocol);

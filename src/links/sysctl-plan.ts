@@ -43,9 +43,10 @@ const ipv6 = (name: string, key: string, value: string): Setting => ({
  * addresses that several guests share, and sources are checked in BPF. send_redirects: redirects arise only where a packet
  * leaves by the tap it came by, so conf/all = 1, the kernel's default, does no harm worth touching a global setting for.
  * accept_redirects comes after forwarding, since a forwarding interface needs it set in conf/all as well (it is off then).
- * arp_ignore, route_localnet and addr_gen_mode are nobody's business here.
+ * arp_ignore and addr_gen_mode are nobody's business here.
+ * @param localnet the metadata service listens on 127.0.0.0/8: the kernel is to take what NAT sends there
  */
-export function tapSettings(tap: string, dataplane: Dataplane = "bpf"): Setting[] {
+export function tapSettings(tap: string, dataplane: Dataplane = "bpf", localnet = false): Setting[] {
   const name = interfaceDirectory(tap);
   const bpf = dataplane === "bpf";
   return [
@@ -53,6 +54,7 @@ export function tapSettings(tap: string, dataplane: Dataplane = "bpf"): Setting[
     // Behind iptables every packet passes here, after its source was looked up: a second look costs as much again.
     ipv4(name, "rp_filter", bpf ? "2" : "0"),
     ...(bpf ? [] : [ipv4(name, "accept_source_route", "0")]),
+    ...(localnet ? [ipv4(name, "route_localnet", "1")] : []),
     ipv4(name, "send_redirects", "0"),
     ipv4(name, "accept_redirects", "0"),
     ipv4(name, "proxy_arp", "0"),

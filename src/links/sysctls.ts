@@ -43,6 +43,7 @@ export class Sysctls {
   constructor(
     root = "/proc/sys",
     private readonly dataplane: Dataplane = "bpf",
+    private readonly localnet = false,
   ) {
     this.#root = root;
   }
@@ -87,7 +88,7 @@ export class Sysctls {
       this.#problems.delete(name);
       const off = this.#ipv6Off(name);
       if (off !== undefined) this.#problems.set(name, off);
-      if (run(name, () => tapSettings(name, this.dataplane), true)) this.#settled.set(name, identity);
+      if (run(name, () => tapSettings(name, this.dataplane, this.localnet), true)) this.#settled.set(name, identity);
     }
     for (const known of [...this.#settled.keys(), ...this.#problems.keys()]) {
       if (taps.has(known)) continue;

@@ -27,8 +27,8 @@ export interface Case {
   /** Default: BASE. */
   readonly world?: ConformanceWorld;
   readonly steps: readonly Step[];
-  /** What a BPF test run can't set up everywhere: a tag in skb metadata, time that passes, frames without a whole IP header. */
-  readonly needs?: readonly ("vlan-metadata" | "time" | "short-frames")[];
+  /** services: who answers is not in the table; test/traffic/services.test.ts has it on iptables. What a BPF test run can't set up everywhere: a tag in skb metadata, time that passes, frames without a whole IP header. */
+  readonly needs?: readonly ("vlan-metadata" | "time" | "short-frames" | "services")[];
 }
 
 export const deliver = (to: GuestName, mac?: string): Expectation => ({

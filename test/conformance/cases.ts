@@ -9,6 +9,7 @@ import { NEIGHBOURS } from "./cases/neighbours.js";
 import { POLICIES } from "./cases/policies.js";
 import { PROMISES } from "./cases/promises.js";
 import { REACH } from "./cases/reach.js";
+import { SERVICES } from "./cases/services.js";
 import { SOURCES } from "./cases/sources.js";
 
 export const CASES: readonly Case[] = [
@@ -22,4 +23,5 @@ export const CASES: readonly Case[] = [
   ...POLICIES,
   ...PROMISES,
   ...HOSTILE,
+  ...SERVICES,
 ];

@@ -1,6 +1,7 @@
 /** The reference evaluator as an Implementation. */
 import { Evaluator, type Interfaces } from "../../src/compile/evaluate.js";
 import { contains, parseAddress, parsePrefix } from "../../src/model/cidr.js";
+import { NOTHING_SERVED } from "../../src/model/services.js";
 import { TestModel } from "../support/model-of.js";
 import type { Implementation } from "./runner.js";
 import type { ConformanceWorld } from "./world.js";
@@ -13,7 +14,7 @@ export function evaluatorImplementation(): Implementation {
   };
   return {
     name: "evaluator",
-    provides: new Set(["vlan-metadata", "time", "short-frames"]),
+    provides: new Set(["vlan-metadata", "time", "short-frames", "services"]),
     load(world) {
       const model = new TestModel(world.hostname, world.resources);
       state = {
@@ -21,6 +22,7 @@ export function evaluatorImplementation(): Implementation {
         evaluator: new Evaluator(model.model, interfacesOf(world), {
           fib: fibOf(world),
           hostToGuest: world.hostToGuest ?? true,
+          served: world.served ?? NOTHING_SERVED,
         }),
       };
       return Promise.resolve();

@@ -39,7 +39,10 @@ afterAll(() => world.close());
 for (const clause of [...new Set(CASES.map((one) => one.clause))])
   describe(`iptables: ${clause}`, () => {
     for (const one of CASES.filter((candidate) => candidate.clause === clause)) {
-      const waits = one.needs?.includes("time") === true || one.steps.some((step) => "wait" in step);
+      const waits =
+        one.needs?.includes("time") === true ||
+        one.needs?.includes("services") === true ||
+        one.steps.some((step) => "wait" in step);
       const why = DIFFERS[one.name.replace(/ \(v[46]\)$/, "")];
       if (why === undefined) it.skipIf(waits)(one.name, () => play(world, one));
       else it.fails(`${one.name}: differs, ${why}`, () => play(world, one));

@@ -18,6 +18,7 @@ import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
 import type { Interfaces, Tap } from "../../src/dataplane/backend.js";
 import { addressFromBytes, isSingle } from "../../src/model/cidr.js";
+import { NOTHING_SERVED, type Served } from "../../src/model/services.js";
 import { ModelStore } from "../../src/model/store.js";
 import type { Mac } from "../../src/model/types.js";
 import type { EndpointId } from "../../src/model/types.js";
@@ -33,6 +34,7 @@ export interface WireWorld {
   readonly hostAddresses: readonly string[];
   readonly unreachable: readonly string[];
   readonly hostToGuest: boolean;
+  readonly served: Served;
 }
 
 export type Request =
@@ -134,7 +136,7 @@ class Kernel {
     private readonly maps: ReadonlyMap<string, BpfMap>,
     private readonly programs: ReadonlyMap<string, BpfProgram>,
   ) {
-    this.#engine = this.#newEngine();
+    this.#engine = this.#newEngine(true, NOTHING_SERVED);
   }
 
   static async open(path: string): Promise<Kernel> {
@@ -148,12 +150,13 @@ class Kernel {
     return new Kernel(maps, programs);
   }
 
-  #newEngine(hostToGuest = true): Engine {
+  #newEngine(hostToGuest: boolean, served: Served): Engine {
     return new Engine(new IndexedMaps(new KernelMaps(this.maps as ReadonlyMap<MapName, BpfMap>)), {
       flowLimit: FLOWS,
       hz: HZ,
       timeouts: Object.fromEntries(Object.entries(TIMEOUTS).map(([name, seconds]) => [`FLOW_${name}`, seconds])),
       hostToGuest,
+      served,
     });
   }
 
@@ -188,7 +191,7 @@ class Kernel {
     this.#hostAddresses = new Set(world.hostAddresses);
     this.#store = new ModelStore(world.hostname);
     this.#compiler = new Compiler();
-    this.#engine = this.#newEngine(world.hostToGuest);
+    this.#engine = this.#newEngine(world.hostToGuest, world.served);
     this.#store.apply({ type: "snapshot-begin" });
     this.#store.apply({ type: "changes", changes: changes(world.resources) });
     this.#store.apply({ type: "in-sync" });

@@ -6,6 +6,7 @@ import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { rolldown } from "rolldown";
 import type { At, Outcome } from "../../src/compile/evaluate-types.js";
+import { NOTHING_SERVED } from "../../src/model/services.js";
 import type { Request, WireWorld } from "./kernel-child.js";
 import type { Implementation } from "./runner.js";
 import { UPLINK_MACS, type ConformanceWorld } from "./world.js";
@@ -18,13 +19,31 @@ interface Answer {
 }
 
 export function wire(world: ConformanceWorld): WireWorld {
-  const { hostname, resources, uplinks, hostAddresses, unreachable, hostToGuest = true } = world;
+  const {
+    hostname,
+    resources,
+    uplinks,
+    hostAddresses,
+    unreachable,
+    hostToGuest = true,
+    served = NOTHING_SERVED,
+  } = world;
   const taps = [...world.taps].map(([name, { hostMac, mtu }]) => ({ name, hostMac, mtu }));
-  return { hostname, resources, taps, uplinks, uplinkMac: UPLINK_MACS.to, hostAddresses, unreachable, hostToGuest };
+  return {
+    hostname,
+    resources,
+    taps,
+    uplinks,
+    uplinkMac: UPLINK_MACS.to,
+    hostAddresses,
+    unreachable,
+    hostToGuest,
+    served,
+  };
 }
 
 class KernelImplementation implements Implementation {
-  readonly provides = new Set(["vlan-metadata", "time"]);
+  readonly provides = new Set(["vlan-metadata", "time", "services"]);
   readonly #namespace = `tb-${process.pid}-conf`;
   #child: ChildProcessWithoutNullStreams | undefined;
   #lines: AsyncIterator<string> | undefined;

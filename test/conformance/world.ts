@@ -1,5 +1,6 @@
 /** The cloud in which the table of cases plays: one host's guests, some elsewhere, and what the host's routes say. */
 import type { Tap } from "../../src/compile/evaluate-types.js";
+import type { Served } from "../../src/model/services.js";
 import {
   endpoint,
   endpointIdOf,
@@ -28,6 +29,8 @@ export interface ConformanceWorld {
   readonly unreachable: readonly string[];
   /** S9: what the host itself begins towards a guest passes. Default: it does. */
   readonly hostToGuest?: boolean;
+  /** S7: what guests reach of the host besides DHCP. Default: nothing. */
+  readonly served?: Served;
 }
 
 export interface Guest {

@@ -8,7 +8,14 @@ import { ModelStore } from "../../src/model/store.js";
 import { BASE, both, changed, respec, type ConformanceWorld } from "../conformance/world.js";
 import { changes, group, inGroup, type Resource, type RuleObject } from "./resources.js";
 
-const OPTIONS: RenderOptions = { prefixes: ["tap"], excluded: [], markShift: 0, hostToGuest: true, nft: true };
+const OPTIONS: RenderOptions = {
+  prefixes: ["tap"],
+  excluded: [],
+  markShift: 0,
+  hostToGuest: true,
+  nft: true,
+  served: { metadata: [4, 6], names: true },
+};
 
 /** 300 rules of every shape that shares a set, and some that can't. */
 const many = (more: readonly RuleObject[] = []): Resource =>

@@ -17,6 +17,7 @@ import type { AgentLog, ReportPart } from "../parts.js";
 import { AfterPrograms, FormerRules, formerPins } from "./former.js";
 import { openIptables, type HostBackend } from "./iptables.js";
 import { PacketLog } from "./packet-log.js";
+import { servedOf } from "./services.js";
 import { takeoverProblems, type NotTaken } from "./takeover-problems.js";
 import { pinsIn } from "./pins.js";
 import { flowTimeouts } from "./timeouts.js";
@@ -70,6 +71,7 @@ async function openPrograms(config: Config, log: AgentLog): Promise<OpenedBacken
     attach: config.attach,
     timeouts: flowTimeouts(config),
     hostToGuest: config.hostToGuest,
+    served: servedOf(config),
     warn: (message) => log.warn({}, message),
     onTakeover: (report) => {
       notTaken.push(...report.unreadable);

@@ -13,6 +13,7 @@ import { bitsOf } from "../../dataplane/iptables/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
+import { servedOf } from "./services.js";
 import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
 
 /** What the companions ask of a backend besides what the loop does. */
@@ -35,6 +36,7 @@ export async function openIptables(
     excluded: config.interfaceExclude,
     markShift: config.markShift,
     hostToGuest: config.hostToGuest,
+    served: servedOf(config),
     revoke: async (desired, delta) => {
       const { deleted, failed } = await revoker.run(desired, delta);
       const [first] = failed;

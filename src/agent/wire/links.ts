@@ -4,7 +4,9 @@ import type { Config } from "../../config/schema.js";
 import { Links } from "../../links/links.js";
 import type { RouteReport } from "../../links/routes.js";
 import type { EndpointId } from "../../model/types.js";
+import { isLoopback4 } from "../../model/services.js";
 import type { LinksPart, ReportPart } from "../parts.js";
+import { metadataOf } from "./services.js";
 
 const NOTHING: ReportPart = { writes: 0, failures: [] };
 /** Metric of a guest that is moving here, relative to the normal one: the lower wins. */
@@ -16,6 +18,7 @@ export function openLinks(config: Config, dataplane: "bpf" | "iptables" = "bpf")
     taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude },
     ...(config.uplinks.includes("auto") ? {} : { uplinks: config.uplinks }),
     protocol: config.routeProtocol,
+    localnet: isLoopback4(metadataOf(config).addresses[4]),
     metric: { normal: config.routeMetric, elevated: elevated(config.routeMetric) },
   });
 }

@@ -1,4 +1,5 @@
 /** The BPF dataplane: maps first, then programs on the hooks. */
+import { NOTHING_SERVED, type Served } from "../../model/services.js";
 import { fileURLToPath } from "node:url";
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { HookChange } from "../../links/types.js";
@@ -39,6 +40,8 @@ export interface BpfOptions {
   readonly timeouts?: Readonly<Record<string, number>>;
   /** S9: what the host itself sends to its guests passes. Default: true. */
   readonly hostToGuest?: boolean;
+  /** S7: services of the host that guests reach. Default: DHCP alone. */
+  readonly served?: Served;
   /** Things worth telling the operator once. */
   readonly warn?: (message: string) => void;
   /** What a build of another layout had enforced has been taken over. */
@@ -106,6 +109,7 @@ export class BpfBackend implements Backend {
       hz: hz.hz,
       timeouts: options.timeouts ?? {},
       hostToGuest: options.hostToGuest ?? true,
+      served: options.served ?? NOTHING_SERVED,
     };
     const mode = chooseMode(options.attach ?? "auto");
     const adoptObject = options.adoptObject ?? built("adopt.bpf.o");

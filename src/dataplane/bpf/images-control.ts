@@ -2,6 +2,7 @@
 import { ControlFlag, FlowState, FlowStateNames, Limits } from "../../abi/layout.gen.js";
 import { parse, record, type Bytes } from "../../abi/records.js";
 import type { RecordOf } from "../../abi/codec.js";
+import { NOTHING_SERVED, type Served } from "../../model/services.js";
 
 export type FlowStateName = Exclude<keyof typeof FlowState, "FLOW_STATES" | "FLOW_DEAD">;
 
@@ -31,6 +32,8 @@ export interface ControlWish {
   readonly localPrefixes: boolean;
   readonly prefixes: boolean;
   readonly hostToGuest: boolean;
+  /** S7; absent: nothing. */
+  readonly served?: Served;
 }
 
 const clamp = (value: number, low: number, high: number): number => Math.min(high, Math.max(low, value));
@@ -58,6 +61,14 @@ export function timeoutsInJiffies(timeouts: Readonly<Partial<Record<string, numb
   });
 }
 
+function servedFlags({ metadata, names }: Served): number {
+  return (
+    (metadata.includes(4) ? ControlFlag.CONTROL_METADATA_IPV4 : 0) |
+    (metadata.includes(6) ? ControlFlag.CONTROL_METADATA_IPV6 : 0) |
+    (names ? ControlFlag.CONTROL_NAMES : 0)
+  );
+}
+
 export function controlValue(wish: ControlWish): Bytes {
   const numbers = [...wish.endpoints];
   return record("control", {
@@ -67,7 +78,8 @@ export function controlValue(wish: ControlWish): Bytes {
     flags:
       (wish.localPrefixes ? ControlFlag.CONTROL_LOCAL_PREFIXES : 0) |
       (wish.prefixes ? ControlFlag.CONTROL_PREFIXES : 0) |
-      (wish.hostToGuest ? ControlFlag.CONTROL_HOST_TO_GUEST : 0),
+      (wish.hostToGuest ? ControlFlag.CONTROL_HOST_TO_GUEST : 0) |
+      servedFlags(wish.served ?? NOTHING_SERVED),
     timeout: timeoutsInJiffies(wish.timeouts, wish.hz),
   });
 }

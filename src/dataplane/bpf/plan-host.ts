@@ -1,4 +1,5 @@
 /** What holds for the host as a whole: its settings, and the interfaces to which programs may redirect. Pure. */
+import type { Served } from "../../model/services.js";
 import { parse, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredState } from "../../compile/desired.js";
 import type { Interfaces } from "../backend.js";
@@ -12,6 +13,7 @@ export interface EngineSettings {
   readonly hz: number;
   readonly timeouts: Readonly<Partial<Record<string, number>>>;
   readonly hostToGuest: boolean;
+  readonly served?: Served;
 }
 
 export function planUplinks(plan: Plan, shadows: Shadows, interfaces: Interfaces): void {

@@ -11,7 +11,10 @@ import { readLinks, readSets, readTable, type Printed } from "./read-back.js";
 import { Renderer } from "./render.js";
 import { FAMILIES, TABLES, type Rendered, type RenderOptions } from "./types.js";
 
-export interface IptablesOptions extends Pick<RenderOptions, "prefixes" | "excluded" | "markShift" | "hostToGuest"> {
+export interface IptablesOptions extends Pick<
+  RenderOptions,
+  "prefixes" | "excluded" | "markShift" | "hostToGuest" | "served"
+> {
   /** D3: ends what is no longer allowed; called after every change. Says how many connections that were. */
   readonly revoke?: (desired: DesiredState, delta: DesiredDelta | undefined) => Promise<number>;
   readonly run?: Runner;

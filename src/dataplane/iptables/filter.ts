@@ -3,6 +3,7 @@
  * judged its source), and in filter the jump, a look for SYN and the connection's state: four rules, two tables. Pure.
  */
 import type { Family } from "../../model/types.js";
+import { METADATA_ADDRESS, METADATA_PORT, NAMES_PORT, NOTHING_SERVED, type Served } from "../../model/services.js";
 import { SET_PREFIX } from "./names.js";
 import { bitsOf, marked, type Bits, type Chain, type RenderOptions } from "./types.js";
 
@@ -31,6 +32,17 @@ export const NEVER: Readonly<Record<Family, readonly string[]>> = {
   4: ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4"],
   6: ["::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
 };
+
+/** What guests may ask of the host, by the address that they asked: where it is answered is for NAT to say. */
+function services(of: Family, { metadata, names }: Served = NOTHING_SERVED): string[] {
+  const asked = `--ctorigdst ${METADATA_ADDRESS[of]} --ctorigdstport ${METADATA_PORT}`;
+  return [
+    ...(metadata.includes(of) ? [`-p tcp -m conntrack ${asked} -j ACCEPT`] : []),
+    // With route_localnet the kernel would take what a guest sends there.
+    ...(of === 4 ? ["-d 127.0.0.0/8 -j DROP"] : []),
+    ...(names ? ["tcp", "udp"].map((protocol) => `-p ${protocol} -m ${protocol} --dport ${NAMES_PORT} -j ACCEPT`) : []),
+  ];
+}
 
 const pattern = (name: string): string => name.replace(/\*$/, "+");
 const ICMP: Readonly<Record<Family, string>> = { 4: "-p icmp", 6: "-p icmpv6" };
@@ -170,6 +182,7 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
       INPUT,
       [
         ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
+        ...services(of, options.served),
         "-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -j DROP",
         `${established} ${REPLIES} -g TRB-answer`,
         `${ICMP[of]} -m conntrack --ctstate RELATED ${REPLIES} -g TRB-hosterror`,

@@ -8,6 +8,7 @@
  */
 import { contains, isSingle } from "../../model/cidr.js";
 import type { Family, Prefix } from "../../model/types.js";
+import { METADATA_ADDRESS } from "../../model/services.js";
 import type { Bits } from "./types.js";
 import { ownedOf, type Live } from "./endpoints.js";
 
@@ -31,16 +32,22 @@ export const CLOSED_LINK: readonly string[] = ["drop"];
  * What has its own source carries the bit that says so from here on: raw asks for nothing more.
  *
  * @param elsewhere whether a pair of this endpoint is another one's address as well: it is answered for
+ * @param metadata families in which the host answers for the metadata service's address
  */
-export function renderLink(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bits): readonly string[] {
+export function renderLink(
+  live: Live,
+  elsewhere: (prefix: Prefix) => boolean,
+  bits: Bits,
+  metadata: readonly Family[] = [],
+): readonly string[] {
   return [
     ...sources(live, 4, bits),
     // A tag other than 0; IP with one is dropped by the stack, which has no such VLAN.
     "vlan id 1-4095 drop",
-    ...arp(live, elsewhere),
+    ...arp(live, elsewhere, metadata.includes(4)),
     "meta protocol != ip6 drop",
     // Discovery comes right behind the header; behind others nobody takes it for discovery (RFC 4861 §6.1, 7.1).
-    ...discovery(live, elsewhere, bits),
+    ...discovery(live, elsewhere, bits, metadata.includes(6)),
     ...sources(live, 6, bits),
     "drop",
   ];
@@ -79,7 +86,7 @@ function sources({ endpoint }: Live, of: Family, { source }: Bits): string[] {
 }
 
 /** Bytes 8-13 sender's MAC, 14-17 its address, 18-23 the target's MAC, 24-27 its address. */
-function arp(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {
+function arp(live: Live, elsewhere: (prefix: Prefix) => boolean, metadata: boolean): string[] {
   const { endpoint, tap, hostMac } = live;
   const is = "meta protocol arp";
   const owned = ownedOf(endpoint, 4);
@@ -113,6 +120,7 @@ function arp(live: Live, elsewhere: (prefix: Prefix) => boolean): string[] {
   rules.push(
     `${is} arp operation reply ether daddr ${hostMac} accept`,
     `${is} arp operation reply drop`,
+    ...(metadata ? [`${request} arp daddr ip ${METADATA_ADDRESS[4]} ${answer}`] : []),
     `${is} arp daddr ip ${UNICAST_NOT} drop`,
     // Announcements (RFC 5227 §3) have sender and target alike: of an own address, which is not answered; of a pair's, here.
     ...owned
@@ -146,7 +154,7 @@ function noneOf(is: string, what: string, prefixes: readonly string[]): string[]
 }
 
 /** ICMPv6 type at 0, target at 8-23, the first option at 24. */
-function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bits): string[] {
+function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bits, metadata: boolean): string[] {
   const { endpoint, tap, hostMac } = live;
   const own = linkLocal(hostMac);
   /** Its source has been judged here. */
@@ -205,10 +213,9 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bit
     `${is} icmpv6 type nd-router-solicit drop`,
   );
   // Never answered: DAD, what is its own, another's link-local address, what is no unicast.
-  for (const answer of answers(live)) {
-    const { when, text } = answer;
-    rules.push(`${solicit} ${when}${target(`${own}/128` as Prefix)}${text}`);
-  }
+  for (const { when, text } of answers(live))
+    for (const address of [own, ...(metadata ? [METADATA_ADDRESS[6]] : [])])
+      rules.push(`${solicit} ${when}${target(`${address}/128` as Prefix)}${text}`);
   rules.push(
     `${solicit} ${target("fe80::/10" as Prefix)}drop`,
     `${solicit} ${target("ff00::/8" as Prefix)}drop`,

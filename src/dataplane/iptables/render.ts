@@ -136,7 +136,14 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
       rawOf.set(name, chain);
     raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
   }
-  return { live, problems, sets, raw, filter, links: options.nft ? links(desired, interfaces, live, bits) : new Map() };
+  return {
+    live,
+    problems,
+    sets,
+    raw,
+    filter,
+    links: options.nft ? links(desired, interfaces, live, bits, options.served?.metadata) : new Map(),
+  };
 }
 
 const named = (live: readonly Live[], chain: (tap: string) => string): Map<string, string> =>
@@ -220,6 +227,7 @@ function links(
   { taps: present }: Interfaces,
   live: readonly Live[],
   bits: Bits,
+  metadata: readonly Family[] = [],
 ): ReadonlyMap<string, readonly string[]> {
   const result = new Map<string, readonly string[]>();
   const holders = new Map<Prefix, number>();
@@ -231,6 +239,6 @@ function links(
   const inOther = (prefix: Prefix): boolean =>
     !isSingle(prefix) && [...holders.keys()].some((other) => other !== prefix && contains(prefix, other));
   for (const name of present.keys()) if (isSayable(name)) result.set(name, CLOSED_LINK);
-  for (const one of live) result.set(one.tap, renderLink(one, shared, bits));
+  for (const one of live) result.set(one.tap, renderLink(one, shared, bits, metadata));
   return result;
 }

@@ -1,6 +1,7 @@
 /** What rendering hands on to applying: sets, chains by table, and the nft text of each tap. */
 import type { Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
+import type { Served } from "../../model/services.js";
 
 export type TableName = "raw" | "filter";
 export const TABLES: readonly TableName[] = ["raw", "filter"];
@@ -70,6 +71,8 @@ export interface RenderOptions {
   readonly excluded: readonly string[];
   readonly markShift: number;
   readonly hostToGuest: boolean;
+  /** S7: services of the host that guests reach, besides DHCP; absent: none. */
+  readonly served?: Served;
   /** nft judges MACs, ARP and neighbour discovery; else iptables judges MACs, and the kernel answers. */
   readonly nft: boolean;
 }

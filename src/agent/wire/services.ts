@@ -1,0 +1,54 @@
+/** src/dataplane/services as the agent's loop sees it. */
+import type { DesiredState } from "../../compile/desired.js";
+import type { Config } from "../../config/schema.js";
+import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
+import type { ServicesWish } from "../../dataplane/services/rules.js";
+import { ensureServices, knownByTap, metadataProblems } from "../../dataplane/services/services.js";
+import { served, type MetadataService, type Served } from "../../model/services.js";
+import { parseAddress } from "../../model/cidr.js";
+import type { Problem } from "../../problems.js";
+import type { ServicesPart } from "../parts.js";
+
+/** Without host-to-guest nothing could answer: then nothing may be asked either, so that guests are refused and not left waiting. */
+export function metadataOf(config: Config): MetadataService {
+  const address = (text: string): ReturnType<typeof parseAddress> =>
+    text === "none" || !config.hostToGuest ? undefined : parseAddress(text);
+  const [v4, v6] = [address(config.metadataAddress), address(config.metadataAddressIpv6)];
+  return {
+    port: config.metadataPort,
+    addresses: { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined ? {} : { 6: v6 }) },
+  };
+}
+
+export const servedOf = (config: Config): Served => served(metadataOf(config), config.guestDns && config.hostToGuest);
+
+export function servicesWish(config: Config, desired: Pick<DesiredState, "endpoints">): ServicesWish {
+  const { interfacePrefix: prefixes, interfaceExclude: excluded } = config;
+  return { taps: { prefixes, excluded }, metadata: metadataOf(config), knownBy: knownByTap(desired) };
+}
+
+export class ServicesAdapter implements ServicesPart {
+  readonly #config: Config;
+  /** What stands, as text. */
+  #stands = "";
+  #problems: readonly Problem[] = [];
+
+  constructor(config: Config) {
+    this.#config = config;
+  }
+
+  problems(): readonly Problem[] {
+    return this.#problems;
+  }
+
+  async ensure(desired: DesiredState, whole: boolean): Promise<number> {
+    const wish = servicesWish(this.#config, desired);
+    if (whole) this.#problems = metadataProblems(wish, hostAddresses());
+    const text = JSON.stringify([...wish.knownBy]);
+    if (!whole && text === this.#stands) return 0;
+    this.#stands = ""; // should it throw, the next pass writes again
+    const writes = await ensureServices(wish);
+    this.#stands = text;
+    return writes;
+  }
+}
