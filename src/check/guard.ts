@@ -1,5 +1,6 @@
 /** Whether the standing guard stands, knows the right taps, and lets judged packets through FORWARD. */
-import { forwardLacks } from "../dataplane/forward-accept.js";
+import { DEFAULT_TAP_RULE } from "../links/ours.js";
+import { forwardLacks, inputLacks } from "../dataplane/forward-accept.js";
 import { guardStatus, type GuardOptions } from "../dataplane/guard.js";
 import { run } from "../dataplane/run.js";
 import type { Difference } from "./difference.js";
@@ -48,6 +49,15 @@ export async function compareGuard(options: GuardOptions, wish: GuardWish): Prom
       key: "",
       is: null,
       wanted: "a first rule that accepts what carries the programs' mark",
+    });
+  const prefixes = (options.taps ?? DEFAULT_TAP_RULE).prefixes;
+  for (const tool of programs ? await inputLacks(run, options.markShift ?? 0, prefixes) : [])
+    found.push({
+      kind: "forward",
+      where: `${tool} INPUT`,
+      key: "",
+      is: null,
+      wanted: "first rules that accept from taps what the programs admit to the host",
     });
   return found;
 }

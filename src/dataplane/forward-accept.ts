@@ -1,6 +1,6 @@
 /**
  * "Judged packets are accepted in FORWARD" for hosts whose firewall drops there (Docker sets the policy to DROP): one rule at
- * the top of iptables' and ip6tables' FORWARD, in both back ends. nft base chains of others can't be overruled: an accept ends
+ * the top of iptables' and ip6tables' FORWARD, in both back ends; and in INPUT one a prefix for what is admitted to the host. nft base chains of others can't be overruled: an accept ends
  * one chain only; they are reported.
  */
 import { readFile } from "node:fs/promises";
@@ -18,8 +18,13 @@ const LEGACY_TABLES: Readonly<Record<string, string>> = {
 
 function rule(markShift: number): string[] {
   const bit = `0x${markBits(markShift).judged.toString(16)}`;
-  return ["-m", "mark", "--mark", `${bit}/${bit}`, "-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"];
+  return accept(bit);
 }
+
+const accept = (bit: string): string[] => [
+  ...["-m", "mark", "--mark", `${bit}/${bit}`],
+  ...["-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"],
+];
 
 export interface ForwardReport {
   /** Tools whose FORWARD was changed. */
@@ -29,56 +34,88 @@ export interface ForwardReport {
 
 /** Puts the rule first wherever it is not. */
 export async function ensureForward(run: Runner, markShift: number): Promise<ForwardReport> {
+  return ensureFirst(run, "FORWARD", [rule(markShift)]);
+}
+
+/** The same in INPUT, for what the programs admit to the host itself: DHCP, metadata, names, answers to what the host began. */
+export async function ensureInput(run: Runner, markShift: number, prefixes: readonly string[]): Promise<ForwardReport> {
+  return ensureFirst(run, "INPUT", inputRules(markShift, prefixes));
+}
+
+/** By tap: the mark alone may be somebody else's, since other interfaces have no program of ours. */
+function inputRules(markShift: number, prefixes: readonly string[]): string[][] {
+  const { judged, any } = markBits(markShift);
+  const bit = `0x${(any - judged).toString(16)}`;
+  return prefixes.map((prefix) => ["-i", `${prefix}+`, ...accept(bit)]);
+}
+
+async function ensureFirst(run: Runner, chain: Chain, wanted: readonly string[][]): Promise<ForwardReport> {
   const changed: string[] = [];
   const problems: Problem[] = [];
   for (const tool of await tools(run)) {
-    const listing = await run(tool, ["-w", "-S", "FORWARD"]);
+    const listing = await run(tool, ["-w", "-S", chain]);
     if (listing.status !== 0) {
-      problems.push(refused(tool, listing.stderr));
+      problems.push(refused(tool, chain, listing.stderr));
       continue;
     }
-    const rules = listing.stdout.split("\n").filter((line) => line.startsWith("-A "));
-    const ours = rules.flatMap((line, index) => (isOurs(line) ? [index] : []));
-    if (
-      ours.length === 1 &&
-      ours[0] === 0 &&
-      (await run(tool, ["-w", "-C", "FORWARD", ...rule(markShift)])).status === 0
-    )
-      continue;
-    // First the new one, then the old ones from the end, so that there is one at any time.
-    const inserted = await run(tool, ["-w", "-I", "FORWARD", "1", ...rule(markShift)]);
-    if (inserted.status !== 0) {
-      problems.push(refused(tool, inserted.stderr));
+    const { ours, standFirst } = ourRules(listing.stdout);
+    if (standFirst && ours.length === wanted.length && (await allThere(run, tool, chain, wanted))) continue;
+    // First the new ones, then the old ones from the end, so that they are there at any time.
+    let error: string | undefined;
+    for (const one of [...wanted].reverse()) {
+      const inserted = await run(tool, ["-w", "-I", chain, "1", ...one]);
+      if (inserted.status !== 0) error = inserted.stderr;
+    }
+    if (error !== undefined) {
+      problems.push(refused(tool, chain, error));
       continue;
     }
-    for (const index of ours.reverse()) await run(tool, ["-w", "-D", "FORWARD", String(index + 2)]);
+    for (const index of ours.reverse()) await run(tool, ["-w", "-D", chain, String(index + 1 + wanted.length)]);
     changed.push(tool);
   }
   return { changed, problems };
 }
 
+type Chain = "FORWARD" | "INPUT";
+
+/** Places of our rules in a listing, from 0, and whether none of others is before them. */
+function ourRules(listing: string): { ours: number[]; standFirst: boolean } {
+  const rules = listing.split("\n").filter((line) => line.startsWith("-A "));
+  const ours = rules.flatMap((line, index) => (isOurs(line) ? [index] : []));
+  return { ours, standFirst: ours.every((place, index) => place === index) };
+}
+
+async function allThere(run: Runner, tool: string, chain: Chain, wanted: readonly string[][]): Promise<boolean> {
+  for (const one of wanted) if ((await run(tool, ["-w", "-C", chain, ...one])).status !== 0) return false;
+  return true;
+}
+
 /** Tools in whose FORWARD the rule does not stand first. Reads only. */
-export async function forwardLacks(run: Runner, markShift: number): Promise<string[]> {
+export const forwardLacks = (run: Runner, markShift: number): Promise<string[]> =>
+  lacking(run, "FORWARD", [rule(markShift)]);
+
+/** The same of INPUT. */
+export const inputLacks = (run: Runner, markShift: number, prefixes: readonly string[]): Promise<string[]> =>
+  lacking(run, "INPUT", inputRules(markShift, prefixes));
+
+async function lacking(run: Runner, chain: Chain, wanted: readonly string[][]): Promise<string[]> {
   const lacks: string[] = [];
   for (const tool of await tools(run)) {
-    const { stdout } = await run(tool, ["-w", "-S", "FORWARD"]);
-    const [first] = stdout.split("\n").filter((line) => line.startsWith("-A "));
-    const stands = first !== undefined && isOurs(first);
-    if (!stands || (await run(tool, ["-w", "-C", "FORWARD", ...rule(markShift)])).status !== 0) lacks.push(tool);
+    const { ours, standFirst } = ourRules((await run(tool, ["-w", "-S", chain])).stdout);
+    if (!standFirst || ours.length < wanted.length || !(await allThere(run, tool, chain, wanted))) lacks.push(tool);
   }
   return lacks;
 }
 
+/** From FORWARD and INPUT both: a line for each. */
 export async function removeForward(run: Runner): Promise<string[]> {
   const changed: string[] = [];
-  for (const tool of await tools(run)) {
-    const rules = (await run(tool, ["-w", "-S", "FORWARD"])).stdout
-      .split("\n")
-      .filter((line) => line.startsWith("-A "));
-    const ours = rules.flatMap((line, index) => (isOurs(line) ? [index] : []));
-    for (const index of ours.reverse()) await run(tool, ["-w", "-D", "FORWARD", String(index + 1)]);
-    if (ours.length > 0) changed.push(tool);
-  }
+  for (const tool of await tools(run))
+    for (const chain of ["FORWARD", "INPUT"] as const) {
+      const { ours } = ourRules((await run(tool, ["-w", "-S", chain])).stdout);
+      for (const index of ours.reverse()) await run(tool, ["-w", "-D", chain, String(index + 1)]);
+      if (ours.length > 0) changed.push(`${tool} ${chain}`);
+    }
   return changed;
 }
 
@@ -118,11 +155,14 @@ async function tools(run: Runner): Promise<string[]> {
   return found;
 }
 
-function refused(tool: string, stderr: string): Problem {
+function refused(tool: string, chain: Chain, stderr: string): Problem {
   return {
-    where: `${tool} FORWARD`,
-    code: "FORWARD_RULE_REFUSED",
+    where: `${tool} ${chain}`,
+    code: `${chain}_RULE_REFUSED`,
     what: `${tool}: ${JSON.stringify(stderr.trim().slice(0, 200))}`,
-    consequence: "if this host's FORWARD chain drops, packets that Torbie admitted through the stack are lost",
+    consequence:
+      chain === "FORWARD"
+        ? "if this host's FORWARD chain drops, packets that Torbie admitted through the stack are lost"
+        : "if this host's INPUT chain drops, guests reach neither DHCP nor metadata",
   };
 }

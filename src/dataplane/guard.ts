@@ -2,7 +2,7 @@
 import { ConfigError, DataplaneError, UnsupportedError } from "../errors.js";
 import { checkTapRule, DEFAULT_TAP_RULE, type TapRule } from "../links/ours.js";
 import type { Problem } from "../problems.js";
-import { droppingChains, ensureForward, removeForward } from "./forward-accept.js";
+import { droppingChains, ensureForward, ensureInput, removeForward } from "./forward-accept.js";
 import { ensureIptablesGuard, iptablesGuardStands, removeIptablesGuard } from "./guard-iptables.js";
 import {
   dropped,
@@ -69,8 +69,7 @@ export const GUARD_TABLE = "torbie_guard";
 /** Puts the guard in place or mends it. @throws ConfigError, UnsupportedError (no nft and no iptables, no permission), DataplaneError */
 export async function ensureGuard(options: GuardOptions = {}): Promise<GuardReport> {
   const { run, settings } = prepare(options);
-  const forward =
-    options.forward === false ? { changed: [], problems: [] } : await ensureForward(run, settings.markShift);
+  const forward = options.forward === false ? { changed: [], problems: [] } : await ensureAccepted(run, settings);
   const nft = await ensureNft(run, settings, options);
   if (nft !== undefined) {
     const chains = await run("nft", ["-j", "list", "chains"]);
@@ -95,6 +94,19 @@ export async function ensureGuard(options: GuardOptions = {}): Promise<GuardRepo
   return { means: "iptables", changed: ["iptables", ...forward.changed], problems: [...problems, ...forward.problems] };
 }
 
+/** What the programs admit passes the host's own firewall, forwarded or for the host itself. */
+export async function ensureAccepted(
+  run: Runner,
+  { markShift, taps }: Pick<GuardSettings, "markShift" | "taps">,
+): Promise<{ readonly changed: readonly string[]; readonly problems: readonly Problem[] }> {
+  const forward = await ensureForward(run, markShift);
+  const input = await ensureInput(run, markShift, taps.prefixes);
+  return {
+    changed: [...new Set([...forward.changed, ...input.changed])],
+    problems: [...forward.problems, ...input.problems],
+  };
+}
+
 /** Tells the guard which taps are under our programs (or rules: options.judgedBy), all of them. To be called before a tap's first packet is wanted. @throws DataplaneError when the guard is not there */
 export async function setClaimed(claimed: ReadonlyMap<number, string>, options: GuardOptions = {}): Promise<void> {
   const { run, settings, tables } = prepare(options);
@@ -116,7 +128,7 @@ export async function removeGuard(options: GuardOptions = {}): Promise<string[]>
     removed.push(`nft table ${table.family} ${settings.table}`);
   }
   if (removed.length === 0) removed.push(...(await removeIptablesGuard(run)));
-  if (options.forward !== false) removed.push(...(await removeForward(run)).map((tool) => `${tool} FORWARD rule`));
+  if (options.forward !== false) removed.push(...(await removeForward(run)).map((where) => `${where} rule`));
   return removed;
 }
 

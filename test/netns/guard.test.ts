@@ -223,6 +223,7 @@ describe("the guard, while no agent runs", () => {
     await host.run("iptables-nft", "-A", "FORWARD", "-m", "conntrack", "--ctstate", "INVALID", "-j", "DROP");
     await host.run("ip6tables-nft", "-P", "FORWARD", "DROP");
     await host.run("iptables-legacy", "-P", "FORWARD", "DROP");
+    await host.run("iptables-nft", "-A", "INPUT", "-j", "DROP");
     const report = await guard<GuardReport>("ensure");
     expect(report.changed).toEqual(expect.arrayContaining(["iptables-nft", "ip6tables-nft", "iptables-legacy"]));
     const [one, two] = [await guest(1), await guest(2)];
@@ -250,7 +251,14 @@ describe("the guard, while no agent runs", () => {
     const rules = (await host.run("iptables-nft", "-S", "FORWARD")).split("\n").filter((line) => line.startsWith("-A"));
     expect(rules[0]).toContain("--comment torbie");
     expect(rules.filter((line) => line.includes("torbie"))).toHaveLength(1);
+    const input = "-A INPUT -i tap+ -m mark --mark 0x4000/0x4000 -m comment --comment torbie -j ACCEPT";
+    expect((await host.run("iptables-nft", "-S", "INPUT")).trim().split("\n")).toEqual([
+      "-P INPUT ACCEPT",
+      input,
+      "-A INPUT -j DROP",
+    ]);
     await guard("remove");
+    expect((await host.run("iptables-nft", "-S", "INPUT")).trim()).toBe("-P INPUT ACCEPT\n-A INPUT -j DROP");
     expect((await host.run("iptables-nft", "-S", "FORWARD")).trim().split("\n")).toEqual([
       "-P FORWARD DROP",
       "-A FORWARD -s 198.51.100.1/32 -j DROP",

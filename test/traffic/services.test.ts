@@ -130,6 +130,17 @@ describe.each(["bpf", "iptables"] as const)("metadata, %s", { timeout: 60_000 },
     expect(forged).toBe("exit 28");
   });
 
+  it("passes a firewall of the host that admits nothing", async () => {
+    const { host } = cloud.world;
+    for (const tool of ["iptables", "ip6tables"]) await host.run([tool, "-P", "INPUT", "DROP"]);
+    try {
+      expect(await ask(cloud.guest("shut"), `${METADATA[4]}/`)).toBe(cloud.guest("shut").v4);
+      expect(await ask(cloud.guest("shut"), `${METADATA[6]}/`)).toBe(cloud.guest("shut").v6);
+    } finally {
+      for (const tool of ["iptables", "ip6tables"]) await host.run([tool, "-P", "INPUT", "ACCEPT"]);
+    }
+  });
+
   it("goes on without the agent, and is put back when somebody takes it away", async () => {
     await cloud.agent.kill();
     expect(await ask(cloud.guest("shut"), `${METADATA[4]}/`)).toBe(cloud.guest("shut").v4);

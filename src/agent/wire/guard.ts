@@ -1,8 +1,15 @@
 /** src/dataplane/guard.ts as the agent's loop sees it. */
 import type { Config } from "../../config/schema.js";
-import { ensureForward } from "../../dataplane/forward-accept.js";
-import { ensureGuard, guardStatus, setClaimed, type GuardOptions, type JudgedBy } from "../../dataplane/guard.js";
+import {
+  ensureAccepted,
+  ensureGuard,
+  guardStatus,
+  setClaimed,
+  type GuardOptions,
+  type JudgedBy,
+} from "../../dataplane/guard.js";
 import { run } from "../../dataplane/run.js";
+import { DEFAULT_TAP_RULE } from "../../links/ours.js";
 import type { Problem } from "../../problems.js";
 import type { GuardPart } from "../parts.js";
 
@@ -44,7 +51,10 @@ export class GuardAdapter implements GuardPart {
     const forward = judgedBy === "programs";
     if (!this.wanted) {
       if (!forward) return 0;
-      const report = await ensureForward(run, this.#options.markShift ?? 0);
+      const report = await ensureAccepted(run, {
+        markShift: this.#options.markShift ?? 0,
+        taps: this.#options.taps ?? DEFAULT_TAP_RULE,
+      });
       this.#problems = report.problems;
       return report.changed.length;
     }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { droppingChains, ensureForward } from "../../../src/dataplane/forward-accept.js";
+import { droppingChains, ensureForward, ensureInput } from "../../../src/dataplane/forward-accept.js";
 import { renderIptablesGuard } from "../../../src/dataplane/guard-iptables.js";
 import {
   guardNames,
@@ -251,5 +251,12 @@ describe("others' firewalls", () => {
     expect(calls).toContain(
       "iptables-nft -w -I FORWARD 1 -m mark --mark 0x8000/0x8000 -m comment --comment torbie -j ACCEPT",
     );
+    expect((await ensureInput(run, 16, ["tap", "vnet"])).problems).toMatchObject([
+      { where: "ip6tables-nft INPUT", code: "INPUT_RULE_REFUSED" },
+    ]);
+    for (const prefix of ["tap", "vnet"])
+      expect(calls).toContain(
+        `iptables-nft -w -I INPUT 1 -i ${prefix}+ -m mark --mark 0x40000000/0x40000000 -m comment --comment torbie -j ACCEPT`,
+      );
   });
 });
