@@ -127,6 +127,8 @@ export type BtfType =
  *   setMaxEntries(map: string, entries: number): void  before load
  *   reuseMap(map: string, existing: BpfMap): void      before load; the descriptor is duplicated
  *   setAutoload(program: string, on: boolean): void
+ *   keepVerifierStatistics(program: string): void      before load; then
+ *   verifierStatistics(program: string): string        "processed 126 insns …", also where the load was refused
  *   load(): Promise<void>                              off the JS thread; BpfError.log holds the verifier's log
  *   map(name: string): BpfMap; program(name: string): BpfProgram    after load; owned by the caller
  *   close(): void

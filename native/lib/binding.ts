@@ -59,6 +59,8 @@ export interface NativeObject {
   setData(section: string, value: Buffer): void;
   setMaxEntries(map: string, entries: number): void;
   setAutoload(program: string, on: boolean): void;
+  keepStatistics(program: string): void;
+  statistics(program: string): string;
   reuseMap(map: string, existing: NativeMap): void;
   load(): Promise<void>;
   map(name: string): NativeMap;

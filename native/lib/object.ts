@@ -60,6 +60,19 @@ export class BpfObject {
     this.#native.setAutoload(program, on);
   }
 
+  /** Have the verifier say of this program what verifierStatistics() gives; before load. Replaces its log in a BpfError. */
+  keepVerifierStatistics(program: string): void {
+    this.#native.keepStatistics(program);
+  }
+
+  /**
+   * What the verifier said of it: "processed 126 insns (limit 1000000) …"; the reason when it refused. ENOENT when it was not asked to.
+   * Kernels before 5.16 tell the number of instructions nowhere else.
+   */
+  verifierStatistics(program: string): string {
+    return this.#native.statistics(program);
+  }
+
   /**
    * Creates the maps and has the programs verified, on a thread of the pool. Rejects with a BpfError whose `log` is the
    * verifier's. Once only: an object whose load failed is to be closed. Nothing is pinned.

@@ -101,6 +101,33 @@ Napi::Value Object::Load(const Napi::CallbackInfo &info)
         });
 }
 
+/** (program) */
+void Object::KeepStatistics(const Napi::CallbackInfo &info)
+{
+    const char *operation = "object verifier statistics";
+    ObjectState &state = Unloaded(info.Env(), operation);
+    bpf_program *program = FindProgram(Arguments(info, operation), info.Env(), operation);
+    // Statistics only (BPF_LOG_STATS of the kernel, Linux 5.2): a few lines. The buffer, which libbpf does not own,
+    // needs room for what is said on the way as well: the kernel fails with ENOSPC otherwise.
+    constexpr uint32_t kStatistics = 4;
+    std::vector<char> &buffer = state.statistics[bpf_program__name(program)];
+    buffer.assign(4 << 20, 0);
+    bpf_program__set_log_level(program, kStatistics);
+    bpf_program__set_log_buf(program, buffer.data(), buffer.size());
+}
+
+/** (program) */
+Napi::Value Object::Statistics(const Napi::CallbackInfo &info)
+{
+    const char *operation = "object verifier statistics";
+    const ObjectState &state = State(info.Env(), operation);
+    const std::string name = Arguments(info, operation).Text(0, "program");
+    const auto found = state.statistics.find(name);
+    if (found == state.statistics.end())
+        Fail(info.Env(), ENOENT, operation, name);
+    return Napi::String::New(info.Env(), found->second.data());
+}
+
 Napi::Value Object::TakeMap(const Napi::CallbackInfo &info)
 {
     Napi::Env env = info.Env();

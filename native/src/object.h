@@ -3,8 +3,10 @@
 #include <bpf/libbpf.h>
 #include <napi.h>
 
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "arguments.h"
 #include "errors.h"
@@ -16,7 +18,9 @@ struct ObjectState {
     bpf_object *object = nullptr;
     std::string name;
     Stage stage = kOpened; // JavaScript thread only
-    bool refused = false;  // written by the load, read when it is over
+    /** By program: what the verifier says of it, where that was asked for. */
+    std::map<std::string, std::vector<char>> statistics;
+    bool refused = false; // written by the load, read when it is over
 
     ~ObjectState()
     {
@@ -38,6 +42,8 @@ class Object : public Napi::ObjectWrap<Object>
     void SetData(const Napi::CallbackInfo &info);
     void SetMaxEntries(const Napi::CallbackInfo &info);
     void SetAutoload(const Napi::CallbackInfo &info);
+    void KeepStatistics(const Napi::CallbackInfo &info);
+    Napi::Value Statistics(const Napi::CallbackInfo &info);
     void ReuseMap(const Napi::CallbackInfo &info);
     Napi::Value Load(const Napi::CallbackInfo &info);
     Napi::Value TakeMap(const Napi::CallbackInfo &info);

@@ -104,12 +104,13 @@ void Object::ReuseMap(const Napi::CallbackInfo &info)
 
 void Object::Init(Napi::Env env, Napi::Object exports)
 {
-    exports["Object"] =
-        DefineClass(env, "NativeObject",
-                    {InstanceMethod<&Object::Maps>("maps"), InstanceMethod<&Object::Programs>("programs"),
-                     InstanceMethod<&Object::GetData>("getData"), InstanceMethod<&Object::SetData>("setData"),
-                     InstanceMethod<&Object::SetMaxEntries>("setMaxEntries"),
-                     InstanceMethod<&Object::SetAutoload>("setAutoload"), InstanceMethod<&Object::ReuseMap>("reuseMap"),
-                     InstanceMethod<&Object::Load>("load"), InstanceMethod<&Object::TakeMap>("map"),
-                     InstanceMethod<&Object::TakeProgram>("program"), InstanceMethod<&Object::Close>("close")});
+    exports["Object"] = DefineClass(
+        env, "NativeObject",
+        {InstanceMethod<&Object::Maps>("maps"), InstanceMethod<&Object::Programs>("programs"),
+         InstanceMethod<&Object::GetData>("getData"), InstanceMethod<&Object::SetData>("setData"),
+         InstanceMethod<&Object::SetMaxEntries>("setMaxEntries"), InstanceMethod<&Object::SetAutoload>("setAutoload"),
+         InstanceMethod<&Object::KeepStatistics>("keepStatistics"), InstanceMethod<&Object::Statistics>("statistics"),
+         InstanceMethod<&Object::ReuseMap>("reuseMap"), InstanceMethod<&Object::Load>("load"),
+         InstanceMethod<&Object::TakeMap>("map"), InstanceMethod<&Object::TakeProgram>("program"),
+         InstanceMethod<&Object::Close>("close")});
 }

@@ -56,6 +56,17 @@ describe("before load", () => {
 });
 
 describe("load", () => {
+  it("the verifier's statistics are there for what was asked, whatever the kernel", async () => {
+    const object = BpfObject.open(compile("basic"));
+    expect(bpfError(() => object.keepVerifierStatistics("nothing")).code).toBe("ENOENT");
+    object.keepVerifierStatistics("count");
+    await object.load();
+    expect(object.verifierStatistics("count")).toMatch(/^processed [1-9]\d* insns/m);
+    expect(bpfError(() => object.verifierStatistics("xdp_drop"))).toMatchObject({ code: "ENOENT" });
+    expect(bpfError(() => object.keepVerifierStatistics("count")).code).toBe("EINVAL");
+    object.close();
+  });
+
   it("runs off the thread, and the object can't be closed under it", async () => {
     const object = BpfObject.open(compile("basic"));
     const loading = object.load();
