@@ -14,7 +14,7 @@ export function evaluatorImplementation(): Implementation {
   };
   return {
     name: "evaluator",
-    provides: new Set(["vlan-metadata", "time", "short-frames", "services"]),
+    provides: new Set(["vlan-metadata", "time", "short-frames", "services", "ingress-interface"]),
     load(world) {
       const model = new TestModel(world.hostname, world.resources);
       state = {

@@ -4,13 +4,11 @@
  * taken. Reasons of drops are not compared, since iptables has none.
  */
 import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { expect } from "vitest";
 import type { At } from "../../src/compile/evaluate-types.js";
+import { bundle, type Bundle } from "../support/bundle.js";
 import { describeFrame } from "../support/describe-frame.js";
 import type { Case, Expectation, Step } from "./case.js";
 import type { Request, Seen } from "./iptables-child.js";
@@ -25,7 +23,7 @@ export class IptablesWorld {
   #child: ChildProcessWithoutNullStreams | undefined;
   #lines: AsyncIterator<string> | undefined;
   #reader: Interface | undefined;
-  #bundle: string | undefined;
+  #bundle: Bundle | undefined;
 
   /** @param quiet milliseconds in which nothing must come before an answer is whole */
   constructor(private readonly quiet = 4) {}
@@ -34,18 +32,10 @@ export class IptablesWorld {
     if (this.#child !== undefined) return;
     execFileSync("ip", ["netns", "add", this.#namespace]);
     execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
-    this.#bundle = join(root, "build", `${this.#namespace}.mjs`);
-    const built = await rolldown({
-      input: join(root, "test/conformance/iptables-child.ts"),
-      platform: "node",
-      external: [/^node:/, "#libbpf", "netlink"],
-      logLevel: "silent",
-    });
-    await built.write({ file: this.#bundle, format: "esm" });
-    await built.close();
+    this.#bundle = await bundle("test/conformance/iptables-child.ts");
     this.#child = spawn(
       "nsenter",
-      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle, String(this.quiet)],
+      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle.file, String(this.quiet)],
       {
         cwd: root,
       },
@@ -85,7 +75,7 @@ export class IptablesWorld {
       this.#reader?.close();
       execFileSync("ip", ["netns", "del", this.#namespace]);
     }
-    if (this.#bundle !== undefined) rmSync(this.#bundle, { force: true });
+    this.#bundle?.remove();
   }
 }
 

@@ -42,9 +42,11 @@ export type Request =
   | { readonly do: "receive"; readonly at: At; readonly frame: string; readonly now: number };
 
 const HZ = 250;
-const FLOWS = 4096;
+/** More than a case has; each is taken from its queue and put back one by one when a case begins. */
+const FLOWS = 256;
 const ROUTE_PROTOCOL = "116";
-const MOST_ENDPOINTS = 24;
+/** More than a world has; what has an entry for each of them is read as a whole after every drop. */
+const MOST_ENDPOINTS = 64;
 const TC_ACT_SHOT = 2;
 const TC_ACT_REDIRECT = 7;
 /** The fields of struct __sk_buff that a test run takes and gives: mark, ingress_ifindex and ifindex. */
@@ -131,6 +133,8 @@ class Kernel {
   #counted: ReadonlyMap<number, bigint> | undefined;
   #hostAddresses: ReadonlySet<string> = new Set();
   #endpointByTap = new Map<number, EndpointId>();
+  /** Prefixes and taps, as the kernel has them. */
+  #routed = "[]";
 
   private constructor(
     private readonly maps: ReadonlyMap<string, BpfMap>,
@@ -142,6 +146,8 @@ class Kernel {
   static async open(path: string): Promise<Kernel> {
     const object = BpfObject.open(readFileSync(path), { name: "torbie" });
     for (const map of ["flow", "flow_slot", "flow_free"]) object.setMaxEntries(map, FLOWS);
+    object.setMaxEntries("account", MOST_ENDPOINTS);
+    object.setMaxEntries("drop", MOST_ENDPOINTS * Limits.MAX_REASONS);
     await object.load();
     const maps = new Map(
       object.maps.filter(({ name }) => !name.startsWith(".")).map(({ name }) => [name, object.map(name)]),
@@ -223,17 +229,21 @@ class Kernel {
 
   /** What the agent does for all addresses: the programs ask for the routes of whole prefixes only. */
   #route(interfaces: Interfaces): void {
-    for (const family of ["-4", "-6"]) ip(family, "route", "flush", "proto", ROUTE_PROTOCOL);
     const endpoints = [...this.#compiler.desired.endpoints.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
-    const routed = new Set<string>();
+    const routed = new Map<string, string>();
     for (const { interfaceName, owned } of endpoints) {
       if (!interfaces.taps.has(interfaceName)) continue;
       for (const { prefix } of owned) {
         if (isSingle(prefix) || prefix.endsWith("/0") || routed.has(prefix)) continue;
-        routed.add(prefix);
-        ip(prefix.includes(":") ? "-6" : "-4", "route", "add", prefix, "dev", interfaceName, "proto", ROUTE_PROTOCOL);
+        routed.set(prefix, interfaceName);
       }
     }
+    const text = JSON.stringify([...routed]);
+    if (text === this.#routed) return;
+    this.#routed = text;
+    for (const family of ["-4", "-6"]) ip(family, "route", "flush", "proto", ROUTE_PROTOCOL);
+    for (const [prefix, tap] of routed)
+      ip(prefix.includes(":") ? "-6" : "-4", "route", "add", prefix, "dev", tap, "proto", ROUTE_PROTOCOL);
   }
 
   /** Time passes by making what is remembered older. */
@@ -254,16 +264,11 @@ class Kernel {
 
   /** Counters by index, of the endpoint numbers that the worlds come to. */
   #drops(): Map<number, bigint> {
-    const map = this.#map("drop");
+    const { keys, values, count } = this.#map("drop").dump();
     const drops = new Map<number, bigint>();
-    const key = Buffer.alloc(4);
-    for (let number = 0; number < MOST_ENDPOINTS; number++) {
-      for (let reason = 1; reason < Reason.REASONS; reason++) {
-        const index = number * Limits.MAX_REASONS + reason;
-        key.writeUInt32LE(index);
-        const value = map.get(key)?.readBigUInt64LE() ?? 0n;
-        if (value > 0n) drops.set(index, value);
-      }
+    for (let i = 0; i < count; i++) {
+      const value = values.readBigUInt64LE(i * 8);
+      if (value > 0n) drops.set(keys.readUInt32LE(i * 4), value);
     }
     return drops;
   }

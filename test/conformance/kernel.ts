@@ -1,12 +1,12 @@
 /** The BPF programs as an Implementation: a child in a network namespace of its own does the work (kernel-child.ts). */
 import { execFileSync, spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
+import { release } from "node:os";
 import type { At, Outcome } from "../../src/compile/evaluate-types.js";
 import { NOTHING_SERVED } from "../../src/model/services.js";
+import { bundle, type Bundle } from "../support/bundle.js";
 import type { Request, WireWorld } from "./kernel-child.js";
 import type { Implementation } from "./runner.js";
 import { UPLINK_MACS, type ConformanceWorld } from "./world.js";
@@ -42,13 +42,19 @@ export function wire(world: ConformanceWorld): WireWorld {
   };
 }
 
+/** Whether a test run may say by which interface a packet came: 6.1 lets it, 5.10 refuses with EINVAL. */
+function takesIngress(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  return major > 6 || (major === 6 && minor >= 1);
+}
+
 class KernelImplementation implements Implementation {
-  readonly provides = new Set(["vlan-metadata", "time", "services"]);
+  readonly provides = new Set(["vlan-metadata", "time", "services", ...(takesIngress() ? ["ingress-interface"] : [])]);
   readonly #namespace = `tb-${process.pid}-conf`;
   #child: ChildProcessWithoutNullStreams | undefined;
   #lines: AsyncIterator<string> | undefined;
   #reader: Interface | undefined;
-  #bundle: string | undefined;
+  #bundle: Bundle | undefined;
 
   constructor(
     readonly name: string,
@@ -59,19 +65,10 @@ class KernelImplementation implements Implementation {
     if (this.#child !== undefined) return;
     execFileSync("ip", ["netns", "add", this.#namespace]);
     execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
-    // In build/, whose package's imports ("#libbpf") it may use.
-    this.#bundle = join(root, "build", `${this.#namespace}.mjs`);
-    const built = await rolldown({
-      input: join(root, "test/conformance/kernel-child.ts"),
-      platform: "node",
-      external: [/^node:/, "#libbpf"],
-      logLevel: "silent",
-    });
-    await built.write({ file: this.#bundle, format: "esm" });
-    await built.close();
+    this.#bundle = await bundle("test/conformance/kernel-child.ts");
     this.#child = spawn(
       "nsenter",
-      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle, join(root, this.object)],
+      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle.file, join(root, this.object)],
       { cwd: root },
     );
     this.#child.stderr.pipe(process.stderr);
@@ -114,7 +111,7 @@ class KernelImplementation implements Implementation {
       this.#reader?.close();
       execFileSync("ip", ["netns", "del", this.#namespace]);
     }
-    if (this.#bundle !== undefined) rmSync(this.#bundle, { force: true });
+    this.#bundle?.remove();
   }
 }
 

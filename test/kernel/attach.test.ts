@@ -4,29 +4,19 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { namespace } from "../netns/helper.js";
+import { bundle, type Bundle } from "../support/bundle.js";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-// In build/, whose package's imports ("#libbpf") it may use.
-const script = join(root, "build", `tb-${process.pid}-attach.mjs`);
+let script: Bundle;
 let mount: string;
 
 beforeAll(async () => {
   mount = mkdtempSync(join(tmpdir(), "tb-bpffs-"));
   execFileSync("mount", ["-t", "bpf", "bpf", mount]);
-  const built = await rolldown({
-    input: join(root, "test/kernel/attach-script.ts"),
-    platform: "node",
-    external: [/^node:/, "#libbpf"],
-    logLevel: "silent",
-  });
-  await built.write({ file: script, format: "esm" });
-  await built.close();
+  script = await bundle("test/kernel/attach-script.ts");
 });
 afterAll(() => {
-  rmSync(script, { force: true });
+  script.remove();
   execFileSync("umount", [mount]);
   rmSync(mount, { recursive: true });
 });
@@ -34,7 +24,7 @@ afterAll(() => {
 async function run(mode: string): Promise<Record<string, unknown>> {
   const ns = await namespace();
   try {
-    return JSON.parse(await ns.run(process.execPath, script, join(mount, mode), mode)) as Record<string, unknown>;
+    return JSON.parse(await ns.run(process.execPath, script.file, join(mount, mode), mode)) as Record<string, unknown>;
   } finally {
     await ns.remove();
   }

@@ -1,25 +1,16 @@
 /** D7 on the kernel: one guest cannot hurt another through the flow table, and its counters are what the table holds. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { bundle, type Bundle } from "../support/bundle.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const bundle = join(root, "build", `tb-${process.pid}-flows.mjs`);
+let script: Bundle;
 
 beforeAll(async () => {
-  const built = await rolldown({
-    input: join(root, "test/kernel/flow-table-child.ts"),
-    platform: "node",
-    external: [/^node:/, "#libbpf"],
-    logLevel: "silent",
-  });
-  await built.write({ file: bundle, format: "esm" });
-  await built.close();
+  script = await bundle("test/kernel/flow-table-child.ts");
 });
-afterAll(() => rmSync(bundle, { force: true }));
+afterAll(() => script.remove());
 
 let spaces = 0;
 
@@ -28,7 +19,7 @@ function run(...scenario: (string | number)[]): Record<string, unknown> {
   const namespace = `tb-${process.pid}-flows${spaces++}`;
   execFileSync("ip", ["netns", "add", namespace]);
   try {
-    const args = [`--net=/run/netns/${namespace}`, "--", process.execPath, bundle, ...scenario.map(String)];
+    const args = [`--net=/run/netns/${namespace}`, "--", process.execPath, script.file, ...scenario.map(String)];
     const { status, stdout, stderr } = spawnSync("nsenter", args, {
       cwd: root,
       encoding: "utf8",

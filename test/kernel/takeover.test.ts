@@ -3,26 +3,16 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { namespace } from "../netns/helper.js";
+import { bundle, type Bundle } from "../support/bundle.js";
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
-// In build/, whose package's imports ("#libbpf") it may use.
-const script = join(root, "build", `tb-${process.pid}-takeover.mjs`);
+let script: Bundle;
 
 beforeAll(async () => {
-  const built = await rolldown({
-    input: join(root, "test/kernel/takeover-script.ts"),
-    platform: "node",
-    external: [/^node:/, "#libbpf"],
-    logLevel: "silent",
-  });
-  await built.write({ file: script, format: "esm" });
-  await built.close();
+  script = await bundle("test/kernel/takeover-script.ts");
 });
-afterAll(() => rmSync(script, { force: true }));
+afterAll(() => script.remove());
 
 describe.each(["clsact", "tcx"])("taking over by %s", (mode) => {
   let mount: string;
@@ -33,7 +23,7 @@ describe.each(["clsact", "tcx"])("taking over by %s", (mode) => {
     execFileSync("mount", ["-t", "bpf", "bpf", mount]);
     const ns = await namespace();
     try {
-      result = JSON.parse(await ns.run(process.execPath, script, mount, mode)) as Record<string, unknown>;
+      result = JSON.parse(await ns.run(process.execPath, script.file, mount, mode)) as Record<string, unknown>;
     } finally {
       await ns.remove();
     }

@@ -8,11 +8,12 @@ import {
   type ConntrackTuple,
 } from "../../src/dataplane/conntrack/entry.js";
 import type { Address, Family } from "../../src/model/types.js";
-import { bundle, namespace, type Namespace } from "./helper.js";
+import { bundle, type Bundle } from "../support/bundle.js";
+import { namespace, type Namespace } from "./helper.js";
 import { LineChild } from "./lines.js";
 
 let ns: Namespace;
-let script: Awaited<ReturnType<typeof bundle>>;
+let script: Bundle;
 let child: LineChild;
 
 beforeAll(async () => {
@@ -23,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await ns.remove();
-  await script.remove();
+  script.remove();
 });
 
 const ask = async <T>(command: object): Promise<T> => JSON.parse(await child.ask(JSON.stringify(command))) as T;

@@ -3,12 +3,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import type { GuardOptions, GuardReport, GuardStatus } from "../../src/dataplane/guard.js";
 import { guardTables, renderGuard } from "../../src/dataplane/guard-rules.js";
 import { arpRequest, PAYLOAD, udp4, udp6 } from "./frames.js";
-import { bundle, namespace, type Namespace } from "./helper.js";
+import { bundle, type Bundle } from "../support/bundle.js";
+import { namespace, type Namespace } from "./helper.js";
 import { LineChild } from "./lines.js";
 
 const TAP = fileURLToPath(new URL("./tap.py", import.meta.url));
 const FLOOD = 200;
-let script: Awaited<ReturnType<typeof bundle>>;
+let script: Bundle;
 let host: Namespace;
 let outside: Namespace;
 
@@ -16,7 +17,7 @@ beforeAll(async () => {
   script = await bundle("test/netns/guard-script.ts");
 });
 afterAll(async () => {
-  await script.remove();
+  script.remove();
 });
 /** A host with one uplink to `outside`, forwarding, and counters of its own at every place that a guest must not reach. */
 beforeEach(async () => {

@@ -1,13 +1,8 @@
-/** Runs TypeScript of this repository inside a network namespace: bundled once, then `ip netns exec NS node bundle args`. */
+/** Network namespaces of the tests, and what runs in them. */
 import { execFile, spawn, type ChildProcess } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { rolldown } from "rolldown";
 
 const exec = promisify(execFile);
-const root = fileURLToPath(new URL("../..", import.meta.url));
 let counter = 0;
 
 export interface Namespace {
@@ -58,19 +53,4 @@ export async function namespace(): Promise<Namespace> {
   };
   await ns.run("ip", "link", "set", "lo", "up");
   return ns;
-}
-
-/** Bundles a script next to node_modules (whose packages stay outside of it). `remove` deletes it. */
-export async function bundle(script: string): Promise<{ readonly file: string; remove(): Promise<void> }> {
-  const directory = await mkdtemp(join(root, "node_modules", ".tb-test-"));
-  const file = join(directory, "script.mjs");
-  const built = await rolldown({
-    input: join(root, script),
-    platform: "node",
-    external: [/^node:/, "netlink", "pino", "yaml"],
-    logLevel: "silent",
-  });
-  await built.write({ file, format: "esm" });
-  await built.close();
-  return { file, remove: () => rm(directory, { recursive: true, force: true }) };
 }

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { GOLDEN, textOf } from "../support/iptables-worlds.js";
-import { bundle, namespace, type Namespace } from "./helper.js";
+import { bundle, type Bundle } from "../support/bundle.js";
+import { namespace, type Namespace } from "./helper.js";
 
-let script: Awaited<ReturnType<typeof bundle>>;
+let script: Bundle;
 beforeAll(async () => {
   script = await bundle("test/netns/iptables-script.ts");
 });

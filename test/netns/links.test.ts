@@ -4,19 +4,20 @@ import type { Tap, Uplink } from "../../src/dataplane/backend.js";
 import type { LinksOptions } from "../../src/links/links.js";
 import type { RouteReport } from "../../src/links/routes.js";
 import type { SysctlReport } from "../../src/links/sysctls.js";
-import { bundle, namespace, type Namespace } from "./helper.js";
+import { bundle, type Bundle } from "../support/bundle.js";
+import { namespace, type Namespace } from "./helper.js";
 import { LineChild } from "./lines.js";
 
 const TAP = fileURLToPath(new URL("./tap.py", import.meta.url));
 const PROTOCOL = "116";
-let script: Awaited<ReturnType<typeof bundle>>;
+let script: Bundle;
 let ns: Namespace;
 
 beforeAll(async () => {
   script = await bundle("test/netns/links-script.ts");
 });
 afterAll(async () => {
-  await script.remove();
+  script.remove();
 });
 beforeEach(async () => {
   ns = await namespace();
