@@ -18,7 +18,7 @@ C_SOURCES = $(filter-out bpf/abi.h,$(wildcard $(foreach dir,bpf native/src nativ
 NPM := node_modules/.package-lock.json
 
 .PHONY: help build artifacts run test fuzz bench lint format check generate clean root
-.PHONY: deps-build deps-run deps-test deps-check
+.PHONY: deps-build deps-run deps-test deps-check deps-vm
 
 help:
 	@printf '%s\n' \
@@ -27,7 +27,8 @@ help:
 	  'make build        bin/torbie, runnable from the checkout' \
 	  'make fuzz         generated conversations on the evaluator, the programs and iptables (SEED=… RUNS=… repeats one)' \
 	  'make bench        ratios against the limits of this machine' \
-	  'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
+	  'make vm-test      load, verifier and the table of cases on kernels 5.10 to the newest, in VMs (test/vm/README.md); make vm-fetch gets them' \
+  'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
 	  'make check        lint, format, types, generated files' \
 	  'make lint, format, generate, clean'
 
@@ -92,6 +93,22 @@ fuzz: root deps-test build
 
 bench: root deps-run build
 	@node dist/bench/main.js
+
+# --- kernels in VMs ----------------------------------------------------------------------------------------------
+
+.PHONY: vm-fetch vm-test
+
+deps-vm: root
+	@scripts/install-deps build run test vm
+
+vm-fetch: deps-vm
+	@test/vm/fetch
+
+# BOOTS='6.1 short' boots a part, VM_ACCEL=kvm|tcg, JOBS=2 at once, VERBOSE=1 prints every test: test/vm/README.md.
+vm-test: deps-vm build
+	@mkdir -p build/vm
+	@node_modules/.bin/rolldown test/vm/main.ts --file build/vm/main.mjs --platform node --external rolldown --logLevel silent >/dev/null
+	@node build/vm/main.mjs
 
 # --- package -------------------------------------------------------------------------------------------------
 

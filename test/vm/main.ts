@@ -1,0 +1,76 @@
+/**
+ * The matrix of kernels: `make vm-test` (README.md). Prints what failed, or with VERBOSE every test, and closes with one line,
+ * "N passed, M failed"; whatever is wrong with a machine counts as a failure more.
+ */
+import { spawnSync } from "node:child_process";
+import { rmSync } from "node:fs";
+import { BOOTS, SHORT, type Boot } from "./boots.js";
+import { bundleSuites } from "./bundle.js";
+import { boot, type Accelerator, type Result } from "./qemu.js";
+import { usableKvm } from "./kvm.js";
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+function chosen(names: readonly string[]): readonly Boot[] {
+  const all = [...BOOTS, SHORT];
+  const unknown = names.filter((name) => all.every((one) => one.name !== name));
+  if (unknown.length > 0)
+    throw new Error(`no boot ${unknown.join(", ")}: there are ${all.map(({ name }) => name).join(", ")}`);
+  return names.length === 0 ? BOOTS : all.filter(({ name }) => names.includes(name));
+}
+
+function run(script: string, ...words: readonly string[]): void {
+  const { status } = spawnSync(script, words, { stdio: "inherit" });
+  if (status !== 0) throw new Error(`${script} failed: see above`);
+}
+
+async function accelerator(): Promise<Accelerator> {
+  const wish = process.env["VM_ACCEL"] ?? "auto";
+  if (wish === "kvm" || wish === "tcg") return wish;
+  if (wish !== "auto") throw new Error(`VM_ACCEL=${wish}: it is auto, kvm or tcg`);
+  return (await usableKvm()) ? "kvm" : "tcg";
+}
+
+function report(one: Boot, { passed, failed, skipped, faults, seconds, files }: Result): void {
+  for (const fault of faults) say(`${one.name}: FAILED ${fault}`);
+  say(
+    `${one.name}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s; ${files.output}, ${files.kernel}`,
+  );
+}
+
+async function main(): Promise<number> {
+  const boots = chosen((process.env["BOOTS"] ?? "").split(/[\s,]+/).filter((name) => name !== ""));
+  run("test/vm/fetch", ...new Set(boots.map(({ kernel }) => kernel)));
+  rmSync("build/vm/log", { recursive: true, force: true });
+  await bundleSuites();
+  run("test/vm/image");
+  const by = await accelerator();
+  say(`vm-test: ${boots.map(({ name }) => name).join(", ")}; by ${by}`);
+  const waiting = [...boots];
+  const results: Result[] = [];
+  const quiet = process.env["VERBOSE"] === undefined;
+  const worker = async (): Promise<void> => {
+    for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
+      const { name } = one;
+      const result = await boot(one, by, (text) => {
+        if (!(quiet && text.startsWith("ok "))) say(`${name}: ${text}`);
+      });
+      report(one, result);
+      results.push(result);
+    }
+  };
+  // One processor each: two boots are through sooner than one of two processors after the other.
+  await Promise.all(Array.from({ length: Number(process.env["JOBS"] ?? "2") }, worker));
+  const sum = (count: (result: Result) => number): number => results.reduce((total, one) => total + count(one), 0);
+  const failed = sum(({ failed, faults }) => failed + faults.length);
+  say(`${sum(({ passed }) => passed)} passed, ${failed} failed`);
+  return failed > 0 ? 1 : 0;
+}
+
+try {
+  process.exit(await main());
+} catch (error) {
+  say(`vm-test: ${error instanceof Error ? error.message : String(error)}`);
+  say("0 passed, 1 failed");
+  process.exit(1);
+}

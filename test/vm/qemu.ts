@@ -1,0 +1,117 @@
+/** One boot under qemu: started, followed, stopped when it stands still or takes too long. */
+import { spawn } from "node:child_process";
+import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Boot } from "./boots.js";
+import { judge, type Verdict } from "./judge.js";
+
+export type Accelerator = "kvm" | "tcg";
+
+const KERNELS = "build/vm/kernels";
+const LOGS = "build/vm/log";
+const MEMORY_MB = 2048;
+/** Seconds without a word on either line after which it counts as standing still. */
+const QUIET: Readonly<Record<Accelerator, number>> = { kvm: 120, tcg: 300 };
+/** How much longer things may take in it than on a machine of its own. */
+const PATIENCE: Readonly<Record<Accelerator, number>> = { kvm: 2, tcg: 15 };
+
+const drive = (file: string): string[] => ["-drive", `file=${file},format=raw,if=virtio,snapshot=on`];
+
+function argv({ kernel, without, suites }: Boot, accelerator: Accelerator, files: Files): string[] {
+  const directory = join(KERNELS, kernel);
+  const words = [
+    "console=ttyS0",
+    "panic=-1",
+    "oops=panic",
+    "quiet",
+    "loglevel=5",
+    "mitigations=off",
+    `torbie.suites=${suites.join(",")}`,
+    `torbie.patience=${PATIENCE[accelerator]}`,
+    `torbie.kernel=${kernel}`,
+    ...(without.length > 0 ? [`module_blacklist=${without.join(",")}`] : []),
+  ];
+  return [
+    ...["-accel", accelerator, "-cpu", accelerator === "kvm" ? "host" : "max", "-smp", "1", "-m", `${MEMORY_MB}`],
+    ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ...["-kernel", join(directory, "vmlinuz"), "-initrd", join(directory, "initramfs.gz"), "-append", words.join(" ")],
+    ...drive("build/vm/root.ext4"),
+    ...drive(join(directory, "modules.ext4")),
+    ...["-device", "virtio-rng-pci", "-serial", `file:${files.kernel}`, "-serial", "stdio"],
+  ];
+}
+
+interface Files {
+  readonly kernel: string;
+  readonly output: string;
+}
+
+export interface Result extends Verdict {
+  readonly seconds: number;
+  readonly files: Files;
+}
+
+/** @param line called with every line of the suites */
+export function boot(one: Boot, accelerator: Accelerator, line: (text: string) => void): Promise<Result> {
+  mkdirSync(LOGS, { recursive: true });
+  const files = { kernel: join(LOGS, `${one.name}.kernel.log`), output: join(LOGS, `${one.name}.log`) };
+  const begun = performance.now();
+  const child = spawn("qemu-system-x86_64", argv(one, accelerator, files), { stdio: ["ignore", "pipe", "pipe"] });
+  const file = createWriteStream(files.output);
+  let output = "";
+  let errors = "";
+  let rest = "";
+  let last = Date.now();
+  let seen = 0;
+  let ended: string | undefined;
+  const stop = (why: string): void => {
+    ended ??= why;
+    child.kill("SIGKILL");
+  };
+  const end = (): void => stop("vm-test was stopped");
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  const watch = setInterval(() => {
+    const kernel = kernelLog(files.kernel);
+    if (kernel.length !== seen) last = Date.now();
+    seen = kernel.length;
+    if (/Kernel panic/.test(kernel)) stop("the kernel panicked");
+    else if (Date.now() - last > QUIET[accelerator] * 1_000)
+      stop(`it stood still: no word for ${QUIET[accelerator]} s`);
+    else if (performance.now() - begun > one.limit * 1_000) stop(`it took more than ${one.limit} s`);
+  }, 1_000);
+  child.stdout.on("data", (chunk: Buffer) => {
+    file.write(chunk);
+    last = Date.now();
+    output += chunk.toString("utf8");
+    const parts = (rest + chunk.toString("utf8")).split(/\r?\n/);
+    rest = parts.pop() ?? "";
+    parts.forEach(line);
+  });
+  child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString("utf8")));
+  return new Promise((resolve) => {
+    const over = (): void => {
+      clearInterval(watch);
+      for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, end);
+      file.end();
+      const verdict = judge(kernelLog(files.kernel), output, one.suites.map(bare), ended);
+      const faults = errors === "" ? verdict.faults : [...verdict.faults, `qemu said: ${errors.trim()}`];
+      resolve({ ...verdict, faults, seconds: Math.round((performance.now() - begun) / 1_000), files });
+    };
+    child.once("error", (error) => {
+      errors += error.message;
+      over();
+    });
+    child.once("close", over);
+  });
+}
+
+/** Without how much of it runs. */
+const bare = (suite: string): string => suite.split("/")[0] ?? suite;
+
+function kernelLog(file: string): string {
+  try {
+    return readFileSync(file, "latin1");
+  } catch {
+    return ""; // qemu has not come so far
+  }
+}
