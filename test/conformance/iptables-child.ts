@@ -194,12 +194,21 @@ class Kernel {
       throw new Error(failures.map(({ where, error }) => `${where}: ${error.message}`).join("; "));
   }
 
-  /** The host asks for addresses of a pair's prefix, which have no permanent neighbour: the guest says that it has them. */
-  async #answerNeighbours(frames: { on: string; frame: string }[]): Promise<{ on: string; frame: string }[]> {
+  /**
+   * The host asks for addresses of a pair's prefix and link-local ones, which have no permanent neighbour: the guest says that it has them.
+   * @param sent the question that was to be seen
+   */
+  async #answerNeighbours(
+    frames: { on: string; frame: string }[],
+    sent: string | undefined,
+  ): Promise<{ on: string; frame: string }[]> {
     const rest: { on: string; frame: string }[] = [];
     for (const one of frames) {
       const endpoint = [...this.#compiler.desired.endpoints.values()].find((each) => each.interfaceName === one.on);
-      const answer = endpoint === undefined ? undefined : neighbourAnswer(Buffer.from(one.frame, "hex"), endpoint.mac);
+      const answer =
+        endpoint === undefined || one.frame === sent
+          ? undefined
+          : neighbourAnswer(Buffer.from(one.frame, "hex"), endpoint.mac);
       if (answer === undefined) rest.push(one);
       else rest.push(...(await this.#frames.ask(`send ${one.on} ${answer.toString("hex")}`)));
     }
@@ -210,9 +219,14 @@ class Kernel {
     const isArp = frame.readUInt16BE(12) === 0x0806;
     const before = isArp ? arpTaken() : delivered();
     let frames = await this.#frames.ask(question(at, frame));
-    if (!("host" in at)) frames = await this.#answerNeighbours(frames);
+    const sent = "host" in at ? frame.toString("hex") : undefined;
+    frames = await this.#answerNeighbours(frames, sent);
     const after = isArp ? arpTaken() : delivered();
-    return { frames: frames.filter((one) => !isNoise(Buffer.from(one.frame, "hex"))), host: after !== before };
+    const rest = frames.filter(({ on, frame: seen }) => {
+      const bytes = Buffer.from(seen, "hex");
+      return !isNoise(bytes) && ("host" in at || !isQuestionOf(this.#made.get(on)?.split(" ")[0], bytes));
+    });
+    return { frames: rest, host: after !== before };
   }
 }
 
@@ -248,6 +262,13 @@ function beforeHop(frame: Buffer): Buffer {
 function isNoise(frame: Buffer): boolean {
   if (frame.readUInt16BE(12) !== 0x86dd || frame.readUInt16BE(0) !== 0x3333) return false;
   return frame[20] === 0 || (frame[20] === 58 && [133, 135].includes(frame[54] ?? 0));
+}
+
+/** The host looks for a neighbour on a tap, or whether one is still there, of a former cloud perhaps: at any time, and with its own MAC. */
+function isQuestionOf(hostMac: string | undefined, frame: Buffer): boolean {
+  if (macAt(frame, 6) !== hostMac) return false;
+  if (frame.readUInt16BE(12) === 0x0806) return frame.readUInt16BE(20) === 1;
+  return frame.readUInt16BE(12) === 0x86dd && frame[20] === 58 && frame[54] === 135;
 }
 
 /** What a guest says when it is asked for an address by the host, whatever address it is. */

@@ -20,6 +20,8 @@ const DIFFERS: Readonly<Record<string, string>> = {
   "a pair that holds every address does not hold those that are never forwarded":
     "its last step: a packet to its own sender is told only for single addresses",
   "answers pass, UDP and other protocols": "GRE of version 1 is tracked only as PPTP has it",
+  "an answer by DCCP passes whatever rules admit":
+    "newer kernels know nothing of its ports: each packet is judged by the rules",
   "an ICMP error whose inside is forged opens nothing": "four bytes of the inner header are enough for conntrack",
   "later fragments follow the first": "fragments are put together before they are judged",
   "a guest's fragments": "fragments are put together before they are judged",

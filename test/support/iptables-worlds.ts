@@ -13,7 +13,6 @@ const OPTIONS: RenderOptions = {
   excluded: [],
   markShift: 0,
   hostToGuest: true,
-  nft: true,
   served: { metadata: [4, 6], names: true },
 };
 
@@ -57,10 +56,9 @@ export const ONE_MORE = {
 export const GOLDEN: Readonly<Record<string, { readonly world: ConformanceWorld; readonly options: RenderOptions }>> = {
   base: { world: BASE, options: OPTIONS },
   "many-rules": { world: changed(BASE, [many()]), options: OPTIONS },
-  "without-nft": { world: BASE, options: { ...OPTIONS, nft: false } },
   "other-options": {
     world: changed(BASE, [respec("pair1", { groups: ["web"], pairs: [{ ip: "0.0.0.0/0" }, { ip: "::/0" }] })]),
-    options: { prefixes: ["tap", "vnet"], excluded: ["tapdhcp*"], markShift: 16, hostToGuest: false, nft: true },
+    options: { prefixes: ["tap", "vnet"], excluded: ["tapdhcp*"], markShift: 16, hostToGuest: false },
   },
 };
 

@@ -45,11 +45,11 @@ export async function openIptables(
     },
   });
   const adopted = await backend.stands();
-  const { version, nft } = backend.tools;
+  const { version } = backend.tools;
   return {
     backend: new IptablesPart(backend, config, log),
     adopted,
-    tools: `iptables ${version}${nft ? " and nft" : " without nft"}`,
+    tools: `iptables ${version} and nft`,
   };
 }
 

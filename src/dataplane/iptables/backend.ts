@@ -5,7 +5,7 @@ import type { Problem } from "../../problems.js";
 import { settledTap, type ApplyReport, type Backend, type Interfaces } from "../backend.js";
 import { run as runProgram, type Runner } from "../run.js";
 import { chainOf, LINK_TABLE } from "./link-rules.js";
-import { IPTABLES, findTools, NO_NFT, otherBackEnd, runStep, type Tools } from "./tools.js";
+import { IPTABLES, findTools, otherBackEnd, runStep, type Tools } from "./tools.js";
 import { nothingStands, planSteps, sameChain, type Standing, type Step } from "./plan.js";
 import { readLinks, readSets, readTable, type Printed } from "./read-back.js";
 import { Renderer } from "./render.js";
@@ -39,7 +39,7 @@ export class IptablesBackend implements Backend {
     private readonly run: Runner,
     private readonly options: IptablesOptions,
   ) {
-    this.#renderer = new Renderer({ ...options, nft: tools.nft });
+    this.#renderer = new Renderer(options);
   }
 
   /** @throws UnsupportedError: what this machine lacks and what to do about it */
@@ -77,8 +77,7 @@ export class IptablesBackend implements Backend {
     }
     const enforced = failures.length > 0 ? new Set<EndpointId>() : this.#enforced(desired, interfaces);
     if (failures.length === 0) await this.#revoke(desired, delta, writes, failures);
-    if (delta === undefined)
-      this.#problems = [...(this.tools.nft ? [] : [NO_NFT]), ...(await otherBackEnd(this.run, this.tools))];
+    if (delta === undefined) this.#problems = await otherBackEnd(this.run, this.tools);
     const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
     return { writes, totalWrites, milliseconds: performance.now() - began, failures, enforced };
   }
@@ -87,10 +86,10 @@ export class IptablesBackend implements Backend {
   async block(interfaces: Interfaces): Promise<{ writes: number; failures: { where: string; error: Error }[] }> {
     const nothing = { endpoints: new Map(), sets: new Map(), policies: new Map() };
     const empty = { ...nothing, addresses: new Map(), prefixes: new Map(), alsoRemote: new Set() } as DesiredState;
-    const closed = new Renderer({ ...this.options, nft: this.tools.nft }).render(empty, interfaces);
+    const closed = new Renderer(this.options).render(empty, interfaces);
     try {
       const standing = nothingStands();
-      const links = this.tools.nft ? await readLinks(this.run) : new Map<string, readonly string[]>();
+      const links = await readLinks(this.run);
       for (const [tap, rules] of closed.links) if (links.has(chainOf(tap))) standing.links.set(tap, rules);
       let steps = planSteps(standing, closed);
       if (await this.stands()) steps = steps.filter(({ tool }) => tool === "nft");

@@ -5,7 +5,7 @@ import type { Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import { settledTap, type Interfaces } from "../backend.js";
 import { digest, isSayable, setChain, type Direction } from "./names.js";
-import { marked, type Bits, type Chain, type RenderOptions } from "./types.js";
+import { marked, type Bits, type Chain } from "./types.js";
 
 /** An endpoint that passes something, on its tap. */
 export interface Live {
@@ -114,27 +114,20 @@ export function renderOpen({ endpoint }: Live, of: Family): Chain {
 
 const LINK_LOCAL = "fe80::/10";
 
-/** What a guest may send besides what nft has marked as from its own addresses; everything, where there is no nft. */
-export function renderSource({ endpoint }: Live, of: Family, { nft }: RenderOptions, hostLinkLocal: string): Chain {
+/** What a guest may send besides what nft has marked as from its own addresses. */
+export function renderSource({ endpoint }: Live, of: Family, hostLinkLocal: string): Chain {
   const rules: string[] = [];
-  const mine = nft ? "" : `-m mac --mac-source ${endpoint.mac} `;
   if (endpoint.portSecurity) {
     rules.push(`-p udp -m udp --sport ${of === 4 ? 67 : 547} --dport ${of === 4 ? 68 : 546} -j DROP`);
-    if (!nft)
-      for (const { prefix, mac } of ownedOf(endpoint, of)) {
-        rules.push(`${side("-s", prefix)}-m mac --mac-source ${mac ?? endpoint.mac} -j RETURN`);
-        if (isSingle(prefix)) rules.push(`-s ${prefix} -j DROP`);
-      }
   }
   if (of === 4) {
-    rules.push(`-s 0.0.0.0/32 -d 255.255.255.255/32 ${mine}-p udp -m udp --sport 68 --dport 67 -j RETURN`);
+    rules.push(`-s 0.0.0.0/32 -d 255.255.255.255/32 -p udp -m udp --sport 68 --dport 67 -j RETURN`);
     if (!endpoint.portSecurity)
       rules.push("-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP", "-j RETURN");
   } else {
-    for (const type of [135, 131, 132, 143])
-      rules.push(`-s ::/128 ${mine}-p icmpv6 -m icmp6 --icmpv6-type ${type} -j RETURN`);
+    for (const type of [135, 131, 132, 143]) rules.push(`-s ::/128 -p icmpv6 -m icmp6 --icmpv6-type ${type} -j RETURN`);
     if (endpoint.portSecurity) rules.push(`-s ${hostLinkLocal}/128 -j DROP`);
-    rules.push(`-s ${LINK_LOCAL} -d ${LINK_LOCAL} ${mine}-j RETURN`, `-s ${LINK_LOCAL} -d ff00::/8 ${mine}-j RETURN`);
+    rules.push(`-s ${LINK_LOCAL} -d ${LINK_LOCAL} -j RETURN`, `-s ${LINK_LOCAL} -d ff00::/8 -j RETURN`);
     if (!endpoint.portSecurity)
       rules.push(
         `-s ${LINK_LOCAL} -j DROP`,

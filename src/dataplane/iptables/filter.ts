@@ -60,10 +60,10 @@ const ERROR_ABOUT_ERROR: Readonly<Record<Family, string>> = {
 };
 const DHCP: Readonly<Record<Family, readonly [client: number, server: number]>> = { 4: [68, 67], 6: [546, 547] };
 
-export function hooks({ prefixes, nft, markShift }: RenderOptions, table: "raw" | "filter"): Map<string, Chain> {
+export function hooks({ prefixes, markShift }: RenderOptions, table: "raw" | "filter"): Map<string, Chain> {
   if (table === "raw") {
     const { source } = bitsOf(markShift);
-    return new Map([["PREROUTING", [nft ? `-m mark ! --mark ${marked(source)} -j ${RAW}` : `-j ${RAW}`]]]);
+    return new Map([["PREROUTING", [`-m mark ! --mark ${marked(source)} -j ${RAW}`]]]);
   }
   const both = (chain: string, ways: readonly ("-i" | "-o")[]): Chain =>
     ways.flatMap((way) => prefixes.map((prefix) => `${way} ${prefix}+ -j ${chain}`));
@@ -91,17 +91,20 @@ export function rawChains(of: Family, { prefixes, excluded }: RenderOptions): Ma
 }
 
 const REPLIES = "--ctdir REPLY";
+const SYN = "-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN";
 
 /** @param anyStateless some rule in force is stateless: only then must a connection's mark be looked at */
 export function forwardChain(of: Family, bits: Bits, { excluded }: RenderOptions, anyStateless: boolean): Chain {
-  const established = "-m conntrack --ctstate ESTABLISHED";
+  // Newer kernels know DCCP's ports no more (nf_conntrack_proto_dccp.c, until Linux 6.16): one connection would then admit every other
+  // between the same hosts, so that each packet is judged by the rules.
+  const established = "-m conntrack --ctstate ESTABLISHED ! --ctproto 33";
   const stateful = `-m connmark --mark ${marked(0, (bits.opener | bits.other) >>> 0)}`;
   return [
     ...excluded.flatMap((name) => [`-i ${pattern(name)} -j RETURN`, `-o ${pattern(name)} -j RETURN`]),
-    `-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -g ${NEW}`,
+    `${SYN} -g ${NEW}`,
     anyStateless ? `${established} ${stateful} -j ACCEPT` : `${established} -j ACCEPT`,
     ...(anyStateless ? [`${established} -g TRB-half`] : []),
-    `${ICMP[of]} -m conntrack --ctstate RELATED ${stateful} -g TRB-error`,
+    `${ICMP[of]} -m conntrack --ctstate RELATED ! --ctproto 33 ${stateful} -g TRB-error`,
     `-g ${NEW}`,
   ];
 }
@@ -183,7 +186,7 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
       [
         ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
         ...services(of, options.served),
-        "-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN -j DROP",
+        `${SYN} -j DROP`,
         `${established} ${REPLIES} -g TRB-answer`,
         `${ICMP[of]} -m conntrack --ctstate RELATED ${REPLIES} -g TRB-hosterror`,
         ...toHost,

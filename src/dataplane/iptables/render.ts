@@ -131,19 +131,12 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
     taps(live, of, bits, chains);
     filter[of] = chains;
     const rawOf = rawChains(of, options);
-    for (const one of live) rawOf.set(sourceChain(one.tap), renderSource(one, of, options, linkLocal(one.hostMac)));
+    for (const one of live) rawOf.set(sourceChain(one.tap), renderSource(one, of, linkLocal(one.hostMac)));
     for (const [name, chain] of dispatchTree(SOURCE, "-i", named(live, sourceChain), [], ["-j DROP"]))
       rawOf.set(name, chain);
     raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
   }
-  return {
-    live,
-    problems,
-    sets,
-    raw,
-    filter,
-    links: options.nft ? links(desired, interfaces, live, bits, options.served?.metadata) : new Map(),
-  };
+  return { live, problems, sets, raw, filter, links: links(desired, interfaces, live, bits, options.served?.metadata) };
 }
 
 const named = (live: readonly Live[], chain: (tap: string) => string): Map<string, string> =>

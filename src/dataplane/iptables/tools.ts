@@ -12,8 +12,6 @@ export interface Tools {
   /** "1.8.9 (nf_tables)". */
   readonly version: string;
   readonly mode: "nft" | "legacy";
-  /** nft works here, netdev family included: it judges ARP, discovery and MACs. */
-  readonly nft: boolean;
 }
 
 /** Oldest iptables-restore that waits for the lock (-w), from 2016. */
@@ -21,7 +19,7 @@ const OLDEST = [1, 6, 2] as const;
 /** Seconds to wait for the xtables lock; whoever holds it longer is waited for again by the next pass. */
 const LOCK_SECONDS = "5";
 
-/** @throws UnsupportedError NO_IPTABLES, OLD_IPTABLES, NO_IPSET, NO_PERMISSION: what to install or load */
+/** @throws UnsupportedError NO_IPTABLES, OLD_IPTABLES, NO_IPSET, NO_NFT, NO_PERMISSION: what to install or load */
 export async function findTools(run: Runner): Promise<Tools> {
   const said = await run("iptables", ["-V"]);
   if (said.status === undefined)
@@ -47,10 +45,10 @@ export async function findTools(run: Runner): Promise<Tools> {
   if (sets.status === undefined)
     throw new UnsupportedError("NO_IPSET", "there is no ipset: install it (Debian: apt-get install ipset)");
   if (sets.status !== 0) throw refused("list sets (is the kernel module ip_set there?)", sets);
+  await needNft(run);
   return {
     version: `${version.join(".")} (${mode ?? "legacy"})`,
     mode: mode === "nf_tables" ? "nft" : "legacy",
-    nft: await nftWorks(run),
   };
 }
 
@@ -69,15 +67,17 @@ const PROBE = `table netdev torbie_probe {
 delete table netdev torbie_probe
 `;
 
-const nftWorks = async (run: Runner): Promise<boolean> => (await run("nft", ["-f", "-"], PROBE)).status === 0;
-
-export const NO_NFT: Problem = {
-  where: "nft",
-  code: "LINK_NOT_JUDGED",
-  what: "nft is missing, or the kernel's nf_tables can't rewrite and forward at a tap's ingress",
-  consequence:
-    "MACs are judged by iptables, at more cost a packet; guests may claim others' addresses in ARP and neighbour discovery towards the host, and within an IPv6 subnet nobody answers for their neighbours: install nftables, load nf_tables, nft_fwd_netdev",
-};
+/** MACs, ARP and neighbour discovery are judged and answered by nft alone: without it a guest could claim others' addresses. */
+async function needNft(run: Runner): Promise<void> {
+  const { status, stderr } = await run("nft", ["-f", "-"], PROBE);
+  if (status === 0) return;
+  if (status === undefined)
+    throw new UnsupportedError("NO_NFT", "there is no nft: install it (Debian: apt-get install nftables)");
+  throw new UnsupportedError(
+    "NO_NFT",
+    `nft can't rewrite and forward at an interface's ingress (${JSON.stringify(stderr.trim().split("\n")[0] ?? "")}): nftables 0.9.1 and the kernel modules nf_tables, nft_fwd_netdev and nft_fib_netdev are needed`,
+  );
+}
 
 /** Rules in the back end that we do not use; the packets meet both. */
 export async function otherBackEnd(run: Runner, { mode }: Tools): Promise<Problem[]> {

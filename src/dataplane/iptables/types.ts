@@ -73,6 +73,4 @@ export interface RenderOptions {
   readonly hostToGuest: boolean;
   /** S7: services of the host that guests reach, besides DHCP; absent: none. */
   readonly served?: Served;
-  /** nft judges MACs, ARP and neighbour discovery; else iptables judges MACs, and the kernel answers. */
-  readonly nft: boolean;
 }

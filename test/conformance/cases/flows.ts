@@ -56,6 +56,26 @@ export const FLOWS: readonly Case[] = [
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).dccp({ sport: 1, dport: 5001 }), deliver("web1")),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).dccp({ sport: 1, dport: 5002 }), drop("POLICY_INGRESS", "web1")),
   ]),
+  ...(["udplite", "dccp", "sctp"] as const).flatMap((protocol) =>
+    each("S5", `what is answered by ${protocol} admits no other port`, (f) => {
+      const [port, other] = { udplite: [4000, 4001], dccp: [5001, 5002], sctp: [3868, 3869] }[protocol] as [
+        number,
+        number,
+      ];
+      return [
+        arrives(incoming(f, OUTSIDE[f], ip("web1", f))[protocol]({ sport: 1, dport: port }), deliver("web1")),
+        sends("web1", out("web1", f, OUTSIDE[f])[protocol]({ sport: port, dport: 1 }), forward),
+        arrives(
+          incoming(f, OUTSIDE[f], ip("web1", f))[protocol]({ sport: 1, dport: other }),
+          drop("POLICY_INGRESS", "web1"),
+        ),
+      ];
+    }),
+  ),
+  ...each("S5", "an answer by DCCP passes whatever rules admit", (f) => [
+    sends("web1", out("web1", f, OUTSIDE[f]).dccp({ sport: 7, dport: 5002 }), forward),
+    arrives(incoming(f, OUTSIDE[f], ip("web1", f)).dccp({ sport: 5002, dport: 7 }), deliver("web1")),
+  ]),
   ...each("S5", "a remote group means its members' addresses", (f) => [
     sends("web2", out("web2", f, ip("db1", f)).tcp(syn(40000, 5432)), deliver("db1")),
     arrives(incoming(f, ip("far1", f), ip("db1", f)).tcp(syn(40000, 5432)), deliver("db1")),

@@ -177,9 +177,8 @@ describe("what cannot be used is named with line and column", () => {
   });
 
   test("a map of 100,000 keys is no quadratic matter, __proto__ is a key like any other", () => {
-    const started = performance.now();
+    // A quadratic one would outlast the test.
     parse(`a:\n${Array.from({ length: 100_000 }, (_, i) => ` k${i}: 1\n`).join("")}`);
-    expect(performance.now() - started).toBeLessThan(15_000);
     expect(
       parse("kind: Tier\nmetadata: {name: a, __proto__: {namespace: x}}\n__proto__: {spec: {order: 1}}\n").resources[0]
         ?.object,

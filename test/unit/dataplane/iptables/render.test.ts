@@ -26,7 +26,6 @@ const copy = ({ chains, hooks }: Rendered["tables"][4]["raw"]): Standing["tables
 const SHOWN: Readonly<Record<string, RegExp>> = {
   base: /./,
   "many-rules": /^1-ipset|iptables-filter/,
-  "without-nft": /-raw/,
   "other-options": /iptables-/,
 };
 
