@@ -4,7 +4,7 @@ import { guardOptions } from "../agent/wire/guard.js";
 import type { Config } from "../config/schema.js";
 import { forwardLacks } from "../dataplane/forward-accept.js";
 import { guardStatus } from "../dataplane/guard.js";
-import { findTools, NO_NFT, otherBackEnd } from "../dataplane/iptables/tools.js";
+import { findTools, otherBackEnd } from "../dataplane/iptables/tools.js";
 import type { Runner } from "../dataplane/run.js";
 import { UnsupportedError } from "../errors.js";
 import type { Problem } from "../problems.js";
@@ -27,10 +27,7 @@ export async function findBackEnds(run: Runner): Promise<FirewallFacts> {
     const others = await otherBackEnd(run, tools);
     return {
       findings: [
-        finding("firewall", "ok", "iptables", `${tools.version}, with ipset`),
-        tools.nft
-          ? finding("firewall", "ok", "nft", "works, its netdev family included")
-          : ofProblem("firewall", "warning", NO_NFT),
+        finding("firewall", "ok", "iptables", `${tools.version}, with ipset, and nft with its netdev family`),
         ...others.map((problem) => ofProblem("firewall", "warning", problem)),
       ],
       whyNotIptables: undefined,
