@@ -90,7 +90,7 @@ export function difference(at: At, outcome: Outcome, seen: Seen): string | undef
       const others = seen.frames.filter(({ on, frame }) => on !== place(at) || !isRefusal(frame));
       const toSelf = outcome.reason === "SELF" && others.every(({ on }) => on.startsWith("tap"));
       return others.length === 0 || toSelf
-        ? seen.host && others.length === seen.frames.length
+        ? seen.host && others.length === seen.frames.length && !("uplink" in at)
           ? say("nothing")
           : undefined
         : say("nothing");
