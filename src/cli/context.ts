@@ -5,14 +5,32 @@ import type { RepairReport } from "../check/repair.js";
 import type { CheckReport } from "../check/run.js";
 import type { Doctored } from "../doctor/run.js";
 import type { AgentStatus } from "../agent/status.js";
-import type { FlowClock } from "../dataplane/bpf/read-flows.js";
-import type { PinnedState } from "../dataplane/bpf/read.js";
+import type { FlowClock, PinnedFlow } from "../dataplane/bpf/read-flows.js";
+import type { PinnedDrop, PinnedEndpoint, PinnedState } from "../dataplane/bpf/read.js";
+import type { RuleCount, SetInfo } from "../dataplane/iptables/read-state.js";
 import type { Route } from "../links/types.js";
 import type { DatastoreAccess } from "./datastore-access.js";
 
 /** What the kernel enforces, whichever dataplane it is. */
 export interface KernelState extends Pick<PinnedState, "endpoints" | "drops" | "policy" | "name" | "close"> {
   control(): { readonly flow_limit: number };
+}
+
+/** What iptables enforces, for the commands that otherwise read maps. */
+export interface RulesView {
+  endpoints(): PinnedEndpoint[];
+  drops(): PinnedDrop[];
+  /** Of the host's connection tracking: one table for all. */
+  room(): { readonly used: number; readonly limit: number };
+  /** Connections that a guest has an end of. @param name what people call a port, by number */
+  connections(name: (endpoint: number) => string | undefined): Promise<readonly PinnedFlow[]>;
+  /** Of those that connections() gave last; how many were there to go. */
+  forget(keys: readonly PinnedFlow["key"][]): Promise<number>;
+  ruleCounts(): Promise<readonly RuleCount[]>;
+  sets(): Promise<readonly SetInfo[]>;
+  /** Undefined: there is no such set of ours. */
+  members(set: string): Promise<readonly string[] | undefined>;
+  close(): void;
 }
 
 export interface GuardState {
@@ -43,6 +61,8 @@ export interface Context {
   readonly openState: (pinDir: string, runDir: string) => Promise<KernelState>;
   /** The pinned maps. @throws CommandError absent when there are none, unsupported where iptables enforces */
   readonly openMaps: (pinDir: string, runDir: string) => Promise<PinnedState>;
+  /** Undefined: iptables does not enforce here. @throws CommandError notPermitted */
+  readonly openRules: (config: Config) => Promise<RulesView | undefined>;
   /** How the flow table's times are read. */
   readonly flowClock: (state: PinnedState) => Promise<FlowClock>;
   /** Routes of a protocol number in the main table, by rtnetlink. */

@@ -24,6 +24,7 @@ export function realContext(): Context {
     readText,
     openState: async (pinDir, runDir) => (await import("./open-pinned.js")).openState(pinDir, runDir),
     openMaps: async (pinDir, runDir) => (await import("./open-pinned.js")).openMaps(pinDir, runDir),
+    openRules: async (config) => (await import("./open-rules.js")).openRules(config),
     flowClock: async (state) => (await import("./flow-clock.js")).flowClock(state),
     routes: async (protocol) => (await import("../links/read-links.js")).readRoutes(protocol),
     pause,

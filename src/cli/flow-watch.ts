@@ -4,7 +4,7 @@ import type { PinnedFlow } from "../dataplane/bpf/read-flows.js";
 import { EXIT, type Command } from "./command.js";
 import { countOf } from "./count.js";
 import { STATE_SETTINGS } from "./endpoint.js";
-import { endText, flowShape, flowsOf, protocolText, withFlows } from "./flow.js";
+import { endText, flowShape, protocolText, withFlows } from "./flow.js";
 import { FILTER_FLAGS, flowFilter } from "./flow-filter.js";
 import { bytesText, jsonLine } from "./output.js";
 import { escape } from "../text.js";
@@ -62,7 +62,7 @@ export const flowWatch: Command = {
     do {
       const changes = await withFlows(invocation, (view) => {
         const fits = flowFilter(invocation, "flow watch", view.names.ports);
-        return changesOf(known, [...flowsOf(view)].filter(fits));
+        return changesOf(known, [...view.flows].filter(fits));
       });
       if (!first)
         for (const change of changes.slice(0, left)) {

@@ -6,27 +6,65 @@ import { CommandError, EXIT, UsageError, type Command, type Invocation } from ".
 import { countOf } from "./count.js";
 import { STATE_SETTINGS, withMaps } from "./endpoint.js";
 import { FILTER_FLAGS, flowFilter } from "./flow-filter.js";
-import { namesOf, type PortNames } from "./names.js";
+import { namesOf, portNames, type PortNames } from "./names.js";
 import { bytesText, columns, durationText, json, jsonLine, percentText, style } from "./output.js";
 
+/** The programs' flow table, or the connections of guests where iptables enforces. */
 export interface FlowView {
-  readonly state: PinnedState;
-  readonly names: PortNames;
-  readonly clock: FlowClock;
+  readonly dataplane: "bpf" | "iptables";
+  readonly names: Pick<PortNames, "ports" | "port">;
+  /** Every live entry. */
+  readonly flows: Iterable<PinnedFlow>;
+  /** Null: the dataplane has no such share. */
+  readonly room: {
+    readonly used: number;
+    readonly limit: number;
+    readonly guaranteed: number | null;
+    readonly portLimit: number | null;
+    readonly reserve: number | null;
+  };
+  /** How many were there to go. */
+  readonly forget: (keys: readonly PinnedFlow["key"][]) => number | Promise<number>;
 }
 
 export async function withFlows<T>(
   { context, config }: Pick<Invocation, "context" | "config">,
   read: (view: FlowView) => T | Promise<T>,
 ): Promise<T> {
-  return withMaps({ context, config }, async (state, interfaces) =>
-    read({ state, names: namesOf(state, interfaces), clock: await context.flowClock(state) }),
-  );
+  const rules = await context.openRules(config().config);
+  if (rules !== undefined)
+    try {
+      const names = portNames(rules.endpoints(), await context.interfaceNames());
+      const flows = await rules.connections(names.port);
+      const room = { ...rules.room(), guaranteed: null, portLimit: null, reserve: null };
+      return await read({ dataplane: "iptables", names, flows, room, forget: (keys) => rules.forget(keys) });
+    } finally {
+      rules.close();
+    }
+  return withMaps({ context, config }, async (state, interfaces) => {
+    const names = namesOf(state, interfaces);
+    const clock = await context.flowClock(state);
+    const { flow_limit: limit, guaranteed, port_limit: portLimit, reserve } = state.control();
+    return read({
+      dataplane: "bpf",
+      names,
+      flows: { [Symbol.iterator]: () => flowsOf(state, names, clock) },
+      room: {
+        get used() {
+          return state.flows().used;
+        },
+        limit,
+        guaranteed,
+        portLimit,
+        reserve,
+      },
+      forget: (keys) => state.tables.delete("flow", keys),
+    });
+  });
 }
 
-/** Every live entry. */
-export function* flowsOf({ state, names, clock }: FlowView): IterableIterator<PinnedFlow> {
-  for (const [key, value] of state.tables.entries("flow")) {
+function* flowsOf({ tables }: PinnedState, names: PortNames, clock: FlowClock): IterableIterator<PinnedFlow> {
+  for (const [key, value] of tables.entries("flow")) {
     const flow = decodeFlow(key, value, names, clock);
     if (flow !== undefined) yield flow;
   }
@@ -67,7 +105,7 @@ export const flowCells = (flow: PinnedFlow): string[] => [
   endText(flow.from),
   endText(flow.to),
   stateCell(flow),
-  durationText(flow.idle),
+  flow.idle === null ? "-" : durationText(flow.idle),
   flow.left > 0 ? durationText(flow.left) : "-",
   String(flow.from.packets),
   String(flow.to.packets),
@@ -81,10 +119,11 @@ const byBytes = (a: PinnedFlow, b: PinnedFlow): number =>
 
 export const flowList: Command = {
   name: "flow list",
-  summary: "Print the flows that the programs know, busiest first.",
+  summary: "Print the flows that are allowed now, busiest first.",
   detail: [
     "FROM sent the first packet. LEFT is how long the entry stays if nothing more comes. An expired entry does no harm: it is taken",
-    "away when its place is needed. --json prints an object a line.",
+    "away when its place is needed. Where iptables enforces these are the kernel's connections of guests (packets and bytes only with",
+    "net.netfilter.nf_conntrack_acct=1; neither idle times nor rules). --json prints an object a line.",
   ],
   arguments: [],
   flags: [...FILTER_FLAGS, { name: "limit", value: "COUNT", doc: "At most so many (default: all)." }],
@@ -99,7 +138,7 @@ export const flowList: Command = {
     const limit = countOf(invocation, "flow list", "limit") ?? Infinity;
     await withFlows(invocation, (view) => {
       const fits = flowFilter(invocation, "flow list", view.names.ports);
-      const flows = [...flowsOf(view)].filter(fits).sort(byBytes);
+      const flows = [...view.flows].filter(fits).sort(byBytes);
       const shown = flows.slice(0, limit);
       if (invocation.json) context.out(shown.map((flow) => jsonLine(flowShape(flow))).join(""));
       else context.out(columns(FLOW_COLUMNS, shown.map(flowCells)));
@@ -110,22 +149,22 @@ export const flowList: Command = {
 };
 
 function usage(view: FlowView, top: number) {
-  const { state, names } = view;
-  const control = state.control();
-  const flows = [...flowsOf(view)];
+  const { names, room } = view;
+  const flows = [...view.flows];
   const byState: Record<string, number> = {};
   for (const { state: name } of flows) byState[name] = (byState[name] ?? 0) + 1;
   const ports = names.ports
-    .map((port) => ({ port: names.port(port.number) ?? "", id: port.id, ...port.flows, limit: control.port_limit }))
+    .map((port) => ({ port: names.port(port.number) ?? "", id: port.id, ...port.flows, limit: room.portLimit }))
     .sort((a, b) => b.count - a.count || b.refused - a.refused);
   return {
-    entries: state.flows().used,
-    limit: control.flow_limit,
+    dataplane: view.dataplane,
+    entries: room.used,
+    limit: room.limit,
     live: flows.length - (byState["expired"] ?? 0),
     byState,
-    guaranteedPerPort: control.guaranteed,
-    limitPerPort: control.port_limit,
-    reserve: control.reserve,
+    guaranteedPerPort: room.guaranteed,
+    limitPerPort: room.portLimit,
+    reserve: room.reserve,
     ports: ports.filter(({ count, refused }) => count > 0 || refused > 0).slice(0, top),
     heavy: [...flows].sort(byBytes).slice(0, top),
   };
@@ -154,9 +193,13 @@ export const flowShow: Command = {
     const states = Object.entries(found.byState).map(([state, count]) => `${count} ${state}`);
     context.out(
       [
-        bold("Flow table"),
+        bold(
+          found.dataplane === "bpf" ? "Flow table" : "The kernel's connection tracking, of host and guests together",
+        ),
         `  ${found.entries} of ${found.limit} entries (${percentText(found.entries, found.limit)}): ${states.join(", ") || "none"}`,
-        `  a port has ${found.guaranteedPerPort} guaranteed and at most ${found.limitPerPort}; the last ${found.reserve} serve guarantees only`,
+        found.guaranteedPerPort === null
+          ? "  no port has a share of its own with iptables: whoever fills it takes from all (net.netfilter.nf_conntrack_max)"
+          : `  a port has ${found.guaranteedPerPort} guaranteed and at most ${found.limitPerPort}; the last ${found.reserve} serve guarantees only`,
         "",
         bold("Ports with most entries"),
         columns(
@@ -164,10 +207,10 @@ export const flowShow: Command = {
           found.ports.map(({ port, count, halfOpen, opened, refused, limit }) => [
             port,
             String(count),
-            percentText(count, limit),
+            percentText(count, limit ?? found.limit),
             String(halfOpen),
-            String(opened),
-            String(refused),
+            limit === null ? "-" : String(opened),
+            limit === null ? "-" : String(refused),
           ]),
         ),
         bold("Flows with most bytes"),
@@ -183,7 +226,8 @@ export const flowFlush: Command = {
   summary: "Forget flows: their next packets are judged as first ones.",
   detail: [
     "Nothing that the rules allow is cut off by this, but a TCP connection whose opener only the rules for the other direction admit is.",
-    "A port's share is given back as its entries are reclaimed. Needs a filter, or --all.",
+    "A port's share is given back as its entries are reclaimed. Where iptables enforces the kernel's connections are deleted. Needs a",
+    "filter, or --all.",
   ],
   arguments: [],
   flags: [
@@ -207,8 +251,8 @@ export const flowFlush: Command = {
     const dry = flags.has("dry-run");
     const count = await withFlows(invocation, (view) => {
       const fits = flowFilter(invocation, "flow flush", view.names.ports);
-      const keys = [...flowsOf(view)].filter(fits).map(({ key }) => key);
-      return dry ? keys.length : view.state.tables.delete("flow", keys);
+      const keys = [...view.flows].filter(fits).map(({ key }) => key);
+      return dry ? keys.length : view.forget(keys);
     });
     context.out(
       invocation.json

@@ -10,6 +10,7 @@ import { quote } from "../text.js";
 import { CommandError, EXIT, type Command } from "./command.js";
 import { countOf } from "./count.js";
 import { STATE_SETTINGS, withMaps } from "./endpoint.js";
+import { dumpSet, listSets, showSet } from "./map-sets.js";
 import { MAP_DOCS } from "./map-docs.js";
 import { namesOf } from "./names.js";
 import { bytesText, columns, json, jsonLine, percentText, style } from "./output.js";
@@ -51,13 +52,17 @@ const canFill = (type: string): boolean =>
 export const mapList: Command = {
   name: "map list",
   summary: "Print every map with its size, what is in it and what it costs.",
-  detail: ["ENTRIES of an array are those that are not all zero; its size is fixed. LRU maps make room by themselves."],
+  detail: [
+    "ENTRIES of an array are those that are not all zero; its size is fixed. LRU maps make room by themselves. Where iptables enforces there",
+    "are no maps but sets, and these commands print those.",
+  ],
   arguments: [],
   flags: [],
   settings: STATE_SETTINGS,
   examples: ["torbie map list", "torbie map list --json"],
   run: async (invocation) => {
     const { context } = invocation;
+    if (await listSets(invocation)) return EXIT.ok;
     const rows = await withMaps(invocation, (state) => state.tables.names.map((name) => summary(state, name)));
     const total = rows.reduce((sum, { memory }) => sum + memory, 0n);
     if (invocation.json) {
@@ -106,6 +111,7 @@ export const mapShow: Command = {
   examples: ["torbie map show policy", "torbie map show flow --json"],
   run: async (invocation) => {
     const { context, positionals } = invocation;
+    if (await showSet(invocation, positionals[0] ?? "")) return EXIT.ok;
     const name = mapNamed(positionals[0] ?? "");
     const found = await withMaps(invocation, (state) => summary(state, name));
     const sides = (["key", "value"] as const).map((side) => ({
@@ -165,8 +171,9 @@ export const mapDump: Command = {
   examples: ["torbie map dump policy", "torbie map dump remote --limit 20", "torbie map dump drop --json"],
   run: async (invocation) => {
     const { context, positionals, flags } = invocation;
-    const name = mapNamed(positionals[0] ?? "");
     const limit = countOf(invocation, "map dump", "limit") ?? Infinity;
+    if (await dumpSet(invocation, positionals[0] ?? "", limit)) return EXIT.ok;
+    const name = mapNamed(positionals[0] ?? "");
     await withMaps(invocation, (state, interfaces) => {
       if (!state.tables.info(name).readable)
         throw new CommandError(

@@ -1,6 +1,6 @@
 /** What the maps' numbers are called on this host. */
 import type { Names } from "../dataplane/bpf/decode-map.js";
-import type { PinnedState } from "../dataplane/bpf/read.js";
+import type { PinnedEndpoint, PinnedState } from "../dataplane/bpf/read.js";
 import { callIt, portsOf, type Port } from "./ports.js";
 
 export interface PortNames extends Names {
@@ -8,12 +8,18 @@ export interface PortNames extends Names {
 }
 
 export function namesOf(state: PinnedState, interfaces: ReadonlyMap<number, string>): PortNames {
-  const ports = portsOf(state.endpoints(), interfaces);
-  const byNumber = new Map(ports.map((port) => [port.number, callIt(port)]));
   return {
-    ports,
+    ...portNames(state.endpoints(), interfaces),
     name: (kind, number) => state.name(kind, number),
-    port: (number) => byNumber.get(number),
     interface: (ifindex) => interfaces.get(ifindex),
   };
+}
+
+export function portNames(
+  endpoints: readonly PinnedEndpoint[],
+  interfaces: ReadonlyMap<number, string>,
+): Pick<PortNames, "ports" | "port"> {
+  const ports = portsOf(endpoints, interfaces);
+  const byNumber = new Map(ports.map((port) => [port.number, callIt(port)]));
+  return { ports, port: (number) => byNumber.get(number) };
 }

@@ -83,6 +83,45 @@ it("the CLI says what is enforced, also without the agent", async () => {
   expect(policy).toContain("np:openstack/ossg.default.db");
 });
 
+it("flows, counters, routes and sets can be read there too, and flows be forgotten", async () => {
+  if (cloud.agent.pid === undefined) await cloud.agent.startEnforcing(2);
+  const conversation = await Conversation.open(cloud.guest("web1"), cloud.guest("db1"), 4, 6004);
+  try {
+    expect(await conversation.answers()).toBe(true);
+    const lines = async (...words: string[]) =>
+      (await cloud.agent.torbie([...words, "--json"]))
+        .split("\n")
+        .filter((line) => line !== "")
+        .map((line) => JSON.parse(line) as { from: { name: string }; to: { name: string; port: number } });
+    const flows = await lines("flow", "list", "--port", "web1", "--protocol", "tcp", "--state", "established");
+    expect(flows).toContainEqual(
+      expect.objectContaining({
+        from: expect.objectContaining({ name: "tapweb1" }) as unknown,
+        to: expect.objectContaining({ name: "tapdb1", port: 6004 }) as unknown,
+      }),
+    );
+    const shown = async (...words: string[]) => JSON.parse(await cloud.agent.torbie([...words, "--json"])) as object;
+    expect(await shown("counter", "list")).toMatchObject({
+      rules: expect.arrayContaining([
+        expect.objectContaining({ rule: expect.stringMatching(/^np:\S*db ingress IPv4: .*-p tcp/) as unknown }),
+      ]) as unknown,
+    });
+    const { routes } = (await shown("route", "list")) as { routes: { known: string }[] };
+    expect(routes.map(({ known }) => known)).not.toContain("kernel only");
+    expect(routes.length).toBeGreaterThan(3);
+    const { sets } = (await shown("map", "list")) as { sets: { set: string; of: string | null; entries: number }[] };
+    const members = sets.find(({ of }) => of?.includes("web") === true);
+    expect(members?.entries).toBeGreaterThan(0);
+    expect(await cloud.agent.torbie(["map", "dump", members?.set ?? ""])).toMatch(/^10\.|^2001:/);
+    const flushed = (await shown("flow", "flush", "--port", "db1", "--protocol", "tcp")) as { flows: number };
+    expect(flushed.flows).toBeGreaterThan(0);
+    // Judged anew as a first packet, and allowed.
+    expect(await conversation.answers(10_000)).toBe(true);
+  } finally {
+    await conversation.close();
+  }
+});
+
 it("cleanup takes all of it away", async () => {
   await cloud.agent.stop();
   expect(Number(await chains())).toBeGreaterThan(10);

@@ -30,8 +30,8 @@ export interface PinnedFlow {
   readonly icmp: { readonly type: number; readonly code: number; readonly identifier: number } | null;
   /** "established", "syn sent", …; "expired": its entry may go. */
   readonly state: string;
-  /** The opener's end is on this host, or the other, or both; "host": this host itself has it with a guest. */
-  readonly idle: number;
+  /** Seconds since the last packet; null: the kernel does not say (conntrack). */
+  readonly idle: number | null;
   /** Seconds until it may go; negative: it may. */
   readonly left: number;
   /** The rule that let it in, at the side judged last. */

@@ -5,7 +5,14 @@
 import { addressBytes, addressText } from "../../links/wire-address.js";
 import type { Address, Family } from "../../model/types.js";
 import { attribute, be16, be32, eachAttribute, nested, u8 } from "./attributes.js";
-import { ConntrackStatus, type ConntrackEntry, type ConntrackTuple, type SctpInfo, type TcpInfo } from "./entry.js";
+import {
+  ConntrackStatus,
+  type ConntrackCount,
+  type ConntrackEntry,
+  type ConntrackTuple,
+  type SctpInfo,
+  type TcpInfo,
+} from "./entry.js";
 
 /** NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_*. */
 export const CT = { NEW: 0x100, GET: 0x101, DELETE: 0x102 } as const;
@@ -21,9 +28,12 @@ const CTA = {
   PROTOINFO: 4,
   TIMEOUT: 7,
   MARK: 8,
+  COUNTERS_ORIG: 9,
+  COUNTERS_REPLY: 10,
   ID: 12,
   ZONE: 18,
 } as const;
+const COUNTERS = { PACKETS: 1, BYTES: 2 } as const;
 const TUPLE = { IP: 1, PROTO: 2 } as const;
 const IP = { V4_SRC: 1, V4_DST: 2, V6_SRC: 3, V6_DST: 4 } as const;
 const PROTO = {
@@ -137,6 +147,7 @@ export function decodeEntry(body: Buffer): ConntrackEntry | undefined {
   let reply: Draft | undefined;
   const numbers = { status: 0, timeout: 0, mark: 0, zone: 0, id: 0 };
   let info: { tcp?: TcpInfo; sctp?: SctpInfo } = {};
+  const counts: (ConntrackCount | undefined)[] = [];
   eachAttribute(body, GENERIC, body.length, (type, at, end) => {
     if (type === CTA.TUPLE_ORIG) original = decodeTuple(body, at, end);
     else if (type === CTA.TUPLE_REPLY) reply = decodeTuple(body, at, end);
@@ -145,6 +156,8 @@ export function decodeEntry(body: Buffer): ConntrackEntry | undefined {
     else if (type === CTA.MARK) numbers.mark = body.readUInt32BE(at);
     else if (type === CTA.ZONE) numbers.zone = body.readUInt16BE(at);
     else if (type === CTA.ID) numbers.id = body.readUInt32BE(at);
+    else if (type === CTA.COUNTERS_ORIG) counts[0] = decodeCount(body, at, end);
+    else if (type === CTA.COUNTERS_REPLY) counts[1] = decodeCount(body, at, end);
     else if (type === CTA.PROTOINFO) info = decodeInfo(body, at, end);
   });
   if (original === undefined || reply === undefined) throw new RangeError("a conntrack entry without its two tuples");
@@ -154,8 +167,18 @@ export function decodeEntry(body: Buffer): ConntrackEntry | undefined {
     original: tupleOf(original),
     reply: tupleOf(reply),
     ...numbers,
+    ...(counts[0] === undefined || counts[1] === undefined ? {} : { counts: [counts[0], counts[1]] as const }),
     ...info,
   };
+}
+
+function decodeCount(body: Buffer, from: number, to: number): ConntrackCount {
+  const count = { packets: 0n, bytes: 0n };
+  eachAttribute(body, from, to, (type, at) => {
+    if (type === COUNTERS.PACKETS) count.packets = body.readBigUInt64BE(at);
+    else if (type === COUNTERS.BYTES) count.bytes = body.readBigUInt64BE(at);
+  });
+  return count;
 }
 
 function header(family: Family | 0): Buffer {

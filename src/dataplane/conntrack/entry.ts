@@ -57,6 +57,11 @@ export interface SctpInfo {
   readonly tag: readonly [original: number, reply: number];
 }
 
+export interface ConntrackCount {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
 export interface ConntrackEntry {
   readonly family: Family;
   readonly protocol: number;
@@ -72,6 +77,8 @@ export interface ConntrackEntry {
   readonly zone: number;
   /** Tells it from another with the same tuple before or after; 0: not known. */
   readonly id: number;
+  /** Packets and bytes of the two directions; only with net.netfilter.nf_conntrack_acct. */
+  readonly counts?: readonly [original: ConntrackCount, reply: ConntrackCount];
   readonly tcp?: TcpInfo;
   readonly sctp?: SctpInfo;
 }

@@ -253,6 +253,7 @@ export async function cli(
       opened++;
       return Promise.resolve(state(closed));
     },
+    openRules: () => Promise.resolve(undefined),
     flowClock: () => Promise.resolve({ now: 5000, hz: 250, timeouts: TIMEOUTS }),
     routes: () => Promise.resolve([]),
     pause: () => Promise.resolve(false),
