@@ -67,6 +67,7 @@ export interface AgentHealth {
   readonly enforced: number;
   /** How many. */
   readonly problems: number;
+  readonly guard: AgentStatus["guard"];
 }
 
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
@@ -204,6 +205,7 @@ export class Agent {
       wanted: this.#desired?.endpoints.size ?? 0,
       enforced: this.#enforced.size,
       problems: this.#problems.present.length,
+      guard: this.#guard,
     };
   }
 

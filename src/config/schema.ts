@@ -267,6 +267,12 @@ export const SETTINGS = {
     doc: "Where /metrics is answered for Prometheus; may be the same as health-address.",
     example: "192.0.2.10:9199",
   }),
+  metricsPorts: setting({
+    kind: integer(0, 10_000),
+    fallback: 0,
+    doc: "For how many ports /metrics has series of their own (flows, refused flows, drops); the busiest first, 0: none.",
+    example: "200",
+  }),
   logLevel: setting({
     kind: choice(["trace", "debug", "info", "warn", "error"]),
     fallback: "info",

@@ -1,6 +1,8 @@
 /** What Prometheus sees of the agent. Names follow its conventions: base units, `_total` for what only grows. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { ApplyEvent } from "../agent/status.js";
+import type { Counters } from "../dataplane/bpf/counters.js";
+import { mapMetrics, portMetrics } from "./series.js";
 
 /** Read at every scrape. */
 export interface Measured {
@@ -9,9 +11,15 @@ export interface Measured {
   readonly datastore: { readonly connected: boolean; readonly current: boolean; readonly dataFrom: Date | undefined };
   /** Keys of endpoints' status that wait to be written to etcd. */
   readonly statusPending: number;
-  readonly flows: { readonly used: number; readonly limit: number };
+  /** The standing rule: off where the configuration wants none. */
+  readonly guard: "on" | "off" | "failed";
+  /** How long the present pass has been running; 0: none does. */
+  readonly passSeconds: number;
+  readonly flows: Counters["flows"];
   /** Packets by reason, since the maps were made. */
-  readonly drops: Readonly<Record<string, number>>;
+  readonly drops: Counters["drops"];
+  readonly maps: Counters["maps"];
+  readonly ports: Counters["ports"];
 }
 
 const SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
@@ -22,11 +30,18 @@ export class Metrics {
   readonly #writes: Counter<"map">;
   readonly #apply: Histogram;
   readonly #change: Histogram;
+  readonly #repaired: Counter;
+  /** A first pass writes what nobody had changed. */
+  #first = true;
 
-  /** @param measure what holds now; when it throws, the scrape fails and says why */
+  /**
+   * @param measure what holds now; when it throws, the scrape fails and says why
+   * @param ports for how many ports there are series of their own
+   */
   constructor(
     about: { readonly version: string; readonly abi: number; readonly dataplane: string },
     private readonly measure: () => Promise<Measured>,
+    ports = 0,
   ) {
     const registers = [this.#registry];
     collectDefaultMetrics({ register: this.#registry });
@@ -60,11 +75,20 @@ export class Metrics {
       buckets: SECONDS,
       registers,
     });
+    this.#repaired = new Counter({
+      name: "torbie_repaired_writes_total",
+      help: "Writes of full passes that had no change to answer: what somebody else had changed in the kernel, and was put back.",
+      registers,
+    });
     this.#gauges();
+    mapMetrics(this.#registry, () => this.#now);
+    if (ports > 0) portMetrics(this.#registry, () => this.#now, ports);
   }
 
   /** A pass has ended. */
-  applied({ failures, writes, milliseconds, sinceEvent }: ApplyEvent): void {
+  applied({ failures, writes, milliseconds, sinceEvent, full, totalChanges, totalWrites }: ApplyEvent): void {
+    if (full && totalChanges === 0 && !this.#first && failures.length === 0) this.#repaired.inc(totalWrites);
+    if (failures.length === 0) this.#first = false;
     this.#passes.inc({ result: failures.length === 0 ? "ok" : "failed" });
     for (const [map, count] of Object.entries(writes)) this.#writes.inc({ map }, count);
     this.#apply.observe(milliseconds / 1000);
@@ -109,6 +133,16 @@ export class Metrics {
       "How old what is in force is: 0 while current, else since the datastore was lost or a pass failed. NaN: nobody knows.",
       ({ datastore: { current, dataFrom } }) =>
         current ? 0 : dataFrom === undefined ? NaN : Math.max(0, (Date.now() - dataFrom.getTime()) / 1000),
+    );
+    gauge(
+      "torbie_guard_on",
+      "1: the standing rule drops what passes a guest's interface unjudged; 0: it is not there. NaN: off by configuration.",
+      ({ guard }) => (guard === "off" ? NaN : Number(guard === "on")),
+    );
+    gauge(
+      "torbie_pass_running_seconds",
+      "How long the present pass of the agent's loop has been running; 0: none does.",
+      (now) => now.passSeconds,
     );
     gauge("torbie_status_pending", "Endpoints whose status waits to be written to etcd.", (now) => now.statusPending);
     gauge("torbie_flows", "Entries of the flow table in use.", (now) => now.flows.used);

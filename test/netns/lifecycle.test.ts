@@ -144,6 +144,10 @@ describe("with the unit's capabilities", () => {
       torbie_datastore_age_seconds: 0,
       torbie_flows: 0,
       torbie_flow_limit: 262144,
+      torbie_guard_on: 1,
+      torbie_repaired_writes_total: 0,
+      'torbie_map_entries{map="tap"}': 4,
+      'torbie_map_size{map="flow"}': 262144,
       'torbie_writes_total{map="endpoint"}': 4,
       'torbie_dropped_packets_total{reason="POLICY_INGRESS"}': 0,
     });

@@ -8,6 +8,8 @@ import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
 import { Revoker } from "../../dataplane/conntrack/revoke.js";
 import { IptablesBackend } from "../../dataplane/iptables/backend.js";
 import { connectionCounts, dropCounters } from "../../dataplane/iptables/counters.js";
+import { readSetInfos } from "../../dataplane/iptables/read-state.js";
+import { run } from "../../dataplane/run.js";
 import { writeInventory } from "../../dataplane/iptables/inventory.js";
 import { bitsOf } from "../../dataplane/iptables/types.js";
 import type { EndpointId } from "../../model/types.js";
@@ -57,6 +59,8 @@ export class IptablesPart implements HostBackend {
   readonly name = "iptables";
   #present: ReadonlySet<string> = new Set();
   #enforced: ReadonlySet<EndpointId> = new Set();
+  /** By endpoint. */
+  #taps: ReadonlyMap<EndpointId, string> = new Map();
 
   constructor(
     private readonly backend: IptablesBackend,
@@ -75,6 +79,7 @@ export class IptablesPart implements HostBackend {
       );
     this.#present = new Set(interfaces.taps.keys());
     this.#enforced = report.enforced;
+    this.#taps = new Map([...desired.endpoints.values()].map(({ id, interfaceName }) => [id, interfaceName]));
     // What could not be written leaves the kernel as it was, and so what is said of it.
     if (report.failures.length > 0) return report;
     try {
@@ -103,8 +108,23 @@ export class IptablesPart implements HostBackend {
 
   async counters(): Promise<Counters> {
     const drops: Record<string, number> = {};
-    for (const { reason, packets } of await dropCounters()) drops[reason] = (drops[reason] ?? 0) + Number(packets);
-    return { flows: connectionCounts(), drops };
+    const byTap = new Map<string, number>();
+    for (const { reason, packets, tap } of await dropCounters()) {
+      drops[reason] = (drops[reason] ?? 0) + Number(packets);
+      if (tap !== undefined) byTap.set(tap, (byTap.get(tap) ?? 0) + Number(packets));
+    }
+    const sets = await readSetInfos(run, { policies: [] }).catch(() => []);
+    const maps = Object.fromEntries(
+      sets.map(({ set, entries, maxEntries, memory }) => [set, { entries, size: maxEntries, memory }]),
+    );
+    const ports = [...this.#taps].map(([id, tap]) => ({
+      id,
+      flows: 0,
+      opened: null,
+      refused: null,
+      dropped: byTap.get(tap) ?? 0,
+    }));
+    return { flows: connectionCounts(), drops, maps: fullest(maps), ports };
   }
 
   problems(): readonly Problem[] {
@@ -115,3 +135,13 @@ export class IptablesPart implements HostBackend {
     return this.backend.close();
   }
 }
+
+/** Sets told of one by one; there may be thousands, each with its own digest for a name. */
+const MOST_SETS = 20;
+
+const fullest = (maps: Counters["maps"]): Counters["maps"] =>
+  Object.fromEntries(
+    Object.entries(maps)
+      .sort(([, a], [, b]) => b.entries / b.size - a.entries / a.size)
+      .slice(0, MOST_SETS),
+  );

@@ -22,11 +22,11 @@ export class Telemetry {
   readonly #servers: readonly HttpServer[];
 
   constructor(
-    config: Pick<Config, "healthAddress" | "metricsAddress">,
+    config: Pick<Config, "healthAddress" | "metricsAddress" | "metricsPorts">,
     about: { readonly version: string; readonly dataplane: string },
     private readonly parts: TelemetryParts,
   ) {
-    this.metrics = new Metrics({ ...about, abi: ABI_VERSION }, () => this.#measure());
+    this.metrics = new Metrics({ ...about, abi: ABI_VERSION }, () => this.#measure(), config.metricsPorts);
     const say = (judge: (health: AgentHealth) => Verdict) => (): Answer => {
       const now = parts.health();
       const verdict = now === undefined ? STARTING : judge(now);
@@ -57,10 +57,12 @@ export class Telemetry {
   async #measure(): Promise<Measured> {
     const health = this.parts.health();
     if (health === undefined) throw new Error("the agent has not started yet");
-    const { state, current, dataFrom, enforced, wanted, problems } = health;
+    const { state, current, dataFrom, enforced, wanted, problems, guard, busy } = health;
     return {
       endpoints: { wanted, enforced },
       problems,
+      guard,
+      passSeconds: busy / 1000,
       datastore: {
         connected: state === "in-sync",
         current,

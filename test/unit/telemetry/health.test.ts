@@ -11,6 +11,7 @@ const well: AgentHealth = {
   wanted: 3,
   enforced: 3,
   problems: 0,
+  guard: "on",
   dataFrom: "2026-11-22T09:00:00.000Z",
 };
 
