@@ -22,7 +22,7 @@ interface Known {
 }
 
 /** Flags that `command` knows, by name. */
-function knownFlags(command: Command): ReadonlyMap<string, Known> {
+export function knownFlags(command: Command): ReadonlyMap<string, Known> {
   const known = new Map<string, Known>();
   const settings = SETTING_KEYS.filter((key) => command.settings === "all" || command.settings.includes(fileKey(key)));
   for (const key of settings)

@@ -3,6 +3,7 @@ import { agent, demo, version } from "./agent.js";
 import { check } from "./check.js";
 import { cleanup } from "./cleanup.js";
 import type { Command } from "./command.js";
+import { completion } from "./completion.js";
 import { configDocs, configShow } from "./config.js";
 import { datastoreAccept, datastoreDiff, datastoreDump, datastoreLoad } from "./datastore.js";
 import { doctor } from "./doctor.js";
@@ -44,6 +45,7 @@ export const COMMANDS: readonly Command[] = [
   datastoreAccept,
   configShow,
   configDocs,
+  completion,
   demo,
   version,
   help,

@@ -9,7 +9,7 @@ const words = (name: string): string[] => name.split(" ");
 /** The command line of a row, with a port that exists. */
 const line = ({ name, arguments: args }: (typeof COMMANDS)[number]): string[] => [
   ...words(name),
-  ...args.map((what) => (what === "MAP" ? "tap" : "web1")),
+  ...args.map((what) => (what === "MAP" ? "tap" : what === "SHELL" ? "bash" : "web1")),
   ...(name === "flow flush" ? ["--all"] : []),
   ...(name === "datastore dump" ? ["--out", "dump"] : []), // with --json the YAML must go elsewhere
 ];
