@@ -33,6 +33,12 @@ export interface RulesView {
   close(): void;
 }
 
+/** Of an interface, as its host sees it: what a guest sends is received. */
+export interface PacketCounts {
+  readonly received: number;
+  readonly sent: number;
+}
+
 export interface GuardState {
   /** Whether the standing rule is there and as it should be. */
   readonly state: "on" | "off" | "altered";
@@ -67,6 +73,12 @@ export interface Context {
   readonly flowClock: (state: PinnedState) => Promise<FlowClock>;
   /** Routes of a protocol number in the main table, by rtnetlink. */
   readonly routes: (protocol: number) => Promise<readonly Route[]>;
+  /** Monotonic milliseconds. */
+  readonly now: () => number;
+  /** Undefined: the output is no terminal. */
+  readonly terminal: () => { readonly rows: number; readonly columns: number } | undefined;
+  /** By interface, of this network namespace. */
+  readonly packetCounts: () => ReadonlyMap<string, PacketCounts>;
   /** Resolves after so many milliseconds: false when the user wants to stop (Ctrl-C). */
   readonly pause: (milliseconds: number) => Promise<boolean>;
   readonly readStatus: (runDir: string) => AgentStatus | undefined;

@@ -7,6 +7,7 @@ import { guardOptions } from "../agent/wire/guard.js";
 import { guardStatus, ensureGuard, removeGuard } from "../dataplane/guard.js";
 import { printable } from "../text.js";
 import type { Context, GuardState } from "./context.js";
+import { parsePacketCounts } from "./top.js";
 
 const VERSION = (
   JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }
@@ -27,6 +28,12 @@ export function realContext(): Context {
     openRules: async (config) => (await import("./open-rules.js")).openRules(config),
     flowClock: async (state) => (await import("./flow-clock.js")).flowClock(state),
     routes: async (protocol) => (await import("../links/read-links.js")).readRoutes(protocol),
+    now: () => performance.now(),
+    terminal: () =>
+      process.stdout.isTTY && TERM !== "dumb"
+        ? { rows: process.stdout.rows, columns: process.stdout.columns }
+        : undefined,
+    packetCounts: () => parsePacketCounts(readFileSync("/proc/self/net/dev", "utf8")),
     pause,
     readStatus,
     agentRuns,

@@ -14,6 +14,7 @@ import { flowFlush, flowList, flowShow } from "./flow.js";
 import { flowWatch } from "./flow-watch.js";
 import { mapDump, mapList, mapShow } from "./map.js";
 import { routeList } from "./route.js";
+import { top } from "./top.js";
 import { help } from "./help-command.js";
 import { policyShow } from "./policy.js";
 import { status } from "./status.js";
@@ -21,6 +22,7 @@ import { status } from "./status.js";
 export const COMMANDS: readonly Command[] = [
   agent,
   status,
+  top,
   check,
   doctor,
   endpointList,

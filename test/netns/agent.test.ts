@@ -194,6 +194,21 @@ describe("its life", () => {
     });
   });
 
+  test("top looks again and again, and gives the terminal back when it is interrupted", async () => {
+    const once = await torbie(["top", "--once", "--interval", "1", "--json", ...places()]);
+    expect(JSON.parse(once.stdout)).toMatchObject({ flows: 0, limit: 262144, ports: TAPS.map(() => ({ flows: 0 })) });
+    // script(1) makes a terminal; Ctrl-C is what its line discipline makes of it.
+    const words = [process.execPath, join(ROOT, "bin/torbie"), "top", "--interval", "1", ...places()].join(" ");
+    const shown = await host.run([
+      "sh",
+      "-c",
+      `(sleep 6; printf '\\003'; sleep 3) | TERM=xterm script -qec 'stty rows 10 cols 60; exec ${words}' /dev/null`,
+    ]);
+    expect(shown).toContain("\u001b[?1049h\u001b[?25l");
+    expect(shown).toMatch(/tapweb1 +0 +0/);
+    expect(shown.replace(/\^C/, "").trimEnd().endsWith("\u001b[?25h\u001b[?1049l")).toBe(true);
+  }, 60_000);
+
   test("an edit is in force milliseconds after it was read, as a handful of writes, with its origin", async () => {
     const applied = agent.applied(
       ({ changes }) => changes.some(({ kind }) => kind === "policy"),
