@@ -23,6 +23,7 @@ enum limits {
     MAX_BLOCKS = 4096,          /* block numbers are 1..4095 */
     MAX_CLASS_LISTS = 16384,    /* numbers of `class_list` are 1..16383 */
     NAME_TEXT = 232,
+    MAX_STEPS = 128,
 };
 
 /* Class numbers with a fixed meaning. */
@@ -388,6 +389,50 @@ struct event {
     __u16 source_port;          /* host order */
     __u16 destination_port;
     __u32 length;
+};
+
+/*
+ * --- `walk`: ARRAY of struct step, `dry`: ARRAY[1]: only in tap-explain.bpf.c, which no packet runs. -------------------
+ * How a packet was decided, step by step; what `endpoint` and number[0..2] are stands beside each kind.
+ */
+enum step_kind {
+    STEP_NONE = 0,
+    STEP_TAP = 1,               /* endpoint: whose tap it came from; 0: flags */
+    STEP_SENDER = 2,            /* endpoint may send from this address; 0: policy set of the address, 0 the endpoint's */
+    STEP_RECEIVER = 3,          /* endpoint gets what is sent there; 0: nobody of this host */
+    STEP_FLOW = 4,              /* 0: enum finding, 1: enum flow_state | enum flow_flag << 8, 2: rule that let it in */
+    STEP_JUDGE = 5,             /* endpoint's rules are asked; 0: enum direction, 1: policy set */
+    STEP_CLASS = 6,             /* 0: a class of the remote address, 1: 1 by its longest prefix, 0 by itself */
+    STEP_PLANE = 7,             /* 0: number of the plane, 1: enum action, 2: rule, 0 when it was the plane's end */
+    STEP_LOG = 8,               /* 0: rule that logs it */
+    STEP_FREE = 9,              /* endpoint's port security is off: no rules; 0: enum direction */
+    STEP_ROOM = 10,             /* endpoint owns the flow that opens; 0: 1 there is room, 1: entries that it has, 2: that could be had back */
+    STEP_STATELESS = 11,        /* no flow is remembered */
+    STEP_ROUTE = 12,            /* 0: what bpf_fib_lookup() says, 1: ifindex */
+    STEP_TO_TAP = 13,           /* endpoint, 0: ifindex */
+    STEP_TO_UPLINK = 14,        /* 0: ifindex */
+    STEP_TO_STACK = 15,         /* endpoint, 0 not of this host: the kernel forwards it */
+    STEP_TO_HOST = 16,          /* for the host itself */
+    STEP_DROP = 17,             /* endpoint at whose side it is counted; 0: enum reason */
+    STEP_FROM_HOST = 18,        /* endpoint: whose tap the host sends to; 0: CONTROL_HOST_TO_GUEST where it may */
+};
+
+enum finding {
+    FINDING_NONE = 0,           /* no entry */
+    FINDING_CURRENT = 1,        /* known, and nothing has changed since it was judged */
+    FINDING_STALE = 2,          /* known, to be judged again */
+    FINDING_RENEWED = 3,        /* judged again and still allowed */
+    FINDING_REVOKED = 4,        /* judged again and not allowed any more */
+    FINDING_EXPIRED = 5,
+    FINDING_OTHER_SENDER = 6,   /* an entry of the same addresses, whose sender is another endpoint */
+    FINDING_NEW_CONNECTION = 7, /* a SYN that does not belong to what the entry remembers */
+    FINDING_BUSY = 8,           /* the entry is being taken away at this moment */
+};
+
+struct step {
+    __u32 kind;                 /* enum step_kind */
+    __u32 endpoint;             /* number */
+    __u32 number[3];
 };
 
 /* --- `name`: HASH, the agent's numbers and what they stand for; never read by the programs. -------------------- */

@@ -8,7 +8,8 @@ ALWAYS_INLINE int drop_at(__u32 endpoint_number, __u32 why)
     __u32 index = endpoint_number * MAX_REASONS + (why & (MAX_REASONS - 1));
     __u64 *count = bpf_map_lookup_elem(&drop, &index);
 
-    if (count)
+    note(STEP_DROP, endpoint_number, why, 0, 0);
+    if (count && !DRY)
         __sync_fetch_and_add(count, 1);
     return TC_ACT_SHOT;
 }

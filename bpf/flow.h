@@ -29,6 +29,8 @@ ALWAYS_INLINE void flow_seen(struct packet *p, struct flow *f, __u8 state, __u8 
     __u32 side = p->source_hi & 1;
     int from_opener = p->source_hi == (flags & FLOW_OPENER_HI);
 
+    if (DRY)
+        return;
     f->last_seen = p->now;
     f->packets[side]++;
     f->bytes[side] += p->length;
@@ -55,6 +57,24 @@ ALWAYS_INLINE void flow_seen(struct packet *p, struct flow *f, __u8 state, __u8 
     } else if (state == FLOW_NEW && !from_opener) {
         f->state = FLOW_REPLIED;
     }
+}
+
+/* What the table says of a packet that has not met an entry as it should be. */
+ALWAYS_INLINE void note_finding(const struct packet *p, const struct flow *f, const struct control *c)
+{
+    __u32 finding;
+
+    if (!f)
+        finding = FINDING_NONE;
+    else if (flow_expired(f, c, p->now))
+        finding = FINDING_EXPIRED;
+    else if (f->slot == NO_SLOT)
+        finding = FINDING_BUSY;
+    else if (f->endpoint[p->source_hi & 1] != p->endpoint)
+        finding = FINDING_OTHER_SENDER;
+    else
+        finding = FINDING_NEW_CONNECTION;
+    note(STEP_FLOW, 0, finding, f ? f->state | (__u32)f->flags << 8 : 0, f ? f->rule : 0);
 }
 
 /*
@@ -92,10 +112,12 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
             peer = bpf_map_lookup_elem(&endpoint, &peer_number);
         p->receiver = peer_number;
         p->own_known = 0;
+        note(STEP_FLOW, 0, generations_hold(f, c, side, own, peer) ? FINDING_CURRENT : FINDING_STALE,
+             f->state | (__u32)f->flags << 8, f->rule);
         /* Something moved. A peer that was elsewhere may be here by now: then this is another way. */
         if (!generations_hold(f, c, side, own, peer) && ((!peer_number && find_receiver(skb, p)) || rejudge(skb, p, f)))
             goto anew;
-        flags = f->flags;
+        flags = flags_now(f);
         if (flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI)) {
             __u32 sides = 0;
 
@@ -115,11 +137,13 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         p->host = !!(flags & FLOW_HOST);
         return 0;
     }
+    note_finding(p, f, c);
 anew:
     if (p->kind == KIND_ERROR)
         return ICMP_ERROR_UNRELATED;
     /* What the host opened is not for the guest to open anew. */
-    if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now))
+    if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now) &&
+        !is_condemned())
         return HOST_UNREACHABLE_TO_GUEST;
     if (!(p->own_known & RECEIVER))
         find_receiver(skb, p);

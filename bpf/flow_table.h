@@ -38,6 +38,8 @@ NOINLINE int flow_not_half_open(struct flow *f)
     __u32 number, index;
     int was;
 
+    if (DRY)
+        return 0;
     bpf_spin_lock(&f->lock);
     was = f->flags & FLOW_HALF_OPEN;
     f->flags &= ~FLOW_HALF_OPEN;
@@ -77,7 +79,7 @@ GLOBAL int reclaim_one(struct __sk_buff *skb, __u32 number, __u32 now)
 
     KEEP(skb);
     c = bpf_map_lookup_elem(&control, &zero);
-    if (!a || !c || !e)
+    if (!a || !c || !e || DRY)
         return 0;
     gone = !(e->flags & ENDPOINT_PRESENT);
     bpf_spin_lock(&a->lock);
@@ -173,7 +175,7 @@ ALWAYS_INLINE int reclaim(struct __sk_buff *skb, __u32 number, struct control *c
         reclaim_one(skb, number, now);
     }
     all = bpf_map_lookup_elem(&pool, &zero);
-    if (!all)
+    if (!all || DRY)
         return 0;
     for (int i = 0; i < 4; i++) {
         struct account *a;
@@ -210,6 +212,8 @@ ALWAYS_INLINE int flow_room(const struct account *a, const struct pool *all, con
     return count < limit - outbound && half_open < (scarce ? guaranteed : limit) >> 1;
 }
 
+#include "would_insert.h"
+
 /* A new entry for the packet's key, as `fresh` says (slot is filled in here). 0, FLOW_TABLE_FULL or FLOW_RACE. */
 ALWAYS_INLINE int flow_insert(struct __sk_buff *skb)
 {
@@ -234,6 +238,8 @@ ALWAYS_INLINE int flow_insert(struct __sk_buff *skb)
     c = bpf_map_lookup_elem(&control, &zero);
     if (!a || !all || !c)
         return FLOW_TABLE_FULL;
+    if (DRY)
+        return would_insert(skb, owner);
     /* While the table is mostly empty, what expired is in nobody's way: looking for it costs cache misses. */
     if (all->used >= c->flow_limit / 2 || a->count >= c->port_limit / 2)
         reclaim(skb, owner, c, p->now, 0);

@@ -60,6 +60,7 @@ ALWAYS_INLINE int to_stack(struct __sk_buff *skb, __u32 number)
 
 ALWAYS_INLINE int to_host(struct __sk_buff *skb)
 {
+    note(STEP_TO_HOST, 0, 0, 0, 0);
     set_mark(skb, MARK_HOST);
     return TC_ACT_UNSPEC;
 }
@@ -82,8 +83,10 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
         return drop_at_receiver(p, RECEIVER_DOWN);
     if (!e->ifindex)
         return drop_at_receiver(p, RECEIVER_GONE);
-    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || (e->mtu && segment_length(skb, p) > e->mtu))
+    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || (e->mtu && segment_length(skb, p) > e->mtu)) {
+        note(STEP_TO_STACK, number, 0, 0, 0);
         return to_stack(skb, e->mark);
+    }
     __builtin_memcpy(mac, e->mac, 6);
     if (p->pair_mac) {
         struct source own = {};
@@ -94,6 +97,7 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
     if (rewrite(skb, p, mac, e->host_mac))
         return drop_packet(p, MALFORMED);
     set_mark(skb, MARK_JUDGED | tap_number(e->ifindex));
+    note(STEP_TO_TAP, number, e->ifindex, 0, 0);
     return bpf_redirect(e->ifindex, 0);
 }
 
@@ -120,18 +124,24 @@ NOINLINE int to_uplink(struct __sk_buff *skb, struct packet *p, int may_be_host)
         __builtin_memcpy(fib.ipv6_dst, &p->destination, 16);
     }
     result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-    if (result == BPF_FIB_LKUP_RET_NO_NEIGH || result == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+    note(STEP_ROUTE, 0, result, fib.ifindex, 0);
+    if (result == BPF_FIB_LKUP_RET_NO_NEIGH || result == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+        note(STEP_TO_STACK, 0, 0, 0, 0);
         return to_stack(skb, 0);
+    }
     if (result != BPF_FIB_LKUP_RET_SUCCESS) {
         if (may_be_host && result == BPF_FIB_LKUP_RET_NOT_FWDED)
             return to_host(skb);
         return drop_packet(p, NO_ROUTE);
     }
     out = fib.ifindex;
-    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || !bpf_map_lookup_elem(&uplink, &out))
+    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || !bpf_map_lookup_elem(&uplink, &out)) {
+        note(STEP_TO_STACK, 0, 0, 0, 0);
         return to_stack(skb, 0);
+    }
     if (rewrite(skb, p, fib.dmac, fib.smac))
         return drop_packet(p, MALFORMED);
+    note(STEP_TO_UPLINK, 0, out, 0, 0);
     return bpf_redirect(out, 0);
 }
 
@@ -157,7 +167,7 @@ GLOBAL int fragment_remember(struct __sk_buff *skb)
     __u32 zero = 0, number;
 
     KEEP(skb);
-    if (!w)
+    if (!w || DRY)
         return 0;
     p = &w->packet;
     fragment_key_of(p, &key);

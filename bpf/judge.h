@@ -76,6 +76,7 @@ NOINLINE __u32 find_receiver(struct __sk_buff *skb, struct packet *p)
     if (l) {
         number = l->endpoint;
         p->receiver = number;
+        note(STEP_RECEIVER, number, 0, 0, 0);
         e = bpf_map_lookup_elem(&endpoint, &number);
         if (e && !(l->flags & LOCAL_SHARED)) {
             if (!(p->own_known & SENDER))
@@ -88,18 +89,23 @@ NOINLINE __u32 find_receiver(struct __sk_buff *skb, struct packet *p)
         }
         return number;
     }
-    if (!(c->flags & CONTROL_LOCAL_PREFIXES))
+    if (!(c->flags & CONTROL_LOCAL_PREFIXES)) {
+        note(STEP_RECEIVER, 0, 0, 0, 0);
         return 0;
+    }
     key.address = p->destination;
     l = bpf_map_lookup_elem(&local_prefix, &key);
-    if (!l)
+    if (!l) {
+        note(STEP_RECEIVER, 0, 0, 0, 0);
         return 0;
+    }
     number = l->endpoint;
     e = bpf_map_lookup_elem(&endpoint, &number);
     out = route_of(skb, p);
     /* Before 5.11 a route without a neighbour does not say where it leads: the entry is taken at its word. */
     if (e && out && (out == e->ifindex || (out == skb->ifindex && p->endpoint != number)))
         p->receiver = number;
+    note(STEP_RECEIVER, p->receiver, 0, 0, 0);
     return p->receiver;
 }
 
@@ -151,8 +157,11 @@ GLOBAL int judge_sides(struct __sk_buff *skb, __u32 sides)
             if (!mac_is_zero(own.mac))
                 p->pair_mac = 1;
         }
-        if (e->flags & ENDPOINT_NO_PORT_SECURITY)
+        if (e->flags & ENDPOINT_NO_PORT_SECURITY) {
+            note(STEP_FREE, number, side ? INGRESS : EGRESS, 0, 0);
             continue;
+        }
+        note(STEP_JUDGE, number, side ? INGRESS : EGRESS, own.policy_set ? own.policy_set : e->policy_set, 0);
         action = judge(skb, number, own.policy_set ? own.policy_set : *(volatile __u32 *)&e->policy_set,
                        side ? INGRESS : EGRESS, c->flags);
         if (action == ACTION_NONE)
@@ -196,6 +205,8 @@ NOINLINE int flow_take_over(struct flow *f, struct flow *fresh)
     /* Half open counts at the account that the entry stands on, which may be the former opener's. */
     if (owner != fresh->endpoint[0] && owner != fresh->endpoint[1])
         fresh->flags &= ~FLOW_HALF_OPEN;
+    if (DRY)
+        return f->slot == number && f->tag == fresh->tag ? 0 : FLOW_RACE;
     bpf_spin_lock(&f->lock);
     if (f->slot == number && f->tag == fresh->tag) {
         was = f->flags & FLOW_HALF_OPEN;
@@ -241,8 +252,10 @@ GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
         return FLOW_TABLE_FULL;
     p = &w->packet;
     fresh = (struct flow *)w->fresh;
-    if ((!p->endpoint || p->stateless & SENDER) && (!p->receiver || p->stateless & RECEIVER))
+    if ((!p->endpoint || p->stateless & SENDER) && (!p->receiver || p->stateless & RECEIVER)) {
+        note(STEP_STATELESS, 0, 0, 0, 0);
         return 0;
+    }
     __builtin_memset(fresh, 0, sizeof(*fresh));
     if (p->source_hi) {
         flags |= FLOW_OPENER_HI;
@@ -317,6 +330,9 @@ NOINLINE int flow_renew(struct packet *p, struct flow *f)
         flags |= hi ? FLOW_STATELESS_HI : FLOW_STATELESS_LO;
     if (p->stateless & RECEIVER)
         flags |= hi ? FLOW_STATELESS_LO : FLOW_STATELESS_HI;
+    renew((f->flags & ~(FLOW_STATELESS_LO | FLOW_STATELESS_HI)) | flags);
+    if (DRY)
+        return f->slot == p->slot && f->tag == tag ? 0 : FLOW_RACE;
     bpf_spin_lock(&f->lock);
     if (f->slot == p->slot && f->tag == tag) {
         f->flags = (f->flags & ~(FLOW_STATELESS_LO | FLOW_STATELESS_HI)) | flags;
@@ -360,8 +376,11 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
     } else {
         reason = judge_sides(skb, SENDER | RECEIVER);
     }
+    note(STEP_FLOW, 0, reason ? FINDING_REVOKED : FINDING_RENEWED, f->state | (__u32)f->flags << 8, f->rule);
     if (!reason) {
         reason = flow_renew(p, f);
+    } else if (DRY) {
+        condemn();
     } else {
         f->state = FLOW_DEAD;
         flow_not_half_open(f);

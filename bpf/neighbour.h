@@ -38,7 +38,7 @@ NOINLINE void announce(__u32 number, const struct address *address)
     struct local *l = bpf_map_lookup_elem(&local, address);
     struct source own;
 
-    if (l && l->flags & LOCAL_SHARED && find_owner(number, address, &own))
+    if (l && l->flags & LOCAL_SHARED && find_owner(number, address, &own) && !DRY)
         l->endpoint = number;
 }
 

@@ -143,6 +143,9 @@ GLOBAL int log_packet(struct __sk_buff *skb, __u32 endpoint_number)
     if (!w)
         return 0;
     p = &w->packet;
+    note(STEP_LOG, endpoint_number, w->question.rule, 0, 0);
+    if (DRY)
+        return 0;
     e = bpf_ringbuf_reserve(&event, sizeof(*e), 0);
     if (!e)
         return 0;
@@ -222,8 +225,18 @@ ALWAYS_INLINE void rule_counted(__u32 rule)
 {
     __u64 *hits = rule ? bpf_map_lookup_elem(&rule_hit, &rule) : 0;
 
-    if (hits)
+    if (hits && !DRY)
         __sync_fetch_and_add(hits, 1);
+}
+
+ALWAYS_INLINE void note_classes(const struct classes *exact, const struct classes *longest)
+{
+    for (int i = 0; DRY && i < CLASSES_PER_ADDRESS; i++)
+        if (i < exact->count)
+            note(STEP_CLASS, 0, exact->number[i], 0, 0);
+    for (int i = 0; DRY && i < CLASSES_PER_ADDRESS; i++)
+        if (longest && i < longest->count)
+            note(STEP_CLASS, 0, longest->number[i], 1, 0);
 }
 
 /*
@@ -256,6 +269,7 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
     q->entry_flags = 0;
     q->rule = plane_now->everything[p->family == 6];
     if (q->rule) {
+        note(STEP_PLANE, endpoint_number, 0, ACTION_ALLOW, q->rule);
         rule_counted(q->rule);
         return ACTION_ALLOW;
     }
@@ -265,6 +279,7 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
 
         longest = bpf_map_lookup_elem(&prefix, &key);
     }
+    note_classes(&w->exact, longest);
     for (int n = 0; n < MAX_PLANES; n++) {
         q->key.policy_set = policy_set;
         q->key.plane = n;
@@ -280,6 +295,7 @@ GLOBAL int judge(struct __sk_buff *skb, __u32 endpoint_number, __u32 policy_set,
             ask_source_port(skb, plane_now->source_lengths);
         ask_classes(skb, &w->exact, longest);
         rule_counted(q->rule);
+        note(STEP_PLANE, endpoint_number, n, q->action, q->rule);
         if (plane_now->flags & PLANE_LOG)
             log_if_earlier(skb, endpoint_number, way, longest);
         if (q->action != ACTION_PASS)

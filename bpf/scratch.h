@@ -6,8 +6,7 @@
  * else of this CPU writes it.
  */
 #pragma once
-#include "maps.h"
-#include "packet.h"
+#include "effect.h"
 
 #define GLOBAL __attribute__((noinline))
 /* The verifier wants the context at every call, clang leaves out what the function does not use. */

@@ -134,6 +134,7 @@ ALWAYS_INLINE int check_owner(struct packet *p, const struct endpoint *e, const 
         return SPOOFED_ADDRESS;
     p->own_set[0] = own.policy_set;
     p->own_known = SENDER;
+    note(STEP_SENDER, p->endpoint, own.policy_set, 0, 0);
     if (!mac_is_zero(own.mac))
         p->pair_mac = 1;
     return mac_equal(mac, mac_is_zero(own.mac) ? e->mac : own.mac) ? 0 : SPOOFED_MAC;

@@ -35,7 +35,10 @@ struct abi_types {
     enum mark mark;
     enum event_kind event_kind;
     enum name_kind name_kind;
+    enum step_kind step_kind;
+    enum finding finding;
     struct event event; /* no map names it: it is what the ring buffer holds */
+    struct step step;   /* its map is in tap-explain.bpf.c */
 };
 const volatile struct abi_types abi_types = {0};
 const volatile __u32 abi_version = ABI_VERSION;
@@ -69,6 +72,7 @@ ALWAYS_INLINE struct flow *flow_ready(struct packet *p, const struct control *c,
         return 0;
     p->receiver = number;
     p->pair_mac = !!(flags & FLOW_PAIR_MAC);
+    note(STEP_FLOW, 0, FINDING_CURRENT, f->state | (__u32)flags << 8, f->rule);
     return f;
 }
 
@@ -81,6 +85,7 @@ ALWAYS_INLINE int to_peer(struct __sk_buff *skb, struct packet *p, struct endpoi
     if (rewrite(skb, p, peer->mac, peer->host_mac))
         return -1;
     set_mark(skb, MARK_JUDGED | tap_number(peer->ifindex));
+    note(STEP_TO_TAP, p->receiver, peer->ifindex, 0, 0);
     return bpf_redirect(peer->ifindex, 0);
 }
 
@@ -204,6 +209,7 @@ ALWAYS_INLINE struct endpoint *owner_of(struct __sk_buff *skb, __u32 *number, in
         *verdict = drop_at(*number, e->flags & ENDPOINT_BLOCKED ? ENDPOINT_IS_BLOCKED : ADMIN_DOWN);
         return 0;
     }
+    note(STEP_TAP, *number, e->flags, 0, 0);
     return e;
 }
 
@@ -421,6 +427,7 @@ GLOBAL int from_host(struct __sk_buff *skb, __u32 number)
         return drop_at(number, POLICY_MISSING);
     p = &w->packet;
     p->receiver = number;
+    note(STEP_FROM_HOST, number, c->flags & CONTROL_HOST_TO_GUEST, 0, 0);
     if (p->kind == KIND_ERROR)
         return TC_ACT_UNSPEC;
     if (!(c->flags & CONTROL_HOST_TO_GUEST))

@@ -241,6 +241,14 @@ export const STRUCTS = {
       address: { offset: 8, kind: "address" },
     },
   },
+  step: {
+    size: 20,
+    fields: {
+      kind: { offset: 0, kind: "u32" },
+      endpoint: { offset: 4, kind: "u32" },
+      number: { offset: 8, kind: "u32", length: 3 },
+    },
+  },
   tap_slot: {
     size: 8,
     fields: {
@@ -489,11 +497,13 @@ export const Limits = {
   MAX_BLOCKS: 4096,
   MAX_CLASS_LISTS: 16384,
   NAME_TEXT: 232,
+  MAX_STEPS: 128,
 } as const;
 export const LimitsNames: Readonly<Record<number, string>> = {
   7: "CLASSES_PER_ADDRESS",
   16: "MAX_PLANES",
   64: "MAX_REASONS",
+  128: "MAX_STEPS",
   232: "NAME_TEXT",
   4096: "MAX_BLOCKS",
   8192: "MAX_ENDPOINTS",
@@ -802,4 +812,70 @@ export const NameKindNames: Readonly<Record<number, string>> = {
   3: "NAME_POLICY_SET",
   4: "NAME_RULE",
   5: "NAME_SOURCE_CLASS",
+};
+
+export const StepKind = {
+  STEP_NONE: 0,
+  STEP_TAP: 1,
+  STEP_SENDER: 2,
+  STEP_RECEIVER: 3,
+  STEP_FLOW: 4,
+  STEP_JUDGE: 5,
+  STEP_CLASS: 6,
+  STEP_PLANE: 7,
+  STEP_LOG: 8,
+  STEP_FREE: 9,
+  STEP_ROOM: 10,
+  STEP_STATELESS: 11,
+  STEP_ROUTE: 12,
+  STEP_TO_TAP: 13,
+  STEP_TO_UPLINK: 14,
+  STEP_TO_STACK: 15,
+  STEP_TO_HOST: 16,
+  STEP_DROP: 17,
+  STEP_FROM_HOST: 18,
+} as const;
+export const StepKindNames: Readonly<Record<number, string>> = {
+  0: "STEP_NONE",
+  1: "STEP_TAP",
+  2: "STEP_SENDER",
+  3: "STEP_RECEIVER",
+  4: "STEP_FLOW",
+  5: "STEP_JUDGE",
+  6: "STEP_CLASS",
+  7: "STEP_PLANE",
+  8: "STEP_LOG",
+  9: "STEP_FREE",
+  10: "STEP_ROOM",
+  11: "STEP_STATELESS",
+  12: "STEP_ROUTE",
+  13: "STEP_TO_TAP",
+  14: "STEP_TO_UPLINK",
+  15: "STEP_TO_STACK",
+  16: "STEP_TO_HOST",
+  17: "STEP_DROP",
+  18: "STEP_FROM_HOST",
+};
+
+export const Finding = {
+  FINDING_NONE: 0,
+  FINDING_CURRENT: 1,
+  FINDING_STALE: 2,
+  FINDING_RENEWED: 3,
+  FINDING_REVOKED: 4,
+  FINDING_EXPIRED: 5,
+  FINDING_OTHER_SENDER: 6,
+  FINDING_NEW_CONNECTION: 7,
+  FINDING_BUSY: 8,
+} as const;
+export const FindingNames: Readonly<Record<number, string>> = {
+  0: "FINDING_NONE",
+  1: "FINDING_CURRENT",
+  2: "FINDING_STALE",
+  3: "FINDING_RENEWED",
+  4: "FINDING_REVOKED",
+  5: "FINDING_EXPIRED",
+  6: "FINDING_OTHER_SENDER",
+  7: "FINDING_NEW_CONNECTION",
+  8: "FINDING_BUSY",
 };

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { basename } from "node:path";
 import { BpfError, BpfObject, features } from "#libbpf";
 import { TorbieError } from "../errors.js";
-import { OBJECTS } from "../dataplane/bpf/backend.js";
+import { OBJECTS } from "../dataplane/bpf/built.js";
 import { findHz } from "../dataplane/bpf/hz.js";
 import { explainLoadFailure, requireBpffs } from "../dataplane/bpf/probe.js";
 import { printable } from "../text.js";

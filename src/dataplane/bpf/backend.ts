@@ -1,12 +1,12 @@
 /** The BPF dataplane: maps first, then programs on the hooks. */
 import { NOTHING_SERVED, type Served } from "../../model/services.js";
-import { fileURLToPath } from "node:url";
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { HookChange } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import { DataplaneError } from "../../errors.js";
 import type { ApplyReport, Backend, Interfaces } from "../backend.js";
 import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role } from "./attach.js";
+import { built, OBJECTS } from "./built.js";
 import { Engine, type EngineReport } from "./engine.js";
 import { FormerTakeover, type Former, type FormerReport } from "./former.js";
 import { findHz } from "./hz.js";
@@ -17,10 +17,6 @@ import { DEFAULT_PIN_DIR } from "./pins.js";
 import { findPredecessors } from "./predecessor.js";
 import { readBackAll, type ReadBack } from "./read-back.js";
 import { Takeover, type TakeoverReport } from "./takeover.js";
-
-const built = (name: string): string => fileURLToPath(new URL(`../../../build/${name}`, import.meta.url));
-/** Object files, best first. */
-export const OBJECTS = ["tap-modern.bpf.o", "tap.bpf.o"].map(built);
 
 export interface BpfOptions {
   /** In a bpffs; made when missing. Default: /sys/fs/bpf/torbie/v<ABI>. */

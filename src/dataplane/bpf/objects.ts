@@ -130,6 +130,12 @@ function variable(elf: Buffer, name: string): number {
   throw new DataplaneError("BAD_OBJECT", `the BPF object has no constant ${name}`);
 }
 
+/** Whether the programs that are pinned came from these objects with this mark. @throws DataplaneError */
+export function isOfThisBuild(nameMap: BpfMap, objects: readonly string[], markShift: number): boolean {
+  const known = nameMap.get(OBJECT_KEY)?.subarray(0, 16);
+  return objects.filter((file) => existsSync(file)).some((file) => known?.equals(prepare(file, markShift).digest) === true);
+}
+
 function adoptMaps(pinDir: string): Map<MapName, BpfMap> {
   const maps = new Map<MapName, BpfMap>();
   try {
@@ -159,7 +165,8 @@ export function openPinnedMap(pinDir: string, name: MapName): BpfMap {
   }
 }
 
-function checkShape(name: MapName, map: BpfMap, pinDir: string): void {
+/** @throws DataplaneError when it is a map of another version */
+export function checkShape(name: MapName, map: BpfMap, pinDir: string): void {
   const [wanted, is] = [MAPS[name], map.info];
   // A ring buffer's sizes are 0 in both; max entries may have been chosen when it was made.
   const differs = (["type", "keySize", "valueSize", "flags"] as const).filter((field) => wanted[field] !== is[field]);

@@ -14,7 +14,7 @@ import {
 } from "../../abi/records.js";
 import type { Address, Mac, Prefix } from "../../model/types.js";
 import { KernelMaps, type Maps } from "./maps.js";
-import { openPinnedMap } from "./objects.js";
+import { checkShape, openPinnedMap } from "./objects.js";
 import { DEFAULT_PIN_DIR, MAP_NAMES } from "./pins.js";
 import type { MapName } from "./plan.js";
 import { decodePolicy, type PinnedPolicy } from "./read-policy.js";
@@ -82,14 +82,18 @@ export interface PinnedState {
   close(): void;
 }
 
-/** Throws DataplaneError PINNED_MISSING when nothing (or not everything) is pinned in the directory. */
+/** Throws DataplaneError: PINNED_MISSING when nothing (or not everything) is pinned in the directory, PINNED_SHAPE when it is another version's. */
 export function openPinned(pinDir: string = DEFAULT_PIN_DIR): PinnedState {
   const maps = new Map<MapName, BpfMap>();
   const close = (): void => {
     for (const map of maps.values()) map.close();
   };
   try {
-    for (const name of MAP_NAMES) maps.set(name, openPinnedMap(pinDir, name));
+    for (const name of MAP_NAMES) {
+      const map = openPinnedMap(pinDir, name);
+      maps.set(name, map);
+      checkShape(name, map, pinDir);
+    }
   } catch (error) {
     close();
     throw error;

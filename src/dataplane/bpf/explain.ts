@@ -1,0 +1,61 @@
+/**
+ * Runs one packet through the programs that explain (bpf/tap-explain.bpf.c) on the maps that are pinned: by BPF_PROG_TEST_RUN, so that
+ * it goes nowhere, and without changing any of them. Needs no agent.
+ */
+import { readFileSync } from "node:fs";
+import { BpfError, BpfObject, type BpfMap, type BpfProgram } from "#libbpf";
+import { Limits } from "../../abi/layout.gen.js";
+import { fromBytes, readU32, toBytes, u32 } from "../../abi/records.js";
+import { built } from "./built.js";
+import { explainLoadFailure } from "./probe.js";
+import type { ProgramName } from "./pins.js";
+import type { MapName } from "./plan.js";
+import type { Tables } from "./tables.js";
+import { decodeStep, STEP_BYTES, type Step, type Walk } from "./walk.js";
+
+/** Where the frame is met. */
+export interface Entry {
+  readonly program: ProgramName;
+  readonly ifindex: number;
+}
+
+const SHOT = 2;
+const REDIRECT = 7;
+/** struct __sk_buff: all of it, and where ifindex is. */
+const CONTEXT = { size: 192, ifindex: 40 } as const;
+const ZERO = fromBytes(u32(0));
+
+/** @throws UnsupportedError when the kernel does not take the object, BpfError when it does not run it */
+export async function explainPacket(
+  tables: Tables,
+  { program: name, ifindex }: Entry,
+  frame: Buffer,
+  file = built("tap-explain.bpf.o"),
+): Promise<Walk> {
+  const object = BpfObject.open(readFileSync(file));
+  const open: (BpfMap | BpfProgram)[] = [];
+  try {
+    const pinned = new Set<string>(tables.names);
+    for (const map of object.maps) if (pinned.has(map.name)) object.reuseMap(map.name, tables.raw(map.name as MapName));
+    for (const program of object.programs) object.setAutoload(program.name, program.name === name);
+    await object.load();
+    const [program, walk, dry] = [object.program(name), object.map("walk"), object.map("dry")];
+    open.push(program, walk, dry);
+    const context = Buffer.alloc(CONTEXT.size);
+    fromBytes(u32(ifindex)).copy(context, CONTEXT.ifindex);
+    const { returnValue, data } = program.testRun({ data: frame, context });
+    const count = readU32(toBytes(dry.get(ZERO) ?? ZERO));
+    const steps: Step[] = [];
+    for (let i = 0; i < Math.min(count, Limits.MAX_STEPS); i++) {
+      const step = decodeStep(walk.get(fromBytes(u32(i))) ?? Buffer.alloc(STEP_BYTES));
+      if (step !== undefined) steps.push(step);
+    }
+    const verdict = returnValue === SHOT ? "drop" : returnValue === REDIRECT ? "redirect" : "pass";
+    return { steps, cut: count > Limits.MAX_STEPS, verdict, frame: data };
+  } catch (error) {
+    throw error instanceof BpfError ? explainLoadFailure(error) : error;
+  } finally {
+    for (const one of open) one.close();
+    object.close();
+  }
+}
