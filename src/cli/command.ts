@@ -18,6 +18,8 @@ export const EXIT = {
   unsupported: 5,
   /** Refused because it would be unsafe, and the message says what would make it safe. */
   refused: 6,
+  /** explain: the kernel and the datastore say different things. */
+  disagrees: 7,
 } as const;
 
 export const EXIT_MEANINGS: readonly (readonly [number, string])[] = [
@@ -28,6 +30,7 @@ export const EXIT_MEANINGS: readonly (readonly [number, string])[] = [
   [EXIT.notPermitted, "root is needed"],
   [EXIT.unsupported, "the machine lacks something: BPF, a kernel feature, a program"],
   [EXIT.refused, "refused because it would be unsafe"],
+  [EXIT.disagrees, "what is in the kernel is not what the datastore says"],
 ];
 
 export class UsageError extends TorbieError {
@@ -47,6 +50,8 @@ export class CommandError extends TorbieError {
 export interface FlagRow {
   /** Without the dashes. */
   readonly name: string;
+  /** A letter or digit: "6" for -6. */
+  readonly short?: string;
   /** Name of its value in help; absent: a switch. */
   readonly value?: string;
   readonly doc: string;

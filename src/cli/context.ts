@@ -5,11 +5,15 @@ import type { RepairReport } from "../check/repair.js";
 import type { CheckReport } from "../check/run.js";
 import type { Doctored } from "../doctor/run.js";
 import type { AgentStatus } from "../agent/status.js";
+import type { Entry } from "../dataplane/bpf/explain.js";
 import type { FlowClock, PinnedFlow } from "../dataplane/bpf/read-flows.js";
 import type { PinnedDrop, PinnedEndpoint, PinnedState } from "../dataplane/bpf/read.js";
+import type { Tables } from "../dataplane/bpf/tables.js";
+import type { Walk } from "../dataplane/bpf/walk.js";
 import type { RuleCount, SetInfo } from "../dataplane/iptables/read-state.js";
-import type { Route } from "../links/types.js";
+import type { Link, Route } from "../links/types.js";
 import type { DatastoreAccess } from "./datastore-access.js";
+import type { DatastoreModel } from "./read-model.js";
 
 /** What the kernel enforces, whichever dataplane it is. */
 export interface KernelState extends Pick<PinnedState, "endpoints" | "drops" | "policy" | "name" | "close"> {
@@ -71,6 +75,15 @@ export interface Context {
   readonly openRules: (config: Config) => Promise<RulesView | undefined>;
   /** How the flow table's times are read. */
   readonly flowClock: (state: PinnedState) => Promise<FlowClock>;
+  /** Runs a frame through the programs on the pinned maps, which stay as they are. @throws UnsupportedError */
+  readonly explain: (tables: Tables, entry: Entry, frame: Buffer) => Promise<Walk>;
+  /** Whether the programs that enforce are those of this build. */
+  readonly isOwnBuild: (tables: Tables, config: Config) => Promise<boolean>;
+  /** What the datastore says now. @throws CommandError absent when it can't be read, ConfigError */
+  readonly readModel: (loaded: LoadedConfig) => Promise<DatastoreModel>;
+  readonly links: () => Promise<readonly Link[]>;
+  /** Of this host itself. */
+  readonly hostAddresses: () => ReadonlySet<string>;
   /** Routes of a protocol number in the main table, by rtnetlink. */
   readonly routes: (protocol: number) => Promise<readonly Route[]>;
   /** Monotonic milliseconds. */

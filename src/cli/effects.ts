@@ -4,6 +4,8 @@ import { agentRuns, lockHolder } from "../agent/lock.js";
 import { readStatus } from "../agent/status.js";
 import type { Config } from "../config/schema.js";
 import { guardOptions } from "../agent/wire/guard.js";
+import { OBJECTS } from "../dataplane/bpf/built.js";
+import { hostAddresses } from "../dataplane/conntrack/host-addresses.js";
 import { guardStatus, ensureGuard, removeGuard } from "../dataplane/guard.js";
 import { printable } from "../text.js";
 import type { Context, GuardState } from "./context.js";
@@ -27,6 +29,12 @@ export function realContext(): Context {
     openMaps: async (pinDir, runDir) => (await import("./open-pinned.js")).openMaps(pinDir, runDir),
     openRules: async (config) => (await import("./open-rules.js")).openRules(config),
     flowClock: async (state) => (await import("./flow-clock.js")).flowClock(state),
+    explain: async (...question) => (await import("../dataplane/bpf/explain.js")).explainPacket(...question),
+    isOwnBuild: async (tables, { markShift }) =>
+      (await import("../dataplane/bpf/objects.js")).isOfThisBuild(tables.raw("name"), OBJECTS, markShift),
+    readModel: async (loaded) => (await import("./read-model.js")).readModel(loaded),
+    links: async () => (await import("../links/read-links.js")).readLinks(),
+    hostAddresses,
     routes: async (protocol) => (await import("../links/read-links.js")).readRoutes(protocol),
     now: () => performance.now(),
     terminal: () =>

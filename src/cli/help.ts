@@ -7,8 +7,8 @@ const WIDTH = 30;
 function line(name: string, doc: string): string {
   return name.length < WIDTH ? `  ${name.padEnd(WIDTH)}${doc}` : `  ${name}\n  ${" ".repeat(WIDTH)}${doc}`;
 }
-const flagLine = ({ name, value, doc }: FlagRow): string =>
-  line(`--${name}${value === undefined ? "" : ` ${value}`}`, doc);
+const flagLine = ({ name, short, value, doc }: FlagRow): string =>
+  line(`${short === undefined ? "" : `-${short}, `}--${name}${value === undefined ? "" : ` ${value}`}`, doc);
 
 export function overview(table: readonly Command[], version: string): string {
   return [

@@ -80,7 +80,8 @@ export function parseLine(words: readonly string[], table: readonly Command[]): 
     } else if (!word.startsWith("-") || word === "-") {
       positionals.push(word);
     } else {
-      takeFlag(word, queue, known, flags, settings, command);
+      const long = command.flags.find(({ short }) => short !== undefined && word === `-${short}`)?.name;
+      takeFlag(long === undefined ? word : `--${long}`, queue, known, flags, settings, command);
     }
   }
   const help = flags.has("help");

@@ -8,6 +8,7 @@ import { configDocs, configShow } from "./config.js";
 import { datastoreAccept, datastoreDiff, datastoreDump, datastoreLoad } from "./datastore.js";
 import { doctor } from "./doctor.js";
 import { endpointList, endpointShow } from "./endpoint.js";
+import { explain } from "./explain.js";
 import { guardInstall, guardRemove, guardShow } from "./guard.js";
 import { counterList } from "./counter.js";
 import { flowFlush, flowList, flowShow } from "./flow.js";
@@ -28,6 +29,7 @@ export const COMMANDS: readonly Command[] = [
   endpointList,
   endpointShow,
   policyShow,
+  explain,
   flowList,
   flowShow,
   flowWatch,

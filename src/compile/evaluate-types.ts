@@ -69,6 +69,8 @@ export interface EvaluatorOptions {
   readonly hostToGuest?: boolean;
   /** S7: what guests reach of the host besides DHCP. Default: nothing. */
   readonly served?: Served;
+  /** Who was the last to say that it has an address that several have, where that is known already. */
+  readonly announcers?: ReadonlyMap<Address, EndpointId>;
 }
 
 /**

@@ -35,7 +35,7 @@ export class Evaluator {
   private world: World;
   private readonly gate: Gate;
   /** Address that several local endpoints have → the last to say that it is there. */
-  private readonly announcers = new Map<Address, EndpointId>();
+  private readonly announcers: Map<Address, EndpointId>;
   private readonly fib: NonNullable<EvaluatorOptions["fib"]>;
   private readonly hostToGuest: boolean;
   private readonly served: Served;
@@ -46,6 +46,7 @@ export class Evaluator {
     this.fib = options.fib ?? (() => "uplink");
     this.hostToGuest = options.hostToGuest ?? true;
     this.served = options.served ?? NOTHING_SERVED;
+    this.announcers = new Map(options.announcers);
   }
 
   /** D3: flows that are known are judged again at their next packet. */

@@ -17,18 +17,20 @@ import { decodeStep, STEP_BYTES, type Step, type Walk } from "./walk.js";
 export interface Entry {
   readonly program: ProgramName;
   readonly ifindex: number;
+  /** Where the kernel has it from; 0 (default): it came in there, or the host itself made it. */
+  readonly ingress?: number;
 }
 
 const SHOT = 2;
 const REDIRECT = 7;
-/** struct __sk_buff: all of it, and where ifindex is. */
-const CONTEXT = { size: 192, ifindex: 40 } as const;
+/** struct __sk_buff: all of it, and where ingress_ifindex and ifindex are. */
+const CONTEXT = { size: 192, ingress: 36, ifindex: 40 } as const;
 const ZERO = fromBytes(u32(0));
 
 /** @throws UnsupportedError when the kernel does not take the object, BpfError when it does not run it */
 export async function explainPacket(
   tables: Tables,
-  { program: name, ifindex }: Entry,
+  { program: name, ifindex, ingress = 0 }: Entry,
   frame: Buffer,
   file = built("tap-explain.bpf.o"),
 ): Promise<Walk> {
@@ -43,6 +45,7 @@ export async function explainPacket(
     open.push(program, walk, dry);
     const context = Buffer.alloc(CONTEXT.size);
     fromBytes(u32(ifindex)).copy(context, CONTEXT.ifindex);
+    fromBytes(u32(ingress)).copy(context, CONTEXT.ingress);
     const { returnValue, data } = program.testRun({ data: frame, context });
     const count = readU32(toBytes(dry.get(ZERO) ?? ZERO));
     const steps: Step[] = [];

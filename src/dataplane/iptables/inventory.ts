@@ -29,6 +29,10 @@ export interface Inventory {
 const FILE = "iptables.json";
 
 export function writeInventory(runDir: string, desired: DesiredState, interfaces: Interfaces): void {
+  write(runDir, JSON.stringify(inventoryOf(desired, interfaces)));
+}
+
+export function inventoryOf(desired: DesiredState, interfaces: Pick<Interfaces, "taps">): Inventory {
   const numbers = new Map<PolicySetKey, number>();
   const numberOf = (key: PolicySetKey): number => {
     let number = numbers.get(key);
@@ -75,7 +79,7 @@ export function writeInventory(runDir: string, desired: DesiredState, interfaces
       });
     return { set, name: key, ingress: side(shape?.ingress, "ingress"), egress: side(shape?.egress, "egress") };
   });
-  write(runDir, JSON.stringify({ format: 1, endpoints, policies } satisfies Inventory));
+  return { format: 1, endpoints, policies };
 }
 
 const ruleOf = (rule: DesiredRule & { readonly text: string }, index: number): Rule => ({
