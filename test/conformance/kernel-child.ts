@@ -23,6 +23,7 @@ import { ModelStore } from "../../src/model/store.js";
 import type { Mac } from "../../src/model/types.js";
 import type { EndpointId } from "../../src/model/types.js";
 import { changes, type Resource } from "../support/resources.js";
+import { Rehearsal } from "./rehearsal.js";
 
 /** ConformanceWorld with its taps as a list: what fits through JSON. */
 export interface WireWorld {
@@ -139,21 +140,24 @@ class Kernel {
   private constructor(
     private readonly maps: ReadonlyMap<string, BpfMap>,
     private readonly programs: ReadonlyMap<string, BpfProgram>,
+    private readonly rehearsal: Rehearsal | undefined,
   ) {
     this.#engine = this.#newEngine(true, NOTHING_SERVED);
   }
 
-  static async open(path: string): Promise<Kernel> {
+  /** @param rehearsed the object that explains: it goes over every packet first */
+  static async open(path: string, rehearsed: string | undefined): Promise<Kernel> {
     const object = BpfObject.open(readFileSync(path), { name: "torbie" });
     for (const map of ["flow", "flow_slot", "flow_free"]) object.setMaxEntries(map, FLOWS);
     object.setMaxEntries("account", MOST_ENDPOINTS);
     object.setMaxEntries("drop", MOST_ENDPOINTS * Limits.MAX_REASONS);
+    if (rehearsed !== undefined) Rehearsal.shrink(object, MOST_ENDPOINTS);
     await object.load();
     const maps = new Map(
       object.maps.filter(({ name }) => !name.startsWith(".")).map(({ name }) => [name, object.map(name)]),
     );
     const programs = new Map(object.programs.map(({ name }) => [name, object.program(name)]));
-    return new Kernel(maps, programs);
+    return new Kernel(maps, programs, rehearsed === undefined ? undefined : await Rehearsal.open(rehearsed, maps));
   }
 
   #newEngine(hostToGuest: boolean, served: Served): Engine {
@@ -285,20 +289,23 @@ class Kernel {
     const before = (this.#counted ??= this.#drops());
     const program = this.programs.get(name);
     if (program === undefined) throw new Error(`no program ${name}`);
+    const rehearsed = this.rehearsal?.run(name, Buffer.from(frame), context);
     const result = program.testRun({ data: Buffer.from(frame), context, contextOutSize: CONTEXT.size });
+    if (result.returnValue !== TC_ACT_SHOT) rehearsed?.(result, undefined);
     const mark = result.context.readUInt32LE(CONTEXT.mark) & Mark.MARK_ALL;
-    if (result.returnValue === TC_ACT_SHOT) return this.#dropped(before, result.data);
+    if (result.returnValue === TC_ACT_SHOT) return this.#dropped(before, result.data, (index) => rehearsed?.(result, index));
     if (result.returnValue === TC_ACT_REDIRECT) return this.#redirected(ifindex ?? 0, mark, result.data);
     if (name === "tap_egress") return this.#delivered(ifindex ?? 0, result.data);
     if ((mark & Mark.MARK_JUDGED) !== 0) return { verdict: "stack", why: this.#why(result.data) };
     return { verdict: "host" };
   }
 
-  #dropped(before: ReadonlyMap<number, bigint>, frame: Buffer): Outcome {
+  #dropped(before: ReadonlyMap<number, bigint>, frame: Buffer, counted: (index: number) => void): Outcome {
     this.#counted = this.#drops();
     const more = [...this.#counted].filter(([index, count]) => count !== before.get(index));
     const [index] = more[0] ?? [];
     if (index === undefined || more.length > 1) throw new Error(`a drop counted ${more.length} times`);
+    counted(index);
     let reason = Object.entries(Reason).find(([, value]) => value === index % Limits.MAX_REASONS)?.[0] as ReasonName;
     // bpf_fib_lookup does not tell a local destination from one without a route (abi.h, NO_ROUTE).
     if (reason === "NO_ROUTE" && this.#hostAddresses.has(destinationOf(frame))) reason = "HOST_UNREACHABLE_TO_GUEST";
@@ -343,7 +350,7 @@ class Kernel {
 }
 
 async function main(): Promise<void> {
-  const kernel = await Kernel.open(process.argv[2] ?? "build/tap.bpf.o");
+  const kernel = await Kernel.open(process.argv[2] ?? "build/tap.bpf.o", process.argv[3]);
   for await (const line of createInterface({ input: process.stdin })) {
     let answer: unknown;
     try {

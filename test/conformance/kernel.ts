@@ -48,9 +48,11 @@ function takesIngress(): boolean {
   return major > 6 || (major === 6 && minor >= 1);
 }
 
+let worlds = 0;
+
 class KernelImplementation implements Implementation {
   readonly provides = new Set(["vlan-metadata", "time", "services", ...(takesIngress() ? ["ingress-interface"] : [])]);
-  readonly #namespace = `tb-${process.pid}-conf`;
+  readonly #namespace = `tb-${process.pid}-conf${worlds++}`;
   #child: ChildProcessWithoutNullStreams | undefined;
   #lines: AsyncIterator<string> | undefined;
   #reader: Interface | undefined;
@@ -59,6 +61,7 @@ class KernelImplementation implements Implementation {
   constructor(
     readonly name: string,
     private readonly object: string,
+    private readonly rehearsed: string | undefined,
   ) {}
 
   async #start(): Promise<void> {
@@ -66,9 +69,10 @@ class KernelImplementation implements Implementation {
     execFileSync("ip", ["netns", "add", this.#namespace]);
     execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
     this.#bundle = await bundle("test/conformance/kernel-child.ts");
+    const more = this.rehearsed === undefined ? [] : [join(root, this.rehearsed)];
     this.#child = spawn(
       "nsenter",
-      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle.file, join(root, this.object)],
+      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle.file, join(root, this.object), ...more],
       { cwd: root },
     );
     this.#child.stderr.pipe(process.stderr);
@@ -115,7 +119,10 @@ class KernelImplementation implements Implementation {
   }
 }
 
-/** @param object path of the built object, from the repository's root */
-export function kernelImplementation(name: string, object: string): Implementation {
-  return new KernelImplementation(name, object);
+/**
+ * @param object path of the built object, from the repository's root
+ * @param rehearsed that of an object that goes over every packet before the programs do, and must come to the same, changing nothing
+ */
+export function kernelImplementation(name: string, object: string, rehearsed?: string): Implementation {
+  return new KernelImplementation(name, object, rehearsed);
 }

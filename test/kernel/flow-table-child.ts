@@ -16,6 +16,7 @@ import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
 import type { Tap } from "../../src/dataplane/backend.js";
 import type { Mac } from "../../src/model/types.js";
+import { Rehearsal } from "../conformance/rehearsal.js";
 import { endpoint, policy, rule, stateOf } from "../support/desired.js";
 
 const HZ = 250;
@@ -64,6 +65,7 @@ class Table {
     readonly maps: ReadonlyMap<string, BpfMap>,
     readonly programs: ReadonlyMap<string, BpfProgram>,
     private readonly timeouts: Readonly<Record<string, number>>,
+    private readonly rehearsal: Rehearsal | undefined,
   ) {
     execFileSync("sysctl", ["-qw", "net.ipv4.ip_forward=1"]);
     ip("link", "add", "up0", "address", UPLINK_MAC, "type", "veth", "peer", "name", "up0p");
@@ -82,15 +84,22 @@ class Table {
     this.engine = this.newEngine();
   }
 
-  static async open(flows: number, timeouts: Readonly<Record<string, number>> = {}): Promise<Table> {
+  /** @param rehearsed the object that explains goes over every packet first */
+  static async open(
+    flows: number,
+    timeouts: Readonly<Record<string, number>> = {},
+    rehearsed = false,
+  ): Promise<Table> {
     const object = BpfObject.open(readFileSync("build/tap.bpf.o"), { name: "torbie" });
     for (const map of ["flow", "flow_slot", "flow_free"]) object.setMaxEntries(map, flows);
+    if (rehearsed) Rehearsal.shrink(object, 64);
     await object.load();
     const maps = new Map(
       object.maps.filter(({ name }) => !name.startsWith(".")).map(({ name }) => [name, object.map(name)]),
     );
     const programs = new Map(object.programs.map(({ name }) => [name, object.program(name)]));
-    const table = new Table(flows, maps, programs, timeouts);
+    const rehearsal = rehearsed ? await Rehearsal.open("build/tap-explain.bpf.o", maps) : undefined;
+    const table = new Table(flows, maps, programs, timeouts, rehearsal);
     for (let slot = 0; slot < flows; slot++) {
       const value = Buffer.alloc(4);
       value.writeUInt32LE(slot);
@@ -151,7 +160,9 @@ class Table {
     context.writeUInt32LE(ifindex, CONTEXT.ifindex);
     context.writeUInt32LE(mark, CONTEXT.mark);
     context.writeUInt32LE(ingress, CONTEXT.ingress);
+    const rehearsed = this.rehearsal?.run(program, frame, context);
     const result = this.programs.get(program)?.testRun({ data: frame, context, contextOutSize: CONTEXT.size });
+    if (result !== undefined) rehearsed?.(result, undefined);
     return result?.returnValue !== SHOT;
   }
 
@@ -372,7 +383,7 @@ async function renumber(): Promise<unknown> {
 }
 
 /** A random mix; after every so many steps all counters must be what the maps hold. */
-async function mix(seed: number, steps: number): Promise<unknown> {
+async function mix(seed: number, steps: number, rehearsed = false): Promise<unknown> {
   let x = seed >>> 0 || 1;
   const random = (below: number): number => {
     x ^= x << 13;
@@ -382,7 +393,7 @@ async function mix(seed: number, steps: number): Promise<unknown> {
     x >>>= 0;
     return x % below;
   };
-  const table = await Table.open(256);
+  const table = await Table.open(rehearsed ? 64 : 256, {}, rehearsed);
   await table.apply(state(GUESTS));
   const guests = new Set<Guest>(GUESTS);
   for (let i = 0; i < steps; i++) {
@@ -420,6 +431,7 @@ async function mix(seed: number, steps: number): Promise<unknown> {
       if (faults.length > 0) return { seed, step: i, faults };
     }
   }
+  if (rehearsed) return { seed, faults: table.faults(), refused: [1, 2, 3].map((number) => table.account(number)["refused"]) };
   // What was deleted behind the programs' back is found: nothing is lost for ever.
   for (const [key] of table.entries("flow")) table.map("flow").delete(key);
   for (const guest of guests)
@@ -568,6 +580,8 @@ async function main(): Promise<unknown> {
       return renumber();
     case "mix":
       return mix(Number(first), Number(second));
+    case "foretold":
+      return mix(Number(first), Number(second), true);
     case "marks":
       return marks();
     case "race":

@@ -71,6 +71,12 @@ describe("counters", () => {
     for (const n of [seed, seed + 1, seed + 2]) expect(run("mix", n, 1500)).toMatchObject({ faults: [] });
   }, 180_000);
 
+  it(`and an object that explains foretells each packet, whatever is full (SEED=${seed})`, () => {
+    const found = run("foretold", seed, 1200);
+    expect(found).toMatchObject({ faults: [] });
+    expect((found["refused"] as number[]).some((count) => count > 0)).toBe(true);
+  }, 120_000);
+
   it("equal the entries after two CPUs have fought for them", () => {
     const found = run("race", 6);
     expect(found["faults"], JSON.stringify(found)).toEqual([]);
