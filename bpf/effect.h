@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the programs do besides deciding: all that another packet, or whoever reads the maps, could notice. In the object
- * that explains (tap-explain.bpf.c), which runs on the live maps, none of it happens: whatever writes a map asks DRY
- * first, a constant, so that the attached programs are what they would be without it. There each decision is noted
+ * What the programs do besides deciding: all that another packet, or whoever reads the maps, could notice. In the
+ * object that explains (tap-explain.bpf.c), which runs on the live maps, none of it happens: whatever writes a map asks
+ * DRY first, a constant, so that the attached programs are what they would be without it. There each decision is noted
  * instead, in `walk`; what a dry run would have written and goes by afterwards is kept in `dry`.
  */
 #pragma once

@@ -142,8 +142,7 @@ anew:
     if (p->kind == KIND_ERROR)
         return ICMP_ERROR_UNRELATED;
     /* What the host opened is not for the guest to open anew. */
-    if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now) &&
-        !is_condemned())
+    if (f && f->flags & FLOW_HOST && f->endpoint[side] == p->endpoint && !flow_expired(f, c, p->now) && !is_condemned())
         return HOST_UNREACHABLE_TO_GUEST;
     if (!(p->own_known & RECEIVER))
         find_receiver(skb, p);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * For a dry run: whether flow_insert() would come to an entry, when it may neither reclaim one nor take one. Follows
- * reclaim() step by step, as a port alone would meet it. A part of flow_table.h, which includes it where what it asks is
- * known.
+ * reclaim() step by step, as a port alone would meet it. A part of flow_table.h, which includes it where what it asks
+ * is known.
  */
 #pragma once
 
@@ -69,8 +69,8 @@ ALWAYS_INLINE int would_look(struct __sk_buff *skb, struct would *w, __u32 owner
     if (other == owner)
         w->own++;
     else
-        w->others += (would_reclaim(skb, other, now, visits + 1) & 0xffff) -
-                     (would_reclaim(skb, other, now, visits) & 0xffff);
+        w->others +=
+            (would_reclaim(skb, other, now, visits + 1) & 0xffff) - (would_reclaim(skb, other, now, visits) & 0xffff);
     return 1;
 }
 

@@ -8,6 +8,7 @@ import { IdentityFile, judge } from "../datastore/etcd-identity.js";
 import { EtcdError, EtcdStore } from "../datastore/transfer/etcd-store.js";
 import type { DatastoreEvent, KeyChange } from "../datastore/types.js";
 import { YamlDirectory } from "../datastore/yaml-directory.js";
+import type { Model } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { printable } from "../text.js";
 
@@ -15,6 +16,7 @@ export type Wanted =
   | {
       readonly readable: true;
       readonly description: string;
+      readonly model: Model;
       readonly desired: DesiredState;
       /** Of values and files that could not be understood: a running agent keeps their last good version, and this does not know one. */
       readonly problems: readonly Problem[];
@@ -53,7 +55,13 @@ export async function wantedNow(loaded: LoadedConfig, cluster: string | undefine
   if (why !== undefined) return { readable: false, description, why };
   const compiler = new CompilerAdapter();
   const { desired } = await compiler.compile(model.model, undefined);
-  return { readable: true, description, desired, problems: [...model.problems(), ...compiler.problems()] };
+  return {
+    readable: true,
+    description,
+    model: model.model,
+    desired,
+    problems: [...model.problems(), ...compiler.problems()],
+  };
 }
 
 async function readEtcd(loaded: LoadedConfig, take: (event: DatastoreEvent) => void): Promise<string | undefined> {

@@ -39,7 +39,8 @@ export function evaluate(
 ): Outcome {
   const taps = new Map<string, Tap>();
   const claimed = new Set([...model.locals.values()].map(({ interfaceName }) => interfaceName));
-  for (const { name, ifindex, mac, mtu } of links) if (claimed.has(name)) taps.set(name, { ifindex, hostMac: mac, mtu });
+  for (const { name, ifindex, mac, mtu } of links)
+    if (claimed.has(name)) taps.set(name, { ifindex, hostMac: mac, mtu });
   const evaluator = new Evaluator(
     model,
     { taps, uplinks: new Set(uplinks) },

@@ -4,8 +4,8 @@ import { addressKey, fromBytes, parse, readMac, readU32, record, u32 } from "../
 import type { Entry } from "../dataplane/bpf/explain.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
 import type { Walk } from "../dataplane/bpf/walk.js";
-import { contains, isSingle, prefixLength, prefixToAddress } from "../model/cidr.js";
-import type { Address, EndpointId, Mac } from "../model/types.js";
+import { contains, prefixLength, prefixToAddress } from "../model/cidr.js";
+import type { Address, EndpointId, Mac, Prefix } from "../model/types.js";
 import { CommandError, EXIT, type Invocation } from "./command.js";
 import { verdictOfWalk, type Scene, type Sent, type Verdict } from "./explain-agreement.js";
 import { frameOf, type FrameFields } from "./explain-frame.js";
@@ -41,11 +41,14 @@ export async function askKernel(
   const ports = portsOf(state.endpoints(), interfaces);
   const locals = state.locals();
   const hostAddresses = context.hostAddresses();
-  const question = questionOf({ flags }, {
-    ports,
-    addresses: hostAddresses,
-    ownerOf: (address) => locals.find(({ prefix }) => prefix === address)?.endpoint,
-  });
+  const question = questionOf(
+    { flags },
+    {
+      ports,
+      addresses: hostAddresses,
+      ownerOf: (address) => locals.find(({ prefix }) => prefix === address)?.endpoint,
+    },
+  );
   const links = await context.links();
   const uplinks = [...state.tables.entries("uplink")].map(([key]) => readU32(key));
   const linkOf = (ifindex: number) => links.find((link) => link.ifindex === ifindex);
@@ -93,11 +96,7 @@ export async function askKernel(
   };
   const before = opener && {
     ...opener,
-    placed: place(
-      { address: opener.source, ...portOf(opener.from) },
-      portOf(opener.to),
-      opener.host,
-    ),
+    placed: place({ address: opener.source, ...portOf(opener.from) }, portOf(opener.to), opener.host),
   };
   const route = walk.steps.find((step) => step.step === "route");
   return {
@@ -113,9 +112,7 @@ export async function askKernel(
       links,
       uplinks: uplinks.flatMap((ifindex) => linkOf(ifindex)?.name ?? []),
       hostAddresses,
-      unreachable: new Set(
-        route?.step === "route" && !leadsSomewhere(route.result) ? [question.to.address] : [],
-      ),
+      unreachable: new Set(route?.step === "route" && !leadsSomewhere(route.result) ? [question.to.address] : []),
       hostToGuest: (state.control().flags & ControlFlag.CONTROL_HOST_TO_GUEST) !== 0,
       announcers: announcersOf(locals, idOf),
     },
@@ -165,7 +162,7 @@ function announcersOf(
   for (const { prefix, endpoint, flags } of locals) {
     const id = idOf(endpoint);
     if ((flags & LocalFlag.LOCAL_SHARED) === 0 || id === undefined) continue;
-    found.set(prefix.includes("/") ? prefixToAddress(prefix as Parameters<typeof isSingle>[0]) : (prefix as Address), id);
+    found.set((prefix.includes("/") ? prefixToAddress(prefix as Prefix) : prefix) as Address, id);
   }
   return found;
 }

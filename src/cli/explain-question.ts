@@ -29,11 +29,19 @@ export interface Question {
 }
 
 export const QUESTION_FLAGS: readonly FlagRow[] = [
-  { name: "from", value: "PORT|ADDR", doc: 'Who sends: a port of this host, an address, or "host" for this host itself.' },
+  {
+    name: "from",
+    value: "PORT|ADDR",
+    doc: 'Who sends: a port of this host, an address, or "host" for this host itself.',
+  },
   { name: "to", value: "PORT|ADDR", doc: "Who is to get it: a port of this host, or an address." },
   { name: "proto", value: "NAME", doc: "tcp (default where --port is given), udp, icmp, sctp, … or a number." },
   { name: "port", value: "NUMBER", doc: "Destination port." },
-  { name: "source-port", value: "NUMBER", doc: "Default 49152. That of a flow that is known shows what becomes of it." },
+  {
+    name: "source-port",
+    value: "NUMBER",
+    doc: "Default 49152. That of a flow that is known shows what becomes of it.",
+  },
   { name: "source-address", value: "ADDR", doc: "Of the sender, instead of its first: a pair's, or a forged one." },
   { name: "icmp-type", value: "NUMBER", doc: "Default: an echo request." },
   { name: "icmp-code", value: "NUMBER", doc: "Default 0." },
@@ -102,7 +110,9 @@ function endOf(word: string, of: Family, { ports, ownerOf }: Host, flag: string,
   const port = findPort(ports, word);
   const address = instead ?? firstAddress(port, of);
   if (address === undefined)
-    throw wrong(`--${flag}: ${quote(word, 60)} has no IPv${of} address${of === 4 ? " (-6 takes its IPv6 address)" : ""}`);
+    throw wrong(
+      `--${flag}: ${quote(word, 60)} has no IPv${of} address${of === 4 ? " (-6 takes its IPv6 address)" : ""}`,
+    );
   return { address, port };
 }
 

@@ -75,7 +75,12 @@ export async function askRules(
     sent: { at, frame },
     verdict: verdictOfOutcome(outcome),
     scene,
-    different: differences(state, [from.port, to.port].filter((port) => port !== undefined), model, links),
+    different: differences(
+      state,
+      [from.port, to.port].filter((port) => port !== undefined),
+      model,
+      links,
+    ),
     ...(outcome.rule !== undefined && { rule: outcome.rule }),
   };
 }
@@ -105,7 +110,8 @@ interface RuleTexts {
 
 /** What is enforced on a port, without numbers that may be others. */
 function text({ mac, adminUp, portSecurity, blocked, sources }: Written, policy: RuleTexts | undefined): string {
-  const side = (planes: RuleTexts["ingress"] = []) => planes.map(({ end, rules }) => [end, rules.map((rule) => rule.text)]);
+  const side = (planes: RuleTexts["ingress"] = []) =>
+    planes.map(({ end, rules }) => [end, rules.map((rule) => rule.text)]);
   const owned = sources.map((source) => `${source.prefix} ${source.mac ?? ""}`).sort();
   return JSON.stringify([mac, adminUp, portSecurity, blocked, owned, side(policy?.ingress), side(policy?.egress)]);
 }

@@ -65,13 +65,16 @@ export function sectionsOf(walk: Walk, question: Question, namer: Namer): readon
       case "class": {
         const remote = judged?.direction === "egress" ? question.to.address : question.from.address;
         const text = printable(namer.name(NameKind.NAME_CLASS, step.number) ?? `class ${step.number}`);
-        say(line(`${classes++ === 0 ? `${remote} is` : "and"} ${text}${step.by === "prefix" ? " (by its prefix)" : ""}`));
+        say(
+          line(`${classes++ === 0 ? `${remote} is` : "and"} ${text}${step.by === "prefix" ? " (by its prefix)" : ""}`),
+        );
         break;
       }
       case "plane": {
         const tier = `tier ${step.plane}`;
         if (step.rule === 0 && step.action === "pass") say(line(`${tier}: no rule decides: on to the next tier`));
-        else if (step.rule === 0) say(line(`${tier}: no rule admits it`, "bad"), line(missing(question, judged), "bad"));
+        else if (step.rule === 0)
+          say(line(`${tier}: no rule admits it`, "bad"), line(missing(question, judged), "bad"));
         else if (step.action === "pass") say(line(`${tier}: passed on to the next tier by ${rule(step.rule)}`));
         else if (step.action === "allow") say(line(`${tier}: allowed by ${rule(step.rule)}`, "good"));
         else say(line(`${tier}: denied by ${rule(step.rule)}`, "bad"));
@@ -130,7 +133,9 @@ function flowLines(step: Extract<Step, { step: "flow" }>, rule: (number: number)
     case "expired":
       return [line("an entry of that flow has expired: it is judged as a first packet")];
     case "other sender":
-      return [line("a flow of these addresses is known, but with another port as the sender: judged as a first packet")];
+      return [
+        line("a flow of these addresses is known, but with another port as the sender: judged as a first packet"),
+      ];
     case "new connection":
       return [line(`the flow that is known (${step.state}) is another connection: judged as a first packet`)];
     case "busy":
@@ -144,13 +149,20 @@ function otherLines(step: Step, { from, to }: Question, namer: Namer): Line[] {
       return [line(`${namer.port(step.endpoint)} may send from ${from.address}`)];
     case "receiver":
       return [
-        line(step.endpoint === 0 ? `${to.address} is of no port here` : `${to.address} is of ${namer.port(step.endpoint)}`),
+        line(
+          step.endpoint === 0 ? `${to.address} is of no port here` : `${to.address} is of ${namer.port(step.endpoint)}`,
+        ),
       ];
     case "room": {
       const had = `${step.entries} entries${step.reclaimable > 0 ? `, of which ${step.reclaimable} have expired` : ""}`;
       return step.room
         ? [line(`the flow would be remembered, on the account of ${namer.port(step.endpoint)} (${had})`)]
-        : [line(`the flow table has no room for it: ${namer.port(step.endpoint)} has ${had} (torbie flow show)`, "bad")];
+        : [
+            line(
+              `the flow table has no room for it: ${namer.port(step.endpoint)} has ${had} (torbie flow show)`,
+              "bad",
+            ),
+          ];
     }
     case "stateless":
       return [line("no flow is remembered: the rules are stateless")];
@@ -165,7 +177,11 @@ function lastly(step: Step, namer: Namer): Line[] {
   switch (step.step) {
     case "route":
       return leadsSomewhere(step.result)
-        ? [line(`the host's route leads to ${namer.interface(step.ifindex)}${step.result === 7 ? ", whose next hop is not resolved" : ""}`)]
+        ? [
+            line(
+              `the host's route leads to ${namer.interface(step.ifindex)}${step.result === 7 ? ", whose next hop is not resolved" : ""}`,
+            ),
+          ]
         : [line(ROUTES[step.result] ?? `the host's routes lead nowhere (${step.result})`, "bad")];
     case "to tap":
       return [line(`straight to ${namer.port(step.endpoint)}`, "good")];

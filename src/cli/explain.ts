@@ -11,7 +11,7 @@ import { QUESTION_FLAGS, questionText } from "./explain-question.js";
 import { askRules, type RulesAnswer } from "./explain-rules.js";
 import { render, sectionsOf, verdictText, type Namer, type Section } from "./explain-text.js";
 import { json, style } from "./output.js";
-import { policyNames } from "./policy-names.js";
+import { policyNames } from "../dataplane/bpf/policy-names.js";
 import { callIt, type Port } from "./ports.js";
 import type { DatastoreModel } from "./read-model.js";
 
@@ -40,6 +40,8 @@ interface Explanation {
   readonly datastore: { readonly description: string; readonly verdict: Verdict; readonly rule: string | null } | null;
   /** Null: nothing to compare. */
   readonly agrees: boolean | null;
+  /** What is said first where they disagree. */
+  readonly shout: readonly string[];
   readonly notes: readonly string[];
   readonly called: (id: string) => string;
 }
@@ -151,7 +153,13 @@ async function conclude(
   const sections = sectionsOf(walk, question, namer);
   const common = { answer, sections, verdict, called: namer.called };
   if ("why" in found)
-    return { ...common, datastore: null, agrees: null, notes: [...notes, `the datastore was not compared: ${found.why}`] };
+    return {
+      ...common,
+      datastore: null,
+      agrees: null,
+      shout: [],
+      notes: [...notes, `the datastore was not compared: ${found.why}`],
+    };
   const outcome = evaluate(found.model, scene, sent, before);
   const said = verdictOfOutcome(outcome);
   const agrees = agree(verdict, said) ?? null;
@@ -160,11 +168,18 @@ async function conclude(
     ...common,
     datastore: { description: found.description, verdict: said, rule: outcome.rule ?? null },
     agrees,
+    shout: [
+      "DISAGREEMENT: the kernel does not do what the datastore says.",
+      `  kernel:    ${verdictText(verdict, namer)}`,
+      `  datastore: ${verdictText(said, namer)}`,
+    ],
     notes: [
       ...notes,
       ...elsewhere(found.model, answer),
       ...problemNotes(found),
-      ...(agrees === false && !running ? ["no agent runs: what has changed in the datastore since is not in force"] : []),
+      ...(agrees === false && !running
+        ? ["no agent runs: what has changed in the datastore since is not in force"]
+        : []),
     ],
   };
 }
@@ -176,7 +191,9 @@ function ofRules(answer: RulesAnswer, found: DatastoreModel, names: ReturnType<t
       ? "what was written into iptables for the ports of this host is what the datastore says"
       : `what was written into iptables is not what the datastore says: ${different.map(escape).join(", ")}`;
   const lines: Section["lines"] = [
-    { text: "this host enforces with iptables: no packet was run, the evaluator computed the answer from the datastore" },
+    {
+      text: "this host enforces with iptables: no packet was run, the evaluator computed the answer from the datastore",
+    },
     { text: written, tone: different.length === 0 ? "good" : "bad" },
     ...(rule === undefined ? [] : [{ text: `decided by ${escape(rule)}` }]),
     { text: "connections that the kernel tracks (conntrack -L) were not looked at: it is judged as a first packet" },
@@ -187,6 +204,10 @@ function ofRules(answer: RulesAnswer, found: DatastoreModel, names: ReturnType<t
     verdict,
     datastore: { description: found.description, verdict, rule: rule ?? null },
     agrees: different.length === 0,
+    shout: [
+      `DISAGREEMENT: what was written into iptables for ${different.map(escape).join(", ")} is not what the datastore says.`,
+      "  The answer is the datastore's, and perhaps not what is enforced (torbie check).",
+    ],
     notes: [...elsewhere(found.model, answer), ...problemNotes(found)],
     called: names.called,
   };
@@ -211,33 +232,31 @@ function elsewhere({ hostname, endpoints, locals }: Model, { question: { from, t
 const problemNotes = ({ problems }: DatastoreModel): string[] =>
   problems.length === 0
     ? []
-    : [`${problems.length} thing${problems.length === 1 ? "" : "s"} in the datastore could not be understood (torbie status)`];
+    : [
+        `${problems.length} thing${problems.length === 1 ? "" : "s"} in the datastore could not be understood (torbie status)`,
+      ];
 
-function text({ answer, sections, verdict, datastore, agrees, notes, called }: Explanation, colours: boolean): string {
+function text(
+  { answer, sections, verdict, datastore, agrees, shout, notes, called }: Explanation,
+  colours: boolean,
+): string {
   const { bold, good, bad } = style(colours);
   const { question } = answer;
-  const names = { called };
   const passes = verdict.what !== "drop";
-  const shout =
-    agrees !== false || datastore === null
+  const said =
+    datastore === null || !("walk" in answer)
       ? []
       : [
-          bad("DISAGREEMENT: the kernel does not do what the datastore says."),
-          `  kernel:    ${verdictText(verdict, names)}`,
-          `  datastore: ${verdictText(datastore.verdict, names)}`,
-          "",
+          `${bold("Datastore".padEnd(10))} ${verdictText(datastore.verdict, { called })}${datastore.rule === null ? "" : `, by ${escape(datastore.rule)}`}: ${
+            agrees === null ? "nothing to compare" : agrees ? good("agrees") : bad("DISAGREES")
+          } (${datastore.description})`,
         ];
-  const said = datastore === null ? [] : [
-    `${bold("Datastore".padEnd(10))} ${verdictText(datastore.verdict, names)}${datastore.rule === null ? "" : `, by ${escape(datastore.rule)}`}: ${
-      agrees === null ? "nothing to compare" : agrees ? good("agrees") : bad("DISAGREES")
-    } (${datastore.description})`,
-  ];
   return [
-    ...shout,
+    ...(agrees === false ? [bad(shout[0] ?? ""), ...shout.slice(1), ""] : []),
     bold(questionText(question)),
     "",
     render(sections, colours),
-    `${bold("Verdict".padEnd(10))} ${(passes ? good : bad)(verdictText(verdict, names))}`,
+    `${bold("Verdict".padEnd(10))} ${(passes ? good : bad)(verdictText(verdict, { called }))}`,
     ...said,
     ...notes.map((note) => `${bold("Note".padEnd(10))} ${note}`),
     "",

@@ -293,7 +293,8 @@ class Kernel {
     const result = program.testRun({ data: Buffer.from(frame), context, contextOutSize: CONTEXT.size });
     if (result.returnValue !== TC_ACT_SHOT) rehearsed?.(result, undefined);
     const mark = result.context.readUInt32LE(CONTEXT.mark) & Mark.MARK_ALL;
-    if (result.returnValue === TC_ACT_SHOT) return this.#dropped(before, result.data, (index) => rehearsed?.(result, index));
+    if (result.returnValue === TC_ACT_SHOT)
+      return this.#dropped(before, result.data, (index) => rehearsed?.(result, index));
     if (result.returnValue === TC_ACT_REDIRECT) return this.#redirected(ifindex ?? 0, mark, result.data);
     if (name === "tap_egress") return this.#delivered(ifindex ?? 0, result.data);
     if ((mark & Mark.MARK_JUDGED) !== 0) return { verdict: "stack", why: this.#why(result.data) };

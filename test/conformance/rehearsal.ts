@@ -19,7 +19,15 @@ export class Rehearsal {
   /** Maps are read twice a packet: no larger than the worlds of the table need. */
   static shrink(object: BpfObject, endpoints: number): void {
     const sizes = { drop: endpoints * Limits.MAX_REASONS, endpoint: endpoints, account: endpoints };
-    const tables = { rule_hit: 4096, member: 64, class_list: 1024, policy: 8192, plane: 2048, name: 8192, remote: 4096 };
+    const tables = {
+      rule_hit: 4096,
+      member: 64,
+      class_list: 1024,
+      policy: 8192,
+      plane: 2048,
+      name: 8192,
+      remote: 4096,
+    };
     for (const [name, entries] of Object.entries({ ...sizes, ...tables, local: 4096, tap: 1024 }))
       object.setMaxEntries(name, entries);
   }
@@ -32,11 +40,7 @@ export class Rehearsal {
     }
     await object.load();
     const own = ["walk", "dry"].map((name) => [name, object.map(name)] as const);
-    return new Rehearsal(
-      live,
-      new Map(own),
-      new Map(object.programs.map(({ name }) => [name, object.program(name)])),
-    );
+    return new Rehearsal(live, new Map(own), new Map(object.programs.map(({ name }) => [name, object.program(name)])));
   }
 
   /** What is in every map of the programs. */

@@ -85,11 +85,7 @@ class Table {
   }
 
   /** @param rehearsed the object that explains goes over every packet first */
-  static async open(
-    flows: number,
-    timeouts: Readonly<Record<string, number>> = {},
-    rehearsed = false,
-  ): Promise<Table> {
+  static async open(flows: number, timeouts: Readonly<Record<string, number>> = {}, rehearsed = false): Promise<Table> {
     const object = BpfObject.open(readFileSync("build/tap.bpf.o"), { name: "torbie" });
     for (const map of ["flow", "flow_slot", "flow_free"]) object.setMaxEntries(map, flows);
     if (rehearsed) Rehearsal.shrink(object, 64);
@@ -431,7 +427,8 @@ async function mix(seed: number, steps: number, rehearsed = false): Promise<unkn
       if (faults.length > 0) return { seed, step: i, faults };
     }
   }
-  if (rehearsed) return { seed, faults: table.faults(), refused: [1, 2, 3].map((number) => table.account(number)["refused"]) };
+  if (rehearsed)
+    return { seed, faults: table.faults(), refused: [1, 2, 3].map((number) => table.account(number)["refused"]) };
   // What was deleted behind the programs' back is found: nothing is lost for ever.
   for (const [key] of table.entries("flow")) table.map("flow").delete(key);
   for (const guest of guests)

@@ -115,7 +115,10 @@ describe("explain", () => {
     // The server's half: only the flow lets it through.
     const back = ["--from", SERVER, "--to", CLIENT, "--port", String(from), "--source-port", "5000"];
     expect((await explain(...back, "--tcp-flags", "ack")).stdout).toContain("it belongs to a flow that is known");
-    expect(await explained(...back, "--tcp-flags", "ack")).toMatchObject({ verdict: { what: "deliver" }, agrees: true });
+    expect(await explained(...back, "--tcp-flags", "ack")).toMatchObject({
+      verdict: { what: "deliver" },
+      agrees: true,
+    });
     expect(await explained(...back)).toMatchObject({ verdict: { what: "drop" }, agrees: true });
     await conversation.close();
     const forged = ["--from", CLIENT, "--source-address", "192.0.2.77", "--to", SERVER, "--port", "5000"];
@@ -174,7 +177,17 @@ describe("explain", () => {
   });
 
   test("without a datastore it says that nothing was compared", async () => {
-    const { status, stdout } = await torbie("explain", "--from", CLIENT, "--to", SERVER, "--port", "5000", "--policy-dir", "/nowhere");
+    const { status, stdout } = await torbie(
+      "explain",
+      "--from",
+      CLIENT,
+      "--to",
+      SERVER,
+      "--port",
+      "5000",
+      "--policy-dir",
+      "/nowhere",
+    );
     expect(status).toBe(0);
     expect(stdout).toContain("the datastore was not compared");
   });
@@ -186,7 +199,10 @@ describe("maps, flows, routes and counters of a running host", () => {
     expect(maps.map(({ map }) => map).sort()).toEqual(Object.keys(MAPS).sort());
     expect(maps.find(({ map }) => map === "tap")?.entries).toBe(2);
     const taps = await lines("map", "dump", "tap");
-    expect(taps.map(({ key }) => (key as { interface: string }).interface.split(" ")[0]).sort()).toEqual([CLIENT, SERVER]);
+    expect(taps.map(({ key }) => (key as { interface: string }).interface.split(" ")[0]).sort()).toEqual([
+      CLIENT,
+      SERVER,
+    ]);
     expect(JSON.stringify(await lines("map", "dump", "policy"))).toContain("np:openstack/");
     expect((await torbie("map", "dump", "event")).status).toBe(6);
     expect((await torbie("map", "show", "flow")).stdout).toContain("262144");
@@ -195,7 +211,16 @@ describe("maps, flows, routes and counters of a running host", () => {
   test("flow list, show and flush see a real connection, which goes on", async () => {
     const conversation = await Conversation.open(cloud.guest("client"), cloud.guest("server"), 4, 5000);
     expect(await conversation.answers()).toBe(true);
-    const flows = await lines("flow", "list", "--port", CLIENT, "--protocol", "tcp", "--address", cloud.guest("server").v4);
+    const flows = await lines(
+      "flow",
+      "list",
+      "--port",
+      CLIENT,
+      "--protocol",
+      "tcp",
+      "--address",
+      cloud.guest("server").v4,
+    );
     expect(flows).toContainEqual(
       expect.objectContaining({
         protocol: "tcp",
@@ -206,7 +231,9 @@ describe("maps, flows, routes and counters of a running host", () => {
     );
     const { ports } = (await parsed("flow", "show")) as { ports: { port: string; count: number }[] };
     expect(ports.find(({ port }) => port === CLIENT)?.count).toBeGreaterThan(0);
-    expect((await torbie("flow", "flush", "--port", CLIENT, "--dry-run")).stdout).toMatch(/^\d+ flows? would be forgotten/);
+    expect((await torbie("flow", "flush", "--port", CLIENT, "--dry-run")).stdout).toMatch(
+      /^\d+ flows? would be forgotten/,
+    );
     expect((await torbie("flow", "flush", "--port", CLIENT)).stdout).toMatch(/^\d+ flows? forgotten/);
     expect(await conversation.answers(10_000)).toBe(true);
     await conversation.close();
@@ -220,7 +247,9 @@ describe("maps, flows, routes and counters of a running host", () => {
   });
 
   test("counter list counts what was dropped, and which rule decided", async () => {
-    const { drops: before } = (await parsed("counter", "list", "--port", SERVER)) as { drops: { reason: string; packets: number }[] };
+    const { drops: before } = (await parsed("counter", "list", "--port", SERVER)) as {
+      drops: { reason: string; packets: number }[];
+    };
     await cloud.guest("client").probe.tcp(cloud.guest("server").v4, 4999, 300);
     const { drops, rules } = (await parsed("counter", "list", "--port", SERVER)) as {
       drops: { port: string; reason: string; packets: number }[];

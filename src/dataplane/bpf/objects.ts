@@ -133,7 +133,9 @@ function variable(elf: Buffer, name: string): number {
 /** Whether the programs that are pinned came from these objects with this mark. @throws DataplaneError */
 export function isOfThisBuild(nameMap: BpfMap, objects: readonly string[], markShift: number): boolean {
   const known = nameMap.get(OBJECT_KEY)?.subarray(0, 16);
-  return objects.filter((file) => existsSync(file)).some((file) => known?.equals(prepare(file, markShift).digest) === true);
+  return objects
+    .filter((file) => existsSync(file))
+    .some((file) => known?.equals(prepare(file, markShift).digest) === true);
 }
 
 function adoptMaps(pinDir: string): Map<MapName, BpfMap> {

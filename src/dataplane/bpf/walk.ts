@@ -1,13 +1,6 @@
 /** How a packet was decided, step by step, as bpf/tap-explain.bpf.c noted it. Pure. */
 import { decode, sizeOf } from "../../abi/codec.js";
-import {
-  Action,
-  Direction,
-  FindingNames,
-  FlowFlag,
-  FlowStateNames,
-  StepKind,
-} from "../../abi/layout.gen.js";
+import { Action, Direction, FindingNames, FlowFlag, FlowStateNames, StepKind } from "../../abi/layout.gen.js";
 import { stateName } from "./decode-map.js";
 import { explainReason } from "./reasons.js";
 
@@ -132,4 +125,3 @@ export function decodeStep(bytes: Buffer): Step | undefined {
       return undefined;
   }
 }
-
