@@ -2,6 +2,7 @@
 import { Evaluator, type At, type Outcome, type Tap } from "../compile/evaluate.js";
 import type { Walk } from "../dataplane/bpf/walk.js";
 import type { Link } from "../links/types.js";
+import type { Served } from "../model/services.js";
 import type { Address, EndpointId, Model } from "../model/types.js";
 
 /** What becomes of a packet, without the details in which two that agree may differ. */
@@ -22,6 +23,7 @@ export interface Scene {
   /** The host's routes lead nowhere for these. */
   readonly unreachable: ReadonlySet<Address>;
   readonly hostToGuest: boolean;
+  readonly served: Served;
   readonly announcers: ReadonlyMap<Address, EndpointId>;
 }
 
@@ -33,7 +35,7 @@ export interface Sent {
 /** @param before what opened the flow that the kernel knows */
 export function evaluate(
   model: Model,
-  { links, uplinks, hostAddresses, unreachable, hostToGuest, announcers }: Scene,
+  { links, uplinks, hostAddresses, unreachable, hostToGuest, served, announcers }: Scene,
   sent: Sent,
   before?: Sent,
 ): Outcome {
@@ -47,6 +49,7 @@ export function evaluate(
     {
       fib: (to) => (hostAddresses.has(to) ? "local-host" : unreachable.has(to) ? "none" : "uplink"),
       hostToGuest,
+      served,
       announcers,
     },
   );

@@ -5,6 +5,7 @@ import type { Entry } from "../dataplane/bpf/explain.js";
 import type { PinnedState } from "../dataplane/bpf/read.js";
 import type { Walk } from "../dataplane/bpf/walk.js";
 import { contains, prefixLength, prefixToAddress } from "../model/cidr.js";
+import type { Served } from "../model/services.js";
 import type { Address, EndpointId, Mac, Prefix } from "../model/types.js";
 import { CommandError, EXIT, type Invocation } from "./command.js";
 import { verdictOfWalk, type Scene, type Sent, type Verdict } from "./explain-agreement.js";
@@ -98,6 +99,7 @@ export async function askKernel(
     ...opener,
     placed: place({ address: opener.source, ...portOf(opener.from) }, portOf(opener.to), opener.host),
   };
+  const { flags: flagsOfHost } = state.control();
   const route = walk.steps.find((step) => step.step === "route");
   return {
     question,
@@ -113,7 +115,8 @@ export async function askKernel(
       uplinks: uplinks.flatMap((ifindex) => linkOf(ifindex)?.name ?? []),
       hostAddresses,
       unreachable: new Set(route?.step === "route" && !leadsSomewhere(route.result) ? [question.to.address] : []),
-      hostToGuest: (state.control().flags & ControlFlag.CONTROL_HOST_TO_GUEST) !== 0,
+      hostToGuest: (flagsOfHost & ControlFlag.CONTROL_HOST_TO_GUEST) !== 0,
+      served: servedBy(flagsOfHost),
       announcers: announcersOf(locals, idOf),
     },
   };
@@ -166,6 +169,15 @@ function announcersOf(
   }
   return found;
 }
+
+/** S7, as the programs have it. */
+const servedBy = (flags: number): Served => ({
+  metadata: [
+    ...((flags & ControlFlag.CONTROL_METADATA_IPV4) !== 0 ? [4 as const] : []),
+    ...((flags & ControlFlag.CONTROL_METADATA_IPV6) !== 0 ? [6 as const] : []),
+  ],
+  names: (flags & ControlFlag.CONTROL_NAMES) !== 0,
+});
 
 interface Opener extends Omit<FrameFields, "sourceMac" | "destinationMac"> {
   /** Endpoint numbers, 0: not of this host. */

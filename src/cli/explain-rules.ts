@@ -2,6 +2,7 @@
  * `explain` where iptables enforces: no packet can be run through its rules, so the evaluator answers, and what the agent wrote into
  * iptables for both ends is compared with what the datastore says.
  */
+import { servedOf } from "../agent/wire/services.js";
 import { Compiler } from "../compile/compiler.js";
 import type { Interfaces } from "../dataplane/backend.js";
 import { inventoryOf } from "../dataplane/iptables/inventory.js";
@@ -28,11 +29,12 @@ const ELSEWHERE = "02:00:00:00:00:01" as Mac;
 
 /** @throws CommandError, UsageError */
 export async function askRules(
-  { context, flags }: Pick<Invocation, "context" | "flags">,
+  { context, flags, config }: Pick<Invocation, "context" | "flags" | "config">,
   state: KernelState,
   interfaces: ReadonlyMap<number, string>,
   model: Model,
 ): Promise<RulesAnswer> {
+  const settings = config().config;
   const ports = portsOf(state.endpoints(), interfaces);
   const hostAddresses = context.hostAddresses();
   const question = questionOf(
@@ -65,7 +67,8 @@ export async function askRules(
     uplinks: ["uplink"],
     hostAddresses,
     unreachable: new Set<never>(),
-    hostToGuest: true,
+    hostToGuest: settings.hostToGuest,
+    served: servedOf(settings),
     announcers: new Map<never, never>(),
   };
   const outcome = evaluate(model, scene, { at, frame });
