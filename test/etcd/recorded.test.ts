@@ -6,20 +6,10 @@ import type { ModelStore } from "../../src/model/store.js";
 import { cluster, Writer, type Pair } from "../support/etcd-contents.js";
 import { Follower, removeStateDirs, settingsFor } from "../support/etcd-follower.js";
 import { TestEtcd } from "../support/etcd.js";
+import { recordedSteps, textOf } from "../support/recorded.js";
 
-interface Step {
-  readonly title: string;
-  readonly etcd: readonly {
-    readonly op: string;
-    readonly key: string;
-    readonly value?: unknown;
-    readonly raw?: string;
-  }[];
-}
 const fixture = (name: string): string =>
   readFileSync(new URL(`../fixtures/recorded/${name}`, import.meta.url), "utf8");
-/** Spacing as Python has it does not matter to a reader. */
-const textOf = ({ raw, value }: Step["etcd"][number]): string => raw ?? JSON.stringify(value);
 const CLUSTER = cluster().key;
 
 let etcd: TestEtcd;
@@ -88,10 +78,7 @@ describe.each(["full", "dns"])("%s", (name) => {
   });
 
   test("its steps, one by one", async () => {
-    const steps = fixture(`${name}.jsonl`)
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as Step);
+    const steps = recordedSteps(name);
     expect(steps.length).toBeGreaterThan(70);
     const hostname = "host1";
     const compiler = new CompilerAdapter();

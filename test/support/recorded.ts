@@ -22,6 +22,35 @@ export function recorded(name: "full" | "dns"): Pair[] {
   ) as Pair[];
 }
 
+/** One thing that was done to the recorded cloud. */
+export interface Step {
+  readonly step: number;
+  /** Ends with "-> HTTP 201" when it was a call of the API. */
+  readonly title: string;
+  /** "POST /v2.0/ports {…}"; empty when it was none. */
+  readonly request: string;
+  /** Of the API: the object, without its wrapper. */
+  readonly response?: unknown;
+  /** What was written into etcd after it, in order. */
+  readonly etcd: readonly {
+    readonly op: string;
+    readonly key: string;
+    readonly value?: unknown;
+    readonly raw?: string;
+  }[];
+}
+
+export function recordedSteps(name: string): Step[] {
+  return readFileSync(new URL(`../fixtures/recorded/${name}.jsonl`, import.meta.url), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as Step & { readonly request: string | null })
+    .map((step) => ({ ...step, request: step.request ?? "" }));
+}
+
+/** The value that a change put there. Spacing as Python has it does not matter to a reader. */
+export const textOf = ({ raw, value }: Step["etcd"][number]): string => raw ?? JSON.stringify(value);
+
 /** Resources by kind, and the keys that are none: leases, elections, what agents report. Those a directory has no place for. */
 export function sortOut(pairs: readonly Pair[]): {
   readonly files: readonly RecordedFile[];

@@ -78,6 +78,30 @@ static void send_line(int fd, char *line)
         puts("sent");
 }
 
+/* Sends every line that is complete by now: stdio would hide some from poll, or read byte by byte. 0 at the end. */
+static int read_lines(int fd)
+{
+    static char text[2 * MAX_FRAME + 64];
+    static int length;
+    int count = read(0, text + length, sizeof(text) - 1 - length);
+    if (count <= 0)
+        return 0;
+    length += count;
+    text[length] = 0;
+    char *line = text;
+    for (char *end; (end = memchr(line, '\n', text + length - line)); line = end + 1) {
+        *end = 0;
+        send_line(fd, line);
+    }
+    length -= line - text;
+    memmove(text, line, length);
+    if (length == sizeof(text) - 1) {
+        fprintf(stderr, "wire: a line is too long\n");
+        return 0;
+    }
+    return 1;
+}
+
 static void print_hex(const unsigned char *bytes, int count)
 {
     for (int i = 0; i < count; i++)
@@ -114,7 +138,6 @@ static void receive(int fd)
 
 int main(int argc, char **argv)
 {
-    static char line[2 * MAX_FRAME + 64];
     pid_t parent = getppid();
     if (argc != 2) {
         fprintf(stderr, "usage: wire INTERFACE\n");
@@ -123,7 +146,6 @@ int main(int argc, char **argv)
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent)
         return 1;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    setvbuf(stdin, NULL, _IONBF, 0); /* so that poll sees what is left to read */
     int fd = open_interface(argv[1]);
     puts("ready");
     for (;;) {
@@ -133,9 +155,8 @@ int main(int argc, char **argv)
         if (set[1].revents)
             receive(fd);
         if (set[0].revents) {
-            if (!fgets(line, sizeof(line), stdin))
+            if (!read_lines(fd))
                 return 0;
-            send_line(fd, line);
         }
     }
 }
