@@ -72,7 +72,14 @@ class KernelImplementation implements Implementation {
     const more = this.rehearsed === undefined ? [] : [join(root, this.rehearsed)];
     this.#child = spawn(
       "nsenter",
-      [`--net=/run/netns/${this.#namespace}`, "--", process.execPath, this.#bundle.file, join(root, this.object), ...more],
+      [
+        `--net=/run/netns/${this.#namespace}`,
+        "--",
+        process.execPath,
+        this.#bundle.file,
+        join(root, this.object),
+        ...more,
+      ],
       { cwd: root },
     );
     this.#child.stderr.pipe(process.stderr);
