@@ -185,8 +185,8 @@ function view(rates: readonly PortRates[], most: number, flows: number, limit: n
 
 /** Over the last frame: each line is cut, and what was behind it and below is cleared. */
 function frame(lines: readonly string[], width: number): string {
-  // eslint-disable-next-line no-control-regex -- our own colours are not to be counted
   const cut = (line: string): string =>
+    // eslint-disable-next-line no-control-regex -- our own colours are not to be counted
     line.replaceAll(/\u001b\[\d+m/g, "").length > width ? `${line.slice(0, width)}\u001b[0m` : line;
   return `\u001b[H${lines.map((line) => `${cut(line)}\u001b[K`).join("\r\n")}\u001b[J`;
 }
