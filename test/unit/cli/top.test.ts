@@ -70,9 +70,8 @@ describe("torbie top", () => {
     expect(out.startsWith("\u001b[?1049h")).toBe(true);
     expect(out.endsWith("\u001b[?25h\u001b[?1049l")).toBe(true);
     expect(out).toContain("and 1 more ports");
-     
+
     for (const line of out.split(/\r\n|\u001b\[H/))
-       
       expect(line.replaceAll(/\u001b\[[\d?]*[A-Za-z]/g, "").length).toBeLessThanOrEqual(40);
   });
   it("an error gives the terminal back too", async () => {
