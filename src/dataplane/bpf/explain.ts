@@ -3,9 +3,10 @@
  * it goes nowhere, and without changing any of them. Needs no agent.
  */
 import { readFileSync } from "node:fs";
-import { BpfError, BpfObject, type BpfMap, type BpfProgram } from "#libbpf";
+import { BpfError, BpfObject, type BpfMap, type BpfProgram, type TestRunResult } from "#libbpf";
 import { Limits } from "../../abi/layout.gen.js";
 import { fromBytes, readU32, toBytes, u32 } from "../../abi/records.js";
+import { UnsupportedError } from "../../errors.js";
 import { built } from "./built.js";
 import { explainLoadFailure } from "./probe.js";
 import type { ProgramName } from "./pins.js";
@@ -27,7 +28,21 @@ const REDIRECT = 7;
 const CONTEXT = { size: 192, ingress: 36, ifindex: 40 } as const;
 const ZERO = fromBytes(u32(0));
 
-/** @throws UnsupportedError when the kernel does not take the object, BpfError when it does not run it */
+function run(program: BpfProgram, data: Buffer, context: Buffer, ingress: number): TestRunResult {
+  try {
+    return program.testRun({ data, context });
+  } catch (error) {
+    if (!(error instanceof BpfError)) throw error;
+    // Linux 5.10 refuses, 6.1 takes it.
+    const why =
+      ingress !== 0 && error.code === "EINVAL"
+        ? "this kernel's test runs cannot say by which interface a packet came, which is needed where no uplink is known (setting uplinks)"
+        : `the kernel does not run the programs for a test: ${error.message}`;
+    throw new UnsupportedError("TEST_RUN", why, { cause: error });
+  }
+}
+
+/** @throws UnsupportedError when the kernel does not take the object, or does not run it */
 export async function explainPacket(
   tables: Tables,
   { program: name, ifindex, ingress = 0 }: Entry,
@@ -46,7 +61,7 @@ export async function explainPacket(
     const context = Buffer.alloc(CONTEXT.size);
     fromBytes(u32(ifindex)).copy(context, CONTEXT.ifindex);
     fromBytes(u32(ingress)).copy(context, CONTEXT.ingress);
-    const { returnValue, data } = program.testRun({ data: frame, context });
+    const { returnValue, data } = run(program, frame, context, ingress);
     const count = readU32(toBytes(dry.get(ZERO) ?? ZERO));
     const steps: Step[] = [];
     for (let i = 0; i < Math.min(count, Limits.MAX_STEPS); i++) {
