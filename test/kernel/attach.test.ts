@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { BpfError } from "#libbpf";
+import { chooseMode } from "../../src/dataplane/bpf/attach.js";
 import { namespace } from "../netns/helper.js";
 import { bundle, type Bundle } from "../support/bundle.js";
 
@@ -47,4 +49,28 @@ it.each(["clsact", "tcx"])("attaches once, ahead of others, adopts, and cleans u
   expect(result["uplink released"]).toEqual([]);
   expect(result["cleanup"]).toMatchObject({ interfaces: ["tapx"] });
   expect(result["after"]).toEqual([["ingress clsact uplink_ingress"], [], ["ingress clsact uplink_ingress"]]);
+});
+
+const kernel = (clsact: boolean, tcx: boolean) => ({ kernel: () => "6.1.0", clsact: () => clsact, tcx: () => tcx });
+
+it("takes the hook that the kernel has, the cheaper one first", () => {
+  expect(chooseMode("auto", kernel(true, true))).toBe("clsact");
+  expect(chooseMode("auto", kernel(false, true))).toBe("tcx");
+  expect(chooseMode("tcx", kernel(true, true))).toBe("tcx");
+});
+
+it("refuses, in words, where there is no hook or not the one that is asked for", () => {
+  expect(() => chooseMode("auto", kernel(false, false))).toThrow(
+    /kernel 6\.1\.0 has neither clsact .* nor tcx .*: use the dataplane iptables$/,
+  );
+  expect(() => chooseMode("tcx", kernel(true, false))).toThrow(/has no tcx .*, or set attach to auto/);
+  expect(() => chooseMode("clsact", kernel(false, true))).toThrow(/has no clsact .*, or set attach to auto/);
+});
+
+it("where it can't be tried out, takes clsact, or what is asked for", () => {
+  const refused = (): never => {
+    throw new BpfError(1, "probe clsact", "Operation not permitted");
+  };
+  expect(chooseMode("auto", { ...kernel(true, true), clsact: refused })).toBe("clsact");
+  expect(chooseMode("tcx", { ...kernel(true, true), tcx: refused })).toBe("tcx");
 });

@@ -1,7 +1,7 @@
 /** Our programs on the hooks of taps and uplinks: idempotent, in place, and never in anyone's way but ahead of them. */
 import { existsSync, mkdirSync, unlinkSync } from "node:fs";
 import { BpfError, BpfLink, clsact, features, tcx, type Attached, type BpfProgram, type Direction } from "#libbpf";
-import { DataplaneError } from "../../errors.js";
+import { DataplaneError, UnsupportedError } from "../../errors.js";
 import type { HookChange } from "../../links/types.js";
 import { linkPath, linksDir, PROGRAMS, type ProgramName } from "./pins.js";
 
@@ -23,16 +23,39 @@ export const HOOKS: Readonly<
   uplink: [{ direction: "ingress", program: "uplink_ingress" }],
 };
 
-/** clsact where there is one: tcx takes a hundred times as long to attach. */
-export function chooseMode(wish: AttachMode | "auto"): AttachMode {
-  if (wish !== "auto") return wish;
+/**
+ * clsact where there is one: tcx takes a hundred times as long to attach.
+ * @throws UnsupportedError when the kernel has no hook, or not the one that is asked for
+ */
+export function chooseMode(
+  wish: AttachMode | "auto",
+  has: Pick<typeof features, AttachMode | "kernel"> = features,
+): AttachMode {
   try {
-    return features.clsact() ? "clsact" : "tcx";
+    if (wish === "auto") {
+      if (has.clsact()) return "clsact";
+      if (has.tcx()) return "tcx";
+    } else if (has[wish]()) return wish;
   } catch (error) {
-    // To try it out takes a scratch network namespace, and that CAP_SYS_ADMIN, which a daemon had better not have.
-    if (error instanceof BpfError && (error.code === "EPERM" || error.code === "EACCES")) return "clsact";
-    throw error;
+    if (!(error instanceof BpfError)) throw error;
+    // To try it out takes a scratch network namespace, and that CAP_SYS_ADMIN, which a daemon had better not have. Where BPF itself is
+    // refused, loading says so.
+    return wish === "auto" ? "clsact" : wish;
   }
+  throw noHook(has.kernel(), wish);
+}
+
+/** What the kernel lacks to run programs on interfaces, and what to do about it. */
+export function noHook(kernel: string, wish: AttachMode | "auto"): UnsupportedError {
+  const clsact = "clsact with BPF filters (modules sch_ingress, cls_bpf)";
+  const lacks =
+    wish === "auto"
+      ? `neither ${clsact} nor tcx (Linux 6.6)`
+      : wish === "clsact"
+        ? `no ${clsact}, which \`attach\` asks for`
+        : "no tcx (Linux 6.6), which `attach` asks for";
+  const or = wish === "auto" ? "" : ", or set attach to auto";
+  return new UnsupportedError("NO_HOOK", `kernel ${kernel} has ${lacks}: use the dataplane iptables${or}`);
 }
 
 export interface ForeignProgram {

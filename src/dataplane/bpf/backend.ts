@@ -87,6 +87,8 @@ export class BpfBackend implements Backend {
       options.warn?.(
         `the kernel's HZ can't be found out: 250 is assumed; if it is another, flows end sooner or later than configured`,
       );
+    // Before anything is pinned: where there is no hook another dataplane has to find none of it.
+    const mode = chooseMode(options.attach ?? "auto");
     const objects = await openObjects({
       pinDir,
       objects: options.objects ?? OBJECTS,
@@ -107,7 +109,6 @@ export class BpfBackend implements Backend {
       hostToGuest: options.hostToGuest ?? true,
       served: options.served ?? NOTHING_SERVED,
     };
-    const mode = chooseMode(options.attach ?? "auto");
     const adoptObject = options.adoptObject ?? built("adopt.bpf.o");
     const predecessors = findPredecessors(pinDir);
     return new BpfBackend(

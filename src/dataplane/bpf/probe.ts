@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, statfsSync } from "node:fs";
 import { dirname } from "node:path";
 import { BpfError, features } from "#libbpf";
 import { TorbieError, UnsupportedError } from "../../errors.js";
+import { noHook } from "./attach.js";
 import { openObjects, type ObjectOptions } from "./objects.js";
 import { removePins } from "./cleanup.js";
 
@@ -91,11 +92,7 @@ export async function probe(
     objects.close();
     const hooks = { clsact: features.clsact(), tcx: features.tcx() };
     if (!hooks.clsact && !hooks.tcx) {
-      const error = new UnsupportedError(
-        "NO_HOOK",
-        `kernel ${features.kernel()} has neither clsact with BPF filters (modules sch_ingress, cls_bpf) nor tcx (Linux 6.6): use the dataplane iptables`,
-      );
-      return { ok: false, kernel: features.kernel(), error, ...hooks };
+      return { ok: false, kernel: features.kernel(), error: noHook(features.kernel(), "auto"), ...hooks };
     }
     return { ok: true, kernel: features.kernel(), ...hooks };
   } catch (error) {
