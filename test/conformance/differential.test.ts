@@ -9,14 +9,14 @@ import { describeFrame } from "../support/describe-frame.js";
 import { arbActs, arbWorld, playOut } from "../support/generate.js";
 import { mac } from "../support/packet.js";
 import { evaluatorImplementation } from "./evaluator.js";
-import { kernelImplementation } from "./kernel.js";
+import { kernelImplementation, MANY_FLOWS } from "./kernel.js";
 import { UPLINK_MACS } from "./world.js";
 
 const RUNS = Number(process.env["RUNS"] ?? 60);
 const SEED = process.env["SEED"] === undefined ? undefined : Number(process.env["SEED"]);
 const LENGTH = Number(process.env["LENGTH"] ?? 40);
 
-const kernel = kernelImplementation("bpf", "build/tap.bpf.o");
+const kernel = kernelImplementation("bpf", "build/tap.bpf.o", undefined, MANY_FLOWS);
 afterAll(() => kernel.close());
 
 /** What must be the same. Of a packet with several faults any of their reasons will do. */

@@ -43,8 +43,8 @@ export type Request =
   | { readonly do: "receive"; readonly at: At; readonly frame: string; readonly now: number };
 
 const HZ = 250;
-/** More than a case has; each is taken from its queue and put back one by one when a case begins. */
-const FLOWS = 256;
+/** Entries of the flow table: each is taken from its queue and put back one by one when a case begins. */
+const FLOWS = Number(process.argv[3] ?? 4096);
 const ROUTE_PROTOCOL = "116";
 /** More than a world has; what has an entry for each of them is read as a whole after every drop. */
 const MOST_ENDPOINTS = 64;
@@ -351,7 +351,7 @@ class Kernel {
 }
 
 async function main(): Promise<void> {
-  const kernel = await Kernel.open(process.argv[2] ?? "build/tap.bpf.o", process.argv[3]);
+  const kernel = await Kernel.open(process.argv[2] ?? "build/tap.bpf.o", process.argv[4]);
   for await (const line of createInterface({ input: process.stdin })) {
     let answer: unknown;
     try {

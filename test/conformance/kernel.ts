@@ -49,6 +49,10 @@ function takesIngress(): boolean {
 }
 
 let worlds = 0;
+/** More than a case of the table has. */
+const CASE_FLOWS = 256;
+/** For conversations, and where a table is filled. */
+export const MANY_FLOWS = 4096;
 
 class KernelImplementation implements Implementation {
   readonly provides = new Set(["vlan-metadata", "time", "services", ...(takesIngress() ? ["ingress-interface"] : [])]);
@@ -62,6 +66,7 @@ class KernelImplementation implements Implementation {
     readonly name: string,
     private readonly object: string,
     private readonly rehearsed: string | undefined,
+    private readonly flows: number,
   ) {}
 
   async #start(): Promise<void> {
@@ -69,7 +74,7 @@ class KernelImplementation implements Implementation {
     execFileSync("ip", ["netns", "add", this.#namespace]);
     execFileSync("ip", ["-n", this.#namespace, "link", "set", "lo", "up"]);
     this.#bundle = await bundle("test/conformance/kernel-child.ts");
-    const more = this.rehearsed === undefined ? [] : [join(root, this.rehearsed)];
+    const more = [String(this.flows), ...(this.rehearsed === undefined ? [] : [join(root, this.rehearsed)])];
     this.#child = spawn(
       "nsenter",
       [
@@ -128,8 +133,14 @@ class KernelImplementation implements Implementation {
 
 /**
  * @param object path of the built object, from the repository's root
+ * @param flows entries of the flow table
  * @param rehearsed that of an object that goes over every packet before the programs do, and must come to the same, changing nothing
  */
-export function kernelImplementation(name: string, object: string, rehearsed?: string): Implementation {
-  return new KernelImplementation(name, object, rehearsed);
+export function kernelImplementation(
+  name: string,
+  object: string,
+  rehearsed?: string,
+  flows = CASE_FLOWS,
+): Implementation {
+  return new KernelImplementation(name, object, rehearsed, flows);
 }

@@ -12,7 +12,7 @@ import { repair } from "../support/repair.js";
 import { tapName } from "../support/resources.js";
 import { evaluatorImplementation } from "./evaluator.js";
 import { IptablesWorld } from "./iptables.js";
-import { kernelImplementation } from "./kernel.js";
+import { kernelImplementation, MANY_FLOWS } from "./kernel.js";
 import { Stricter } from "./stricter.js";
 import { difference, Fragments } from "./three-way.js";
 import { UPLINK_MACS, type ConformanceWorld } from "./world.js";
@@ -22,7 +22,7 @@ const RUNS = number("RUNS", 200);
 const LENGTH = number("LENGTH", 100);
 const SEED = number("SEED", Math.floor(Math.random() * 0x7fffffff));
 
-const kernel = kernelImplementation("bpf", "build/tap.bpf.o");
+const kernel = kernelImplementation("bpf", "build/tap.bpf.o", undefined, MANY_FLOWS);
 const rules = new IptablesWorld(1);
 afterAll(() => Promise.all([kernel.close(), rules.close()]));
 

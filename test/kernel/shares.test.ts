@@ -1,14 +1,13 @@
 /** D7 on the real programs: what a port that is flooded, or floods, leaves to itself and to its neighbours. */
 import { afterAll, describe, expect, it } from "vitest";
 import { incoming, out, sends, arrives, syn, tcp, forward, type Step } from "../conformance/case.js";
-import { kernelImplementation } from "../conformance/kernel.js";
+import { kernelImplementation, MANY_FLOWS } from "../conformance/kernel.js";
 import { BASE, ip, OUTSIDE, type Family } from "../conformance/world.js";
 
-const kernel = kernelImplementation("bpf", "build/tap.bpf.o");
+const kernel = kernelImplementation("bpf", "build/tap.bpf.o", undefined, MANY_FLOWS);
 afterAll(() => kernel.close());
 
-/** Entries of the flow table in test/conformance/kernel-child.ts. */
-const FLOWS = 4096;
+const FLOWS = MANY_FLOWS;
 /** Of them every one of so few ports is guaranteed more than this (flowShares). */
 const GUARANTEED = 64;
 
