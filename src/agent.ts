@@ -8,7 +8,7 @@ import { Gate, type SyncState } from "./agent/gate.js";
 import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
 import { ProblemList } from "./agent/problems.js";
-import { asError, runRound, type RoundResult } from "./agent/round.js";
+import { asError, runRound, SERVICES, type RoundResult } from "./agent/round.js";
 import { endpointsStatus, interfacesStatus, policiesStatus } from "./agent/status-of.js";
 import type { AgentStatus, ApplyEvent } from "./agent/status.js";
 import type { DesiredDelta, DesiredState } from "./compile/desired.js";
@@ -289,7 +289,7 @@ export class Agent {
     if (result?.interfaces === undefined || uncompiled) this.#setCurrent(false);
     if (this.#desired !== undefined && result?.interfaces !== undefined) {
       const { interfaces } = result;
-      const well = this.#failures.every(({ where }) => interfaces.taps.has(where));
+      const well = this.#failures.every(({ where }) => where === SERVICES || interfaces.taps.has(where));
       this.#inForce ||= well;
       this.#setCurrent(well && this.#gate.closed(this.#parts.model.model.cluster) === undefined);
       const { felix } = this.#parts.model.model;

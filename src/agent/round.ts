@@ -82,6 +82,9 @@ export async function runRound(
   return { writes, failures, enforced: report.enforced, interfaces, ...state() };
 }
 
+/** Where a failure of the host's services is: it keeps nobody's policy from being in force. */
+export const SERVICES = "services";
+
 /** Guests without metadata are guests all the same: a failure is said, and the pass goes on. */
 async function serving(
   { services }: Pick<AgentParts, "services">,
@@ -91,9 +94,9 @@ async function serving(
 ): Promise<void> {
   if (services === undefined) return;
   try {
-    add("services", { writes: await services.ensure(desired, whole), failures: [] });
+    add(SERVICES, { writes: await services.ensure(desired, whole), failures: [] });
   } catch (error) {
-    add("services", { writes: 0, failures: [{ where: "services", error: asError(error) }] });
+    add(SERVICES, { writes: 0, failures: [{ where: SERVICES, error: asError(error) }] });
   }
 }
 

@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { agentRuns, lockHolder } from "../agent/lock.js";
 import { readStatus } from "../agent/status.js";
-import { openLinks } from "../agent/wire/links.js";
+import { hasLocalnet, openLinks } from "../agent/wire/links.js";
 import { formerPins } from "../agent/wire/former.js";
 import { pinsIn } from "../agent/wire/pins.js";
 import type { Config } from "../config/schema.js";
@@ -52,7 +52,7 @@ export async function doctor(config: Config): Promise<Doctored> {
           : finding("dataplane", "ok", dataplane.name, printable(dataplane.why)),
         ...enforced(config, inforce, running),
         ...findLimits(config, looked),
-        ...findSysctls(interfaces, looked, running),
+        ...findSysctls(interfaces, looked, running, hasLocalnet(config)),
         ...backEnds.findings,
         ...(await findForward(run, config, looked, inforce !== undefined)),
         ...(await findGuard(run, config)),

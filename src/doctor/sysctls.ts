@@ -59,14 +59,15 @@ const GLOBAL: readonly Global[] = [
   },
 ];
 
-/** @param root for tests */
+/** @param localnet the metadata service listens on 127.0.0.0/8 @param root for tests */
 export function findSysctls(
   { taps, uplinks }: Interfaces,
   dataplane: "bpf" | "iptables",
   agentRuns: boolean,
+  localnet: boolean,
   root = "/proc/sys",
 ): Finding[] {
-  const due = new Sysctls(root, dataplane).due(
+  const due = new Sysctls(root, dataplane, localnet).due(
     taps,
     uplinks.map(({ name }) => name),
   );

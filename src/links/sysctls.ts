@@ -120,7 +120,7 @@ export class Sysctls {
   due(taps: ReadonlyMap<string, SettledBy>, uplinks: readonly string[]): readonly SysctlChange[] {
     const host = hostSettings(this.#hearing(uplinks), this.dataplane).map((setting) => this.#due(setting, false));
     const ofTaps = [...taps.keys()].flatMap((name) =>
-      tapSettings(name, this.dataplane).map((setting) => this.#due(setting, true)),
+      tapSettings(name, this.dataplane, this.localnet).map((setting) => this.#due(setting, true)),
     );
     return [...host, ...ofTaps].filter((change) => change !== undefined);
   }

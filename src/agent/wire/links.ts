@@ -12,13 +12,16 @@ const NOTHING: ReportPart = { writes: 0, failures: [] };
 /** Metric of a guest that is moving here, relative to the normal one: the lower wins. */
 const elevated = (normal: number): number => Math.max(1, Math.floor(normal / 2));
 
+/** NAT sends what guests ask of the metadata service to 127.0.0.0/8. */
+export const hasLocalnet = (config: Config): boolean => isLoopback4(metadataOf(config).addresses[4]);
+
 export function openLinks(config: Config, dataplane: "bpf" | "iptables" = "bpf"): Links {
   return new Links({
     dataplane,
     taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude },
     ...(config.uplinks.includes("auto") ? {} : { uplinks: config.uplinks }),
     protocol: config.routeProtocol,
-    localnet: isLoopback4(metadataOf(config).addresses[4]),
+    localnet: hasLocalnet(config),
     metric: { normal: config.routeMetric, elevated: elevated(config.routeMetric) },
   });
 }

@@ -57,6 +57,17 @@ describe("order of effects", () => {
     expect(world.take()).toEqual(["compile all", ...FULL]);
   });
 
+  test("a host that can't serve metadata enforces all the same: its policy is in force and current, and the failure is told", async () => {
+    const world = new World();
+    world.servicesError = new Error("no NAT in this kernel");
+    const agent = await inSync(world);
+    expect(agent.health()).toMatchObject({
+      inForce: true,
+      current: true,
+      failing: ["services: no NAT in this kernel"],
+    });
+  });
+
   test("the guard lets exactly the enforced endpoints' taps pass", async () => {
     const world = new World();
     for (const [name, ifindex] of [

@@ -70,6 +70,7 @@ export class World {
   readonly compileErrors: Error[] = [];
   failures: ApplyReport["failures"] = [];
   guardError: Error | undefined;
+  servicesError: Error | undefined;
   holdApply: Promise<void> | undefined;
   writes: Record<string, number> = {};
   emit: (event: DatastoreEvent) => void = () => {
@@ -138,6 +139,10 @@ export class World {
           const desired = { endpoints: new Map(endpoints), policies: new Map() } as unknown as DesiredState;
           return delta ? { desired, delta: NO_DESIRED_CHANGE } : { desired };
         },
+        problems: () => [],
+      },
+      services: {
+        ensure: () => (this.servicesError === undefined ? Promise.resolve(0) : Promise.reject(this.servicesError)),
         problems: () => [],
       },
       backend: {

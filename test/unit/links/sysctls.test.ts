@@ -69,6 +69,18 @@ describe("settings", () => {
     expect(sysctls.changes()).toContainEqual({ setting: "net/ipv4/conf/tap1/rp_filter", from: "1", to: "2" });
   });
 
+  it("that let NAT send to 127.0.0.1 are among those that are due, where a service listens there", async () => {
+    await put("net/ipv4/ip_forward", "1");
+    for (const key of ["forwarding", "route_localnet"]) await put(`net/ipv4/conf/tap1/${key}`, "0");
+    const due = (localnet: boolean): string[] =>
+      new Sysctls(root, "bpf", localnet).due(taps("tap1"), []).map(({ setting, to }) => `${setting} ${to}`);
+    expect(due(true)).toContain("net/ipv4/conf/tap1/route_localnet 1");
+    expect(due(false)).not.toContain("net/ipv4/conf/tap1/route_localnet 1");
+    const sysctls = new Sysctls(root, "bpf", true);
+    await sysctls.ensure(taps("tap1"), []);
+    expect(sysctls.due(taps("tap1"), [])).toEqual([]);
+  });
+
   it("of an uplink that does not take advertisements stay as they are", async () => {
     await put("net/ipv4/ip_forward", "1");
     await put("net/ipv6/conf/all/forwarding", "0");
