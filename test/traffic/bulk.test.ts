@@ -77,12 +77,12 @@ describe.each([4, 6] as const)("over IPv%i", (family) => {
   });
 
   it("UDP passes, in one frame or in fragments", async () => {
-    const small = await iperf("a", "b", family, "-u", "-b", "50M", "-n", "2M", "-l", "1200");
-    // A receiver that is not scheduled in time loses some in its own socket: what must not be lost is the flow.
-    expect(small.report.end.sum.lost_percent).toBeLessThan(50);
-    const fragments = await iperf("a", "b", family, "-u", "-b", "50M", "-n", "2M", "-l", "8000");
+    const small = await iperf("a", "b", family, "-u", "-b", "10M", "-n", "1M", "-l", "1200");
+    // So slow that a receiver on a busy machine loses little in its own socket, which holds some 90 packets.
+    expect(small.report.end.sum.lost_percent).toBeLessThan(10);
+    const fragments = await iperf("a", "b", family, "-u", "-b", "20M", "-n", "2M", "-l", "8000");
     expect(fragments.report.end.sum.packets).toBeGreaterThan(200);
-    expect(fragments.report.end.sum.lost_percent).toBeLessThan(50);
+    expect(fragments.report.end.sum.lost_percent).toBeLessThan(10);
   });
 
   it("curl fetches a page", async () => {

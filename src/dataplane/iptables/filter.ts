@@ -95,8 +95,8 @@ const SYN = "-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN";
 
 /** @param anyStateless some rule in force is stateless: only then must a connection's mark be looked at */
 export function forwardChain(of: Family, bits: Bits, { excluded }: RenderOptions, anyStateless: boolean): Chain {
-  // Newer kernels know DCCP's ports no more (nf_conntrack_proto_dccp.c, until Linux 6.16): one connection would then admit every other
-  // between the same hosts, so that each packet is judged by the rules.
+  // Where the kernel has no tracker of DCCP (Linux 6.18 has none) it knows no ports: one connection would then admit every other between
+  // the same hosts, so that each packet is judged by the rules.
   const established = "-m conntrack --ctstate ESTABLISHED ! --ctproto 33";
   const stateful = `-m connmark --mark ${marked(0, (bits.opener | bits.other) >>> 0)}`;
   return [
