@@ -103,4 +103,23 @@ SEC("tc") int flow_adopt(struct __sk_buff *skb)
     return counts;
 }
 
+#define SWEEP_STEPS 64
+
+/*
+ * Takes off a port's list what is over or was deleted from `flow`, at once: `torbie flow flush` runs it. Otherwise that
+ * is done a few entries at a time by whoever opens flows, and until then account.count says that the port owns more
+ * than it does. The "packet" is as above, with the endpoint's number (u32) alone. One run is a few steps of the port's
+ * reclaiming hand: it needs as many as account.count says, twice, for all of it.
+ */
+SEC("tc") int flow_sweep(struct __sk_buff *skb)
+{
+    __u32 number = 0, reclaimed = 0;
+
+    if (bpf_skb_load_bytes(skb, FIRST_RECORD - 4, &number, 4))
+        return 0;
+    for (int i = 0; i < SWEEP_STEPS; i++)
+        reclaimed += reclaim_one(skb, number, bpf_jiffies64());
+    return reclaimed;
+}
+
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

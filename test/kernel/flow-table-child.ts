@@ -14,6 +14,8 @@ import { IndexedMaps } from "../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../src/dataplane/bpf/engine.js";
 import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
+import { sweepFlows } from "../../src/dataplane/bpf/sweep.js";
+import { PinnedTables } from "../../src/dataplane/bpf/tables.js";
 import type { Tap } from "../../src/dataplane/backend.js";
 import type { Mac } from "../../src/model/types.js";
 import { Rehearsal } from "../conformance/rehearsal.js";
@@ -319,6 +321,29 @@ async function shares(): Promise<unknown> {
   return { flooded, neighbour, halfOpen, underFlood, faults: table.faults() };
 }
 
+/** Entries are deleted from the map, as `flow flush` does, and swept: at once nobody owns more than there is. */
+async function flushed(): Promise<unknown> {
+  const table = await Table.open(4096);
+  await table.apply(state(GUESTS));
+  for (let i = 0; i < 700; i++) {
+    table.sends("a", { dst: OUTSIDE, sport: 1024 + i, dport: 80, flags: S });
+    table.arrives("b", { src: OUTSIDE, sport: 1024 + i, dport: 80, flags: S });
+  }
+  const counts = (): unknown[] =>
+    [1, 2].map((number) => [table.account(number)["count"], table.account(number)["half_open"]]);
+  const before = counts();
+  const entries = table.entries("flow").map(([key]) => key);
+  const gone = entries.filter((key) => key.readUInt16LE(32) !== 1030 && key.readUInt16LE(34) !== 1030);
+  table.map("flow").deleteBatch(Buffer.concat(gone), gone.length);
+  const unswept = counts();
+  const tables = new PinnedTables(table.maps as ReadonlyMap<MapName, BpfMap>);
+  await sweepFlows(tables, new Set([0, 1, 2]), "build/adopt.bpf.o");
+  const swept = counts();
+  const faults = table.faults();
+  const again = table.sends("a", { dst: OUTSIDE, sport: 1024, dport: 80, flags: S });
+  return { before, unswept, swept, again, faults: [...faults, ...table.faults()] };
+}
+
 /** Two who take all they can get, each way; the third has its guaranteed share all the same. */
 async function guarantee(): Promise<unknown> {
   const table = await Table.open(8192);
@@ -569,6 +594,8 @@ async function main(): Promise<unknown> {
   switch (scenario) {
     case "shares":
       return shares();
+    case "flushed":
+      return flushed();
     case "guarantee":
       return guarantee();
     case "reuse":

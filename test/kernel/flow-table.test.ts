@@ -47,6 +47,20 @@ describe("one guest cannot hurt another", () => {
     expect(found["faults"]).toEqual([]);
   }, 60_000);
 
+  it("a share is given back at once when flows are flushed, half open ones too, and what was left stays", () => {
+    const full = [700, 0];
+    expect(run("flushed")).toEqual({
+      before: [full, [700, 700]],
+      unswept: [full, [700, 700]],
+      swept: [
+        [1, 0],
+        [1, 1],
+      ],
+      again: true,
+      faults: [],
+    });
+  }, 60_000);
+
   it("a port that is gone leaves nothing behind for long", () => {
     expect(run("reuse")).toMatchObject({ filled: 512, left: 0, faults: [] });
   });
