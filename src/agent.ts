@@ -17,6 +17,7 @@ import type { DatastoreEvent } from "./datastore/types.js";
 import { DeltaBuilder } from "./model/delta.js";
 import type { EndpointId, FelixSettings } from "./model/types.js";
 import type { Problem } from "./problems.js";
+import { Steps, stepText } from "./steps.js";
 
 export interface AgentOptions {
   readonly version: string;
@@ -73,6 +74,10 @@ export interface AgentHealth {
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
 /** Changes that an event names; the others are counted. */
 const MOST_CHANGES = 50;
+/** Milliseconds: a pass of so long says where it was slow, and one that goes on for so long where it is. */
+const SLOW = 1_000;
+const STUCK = 10_000;
+const MOST_STEPS = 8;
 
 export class Agent {
   readonly #parts: AgentParts;
@@ -264,6 +269,9 @@ export class Agent {
   async #pass(since: number): Promise<boolean> {
     const { clock, log } = this.#parts;
     const began = clock.now();
+    const steps = new Steps(() => clock.now());
+    const watched = this.#watchPass(steps, began);
+    steps.begin("compile");
     const uncompiled = await this.#compile();
     const delta = this.#wantFull ? undefined : this.#desiredDelta;
     let result: RoundResult | undefined;
@@ -271,18 +279,21 @@ export class Agent {
     this.#desiredDelta = undefined;
     this.#wantFull = false;
     try {
-      result = await runRound(this.#parts, {
+      const wish = {
         ...(this.#desired ? { desired: this.#desired } : {}),
         ...(delta ? { delta } : {}),
         guardDown: this.#guard === "failed",
-      });
+      };
+      result = await runRound(this.#parts, wish, steps);
       if (this.#desired !== undefined) this.#desiredDelta = NO_DESIRED_CHANGE;
       this.#failures = result.failures;
     } catch (error) {
       const thrown = asError(error);
       this.#failures = [{ where: "dataplane", error: thrown }];
-      log.error({ err: thrown }, "a pass failed; it will be repeated in full");
+      log.error({ err: thrown, step: steps.current?.what }, "a pass failed; it will be repeated in full");
     }
+    watched();
+    steps.end();
     if (uncompiled) this.#failures = [...this.#failures, { where: "compiler", error: uncompiled }];
     if (result?.enforced) this.#enforced = result.enforced;
     if (result?.guard && this.#parts.guard.wanted) this.#guard = result.guard;
@@ -295,7 +306,7 @@ export class Agent {
       const { felix } = this.#parts.model.model;
       this.#options.onPass?.({ desired: this.#desired, interfaces, enforced: this.#enforced, felix });
     }
-    this.#report(result?.writes ?? {}, delta === undefined, began, since);
+    this.#report(result?.writes ?? {}, delta === undefined, began, since, steps);
     this.#options.onStatus?.(() => this.status());
     return this.#failures.length === 0;
   }
@@ -336,7 +347,26 @@ export class Agent {
     this.#modelDelta = undefined;
   }
 
-  #report(writes: RoundResult["writes"], full: boolean, began: number, since: number): void {
+  /** While a pass goes on for long: in which step it is. Returns what ends it. */
+  #watchPass(steps: Steps, began: number): () => void {
+    const { clock, log } = this.#parts;
+    let cancel: () => void;
+    const arm = (): void => {
+      cancel = clock.after(STUCK, () => {
+        const { what = "", milliseconds = 0 } = steps.current ?? {};
+        const seconds = (of: number): number => Math.round(of / 1000);
+        log.warn(
+          { step: what, stepSeconds: seconds(milliseconds), passSeconds: seconds(clock.now() - began) },
+          "a pass goes on for long: what is enforced stays as it was until this step has ended",
+        );
+        arm();
+      });
+    };
+    arm();
+    return () => cancel();
+  }
+
+  #report(writes: RoundResult["writes"], full: boolean, began: number, since: number, took: Steps): void {
     const { clock, log, model } = this.#parts;
     this.#reportProblems();
     const told = this.#gate.closed(model.model.cluster) === undefined ? this.#changed : NO_CHANGE;
@@ -353,9 +383,15 @@ export class Agent {
       totalWrites: Object.values(writes).reduce((sum, count) => sum + count, 0),
       milliseconds: Math.round((now - began) * 100) / 100,
       sinceEvent: Math.round((now - since) * 100) / 100,
+      steps: took.list(1).slice(0, MOST_STEPS),
       failures: this.#failures.map(({ where, error }) => ({ where, what: error.message })),
       enforced: this.#enforced.size,
     };
+    if (event.milliseconds >= SLOW) {
+      const { milliseconds, steps } = event;
+      const where = steps.slice(0, 3).map(stepText).join(", ");
+      log.warn({ milliseconds, steps }, `a pass was slow: ${Math.round(milliseconds)} ms, of them ${where}`);
+    }
     this.#applies++;
     this.#totalWrites += event.totalWrites;
     this.#lastApply = event;

@@ -6,6 +6,7 @@
 import type { DesiredDelta, DesiredState } from "../compile/desired.js";
 import type { EndpointId } from "../model/types.js";
 import type { Interfaces, Tap } from "../dataplane/backend.js";
+import { Steps } from "../steps.js";
 import type { AgentParts, ReportPart } from "./parts.js";
 
 export interface RoundWish {
@@ -30,10 +31,14 @@ export interface RoundResult {
 
 export const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
-/** @throws whatever the backend or the links throw: the pass is to be repeated in full */
+/**
+ * @param steps is told what is done, also of a round that throws
+ * @throws whatever the backend or the links throw: the pass is to be repeated in full
+ */
 export async function runRound(
   parts: Omit<AgentParts, "clock" | "log" | "datastore">,
   wish: RoundWish,
+  steps = new Steps(() => 0),
 ): Promise<RoundResult> {
   const { backend, links, guard } = parts;
   const failures: { where: string; error: Error }[] = [];
@@ -54,18 +59,24 @@ export async function runRound(
       guardState = "failed";
     }
   };
+  steps.begin("guard");
   if (wish.delta === undefined || wish.guardDown) await guarding(() => guard.ensure());
   const state = (): { readonly guard?: "on" | "failed" } => (guardState === undefined ? {} : { guard: guardState });
 
   if (wish.desired === undefined) {
+    steps.begin("attach");
     if (backend.block) add("attach", await backend.block(links.interfaces()));
     return { writes, failures, ...state() };
   }
+  steps.begin("read interfaces and routes");
   if (wish.delta === undefined) await links.refresh();
+  steps.begin("withdraw routes");
   add("links", await links.withdraw(wish.desired));
   // One view for the whole pass: a tap that is replaced under us must not pass on the strength of its predecessor.
   const interfaces = links.interfaces();
-  const report = await backend.apply(wish.desired, interfaces, wish.delta);
+  steps.begin("dataplane");
+  const report = await backend.apply(wish.desired, interfaces, wish.delta, steps);
+  steps.begin("let taps pass the guard");
   for (const [map, count] of Object.entries(report.writes)) if (count > 0) writes[map] = (writes[map] ?? 0) + count;
   failures.push(...report.failures);
   if (guard.wanted)
@@ -75,9 +86,12 @@ export async function runRound(
         judgedUplinks(interfaces, report.failures),
       ),
     );
+  steps.begin(SERVICES);
   await serving(parts, wish.desired, wish.delta === undefined, add);
+  steps.begin("sysctls, neighbours and routes");
   add("links", await links.program(wish.desired, report.enforced));
   // Last: only now does nothing depend on it any more.
+  steps.begin("remove the former dataplane");
   if (backend.settle) add("former dataplane", await backend.settle());
   return { writes, failures, enforced: report.enforced, interfaces, ...state() };
 }

@@ -2,6 +2,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Problem } from "../problems.js";
+import type { Step } from "../steps.js";
 import type { Change } from "./delta.js";
 import type { SyncState } from "./gate.js";
 
@@ -20,6 +21,8 @@ export interface ApplyEvent {
   /** Of the pass, and from the first event that it answers to its end. */
   readonly milliseconds: number;
   readonly sinceEvent: number;
+  /** Where the time went, the longest first: at most 8 of a millisecond or more. */
+  readonly steps: readonly Step[];
   readonly failures: readonly { readonly where: string; readonly what: string }[];
   /** Endpoints in force. */
   readonly enforced: number;

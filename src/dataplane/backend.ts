@@ -1,6 +1,7 @@
 /** What a dataplane must do; BPF and iptables both implement it. Every call may be repeated. */
 import type { DesiredDelta, DesiredState } from "../compile/desired.js";
 import type { EndpointId, Mac } from "../model/types.js";
+import type { Steps } from "../steps.js";
 
 /** An interface that is ours and there right now. */
 export interface Tap {
@@ -46,8 +47,8 @@ export interface ApplyReport {
 
 export interface Backend {
   readonly name: "bpf" | "iptables";
-  /** Makes the kernel agree with `desired`. `delta` absent: read the kernel back and write every difference. */
-  apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport>;
+  /** Makes the kernel agree with `desired`. `delta` absent: read the kernel back and write every difference. `steps`: is told what is done. */
+  apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta, steps?: Steps): Promise<ApplyReport>;
   /** Lets go of descriptors; what is enforced stays enforced. */
   close(): Promise<void>;
 }

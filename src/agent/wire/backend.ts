@@ -21,6 +21,7 @@ import { servedOf } from "./services.js";
 import { takeoverProblems, type NotTaken } from "./takeover-problems.js";
 import { pinsIn } from "./pins.js";
 import { flowTimeouts } from "./timeouts.js";
+import type { Steps } from "../../steps.js";
 
 export interface OpenedBackend {
   readonly backend: HostBackend;
@@ -123,10 +124,16 @@ export class BpfPart implements HostBackend {
     this.#counters = new CounterReader(backend.objects.maps);
   }
 
-  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+  async apply(
+    desired: DesiredState,
+    interfaces: Interfaces,
+    delta?: DesiredDelta,
+    steps?: Steps,
+  ): Promise<ApplyReport> {
     const stale = this.#stale || delta === undefined;
     this.#stale = false;
-    const report = await this.#backend.apply(desired, interfaces, delta);
+    const report = await this.#backend.apply(desired, interfaces, delta, steps);
+    steps?.begin("look for programs of others");
     if (stale) this.#foreign = this.#backend.foreign(interfaces).map((program) => foreignProblem(program, interfaces));
     return report;
   }

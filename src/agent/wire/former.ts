@@ -24,6 +24,7 @@ import type { Candidate } from "../../status/judge.js";
 import type { AgentLog, ReportPart } from "../parts.js";
 import type { HostBackend } from "./iptables.js";
 import { ANY_VERSION } from "./pins.js";
+import type { Steps } from "../../steps.js";
 
 const NOTHING: ReportPart = { writes: 0, failures: [] };
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
@@ -119,10 +120,16 @@ export class AfterPrograms implements HostBackend {
     this.#programs = new FormerPrograms({ pinDirs, conntrack: this.#conntrack, stateless: { opener, other } });
   }
 
-  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
-    const report = await this.#inner.apply(desired, interfaces, delta);
+  async apply(
+    desired: DesiredState,
+    interfaces: Interfaces,
+    delta?: DesiredDelta,
+    steps?: Steps,
+  ): Promise<ApplyReport> {
+    const report = await this.#inner.apply(desired, interfaces, delta, steps);
     const taps = new Set(interfaces.taps.keys());
     if (this.#programs === undefined || report.failures.some(({ where }) => !taps.has(where))) return report;
+    steps?.begin("copy flows of the programs");
     try {
       await this.#programs.copyFlows(desired);
       await this.#programs.copyFlows(desired);

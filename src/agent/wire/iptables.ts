@@ -17,6 +17,7 @@ import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
 import { servedOf } from "./services.js";
 import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
+import type { Steps } from "../../steps.js";
 
 /** What the companions ask of a backend besides what the loop does. */
 export interface HostBackend extends BackendPart {
@@ -68,9 +69,14 @@ export class IptablesPart implements HostBackend {
     private readonly log: AgentLog,
   ) {}
 
-  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+  async apply(
+    desired: DesiredState,
+    interfaces: Interfaces,
+    delta?: DesiredDelta,
+    steps?: Steps,
+  ): Promise<ApplyReport> {
     const before = this.backend.drifts;
-    const report = await this.backend.apply(desired, interfaces, delta);
+    const report = await this.backend.apply(desired, interfaces, delta, steps);
     const found = this.backend.drifts - before;
     if (found > 0)
       this.log.warn(

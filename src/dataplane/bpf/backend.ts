@@ -4,6 +4,7 @@ import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { HookChange } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import { DataplaneError } from "../../errors.js";
+import type { Steps } from "../../steps.js";
 import type { ApplyReport, Backend, Interfaces } from "../backend.js";
 import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role } from "./attach.js";
 import { built, OBJECTS } from "./built.js";
@@ -59,6 +60,8 @@ export class BpfBackend implements Backend {
   readonly name = "bpf";
   /** Taps and uplinks of these interfaces that all have our programs. */
   #attached: { readonly interfaces: Interfaces; readonly names: ReadonlySet<string> } | undefined;
+  /** Who is told what the present apply does. */
+  #steps: Steps | undefined;
   #enforced: { readonly from: readonly unknown[]; readonly ids: ReadonlySet<EndpointId> } | undefined;
 
   private constructor(
@@ -130,7 +133,13 @@ export class BpfBackend implements Backend {
   }
 
   /** @throws DataplaneError only while taking over: what could not be written, and that the former programs go on */
-  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+  async apply(
+    desired: DesiredState,
+    interfaces: Interfaces,
+    delta?: DesiredDelta,
+    steps?: Steps,
+  ): Promise<ApplyReport> {
+    this.#steps = steps;
     const started = performance.now();
     const failures: Failures = [];
     const writes: Record<string, number> = {};
@@ -144,11 +153,12 @@ export class BpfBackend implements Backend {
     else if (this.former !== undefined) take(await this.#fill(this.former, desired, interfaces));
     else {
       try {
-        take(await this.engine.apply(desired, interfaces, delta));
+        take(await this.engine.apply(desired, interfaces, delta, steps));
       } catch (error) {
         failures.push({ where: "policy", error: error instanceof Error ? error : new Error(String(error)) });
       }
     }
+    steps?.begin("attach");
     const attached =
       this.takeover !== undefined
         ? await this.#swap(this.takeover, interfaces, failures, writes)
@@ -179,7 +189,7 @@ export class BpfBackend implements Backend {
   /** Fills our maps, so that nothing changes for any packet when our programs come; and copies flows while the former ones run on. */
   async #prepare(takeover: Takeover, desired: DesiredState, interfaces: Interfaces): Promise<EngineReport> {
     const fill = async (): Promise<EngineReport> => {
-      const report = await this.engine.apply(desired, interfaces);
+      const report = await this.engine.apply(desired, interfaces, undefined, this.#steps);
       const failed = report.failures.find(({ where }) => where.startsWith("map "));
       if (failed !== undefined) throw failed.error;
       return report;
@@ -189,6 +199,7 @@ export class BpfBackend implements Backend {
       let report = await fill();
       // Who holds a shared address is put into its entry; the second pass gives it that one's policy set and MAC.
       if (takeover.followShared() > 0) report = await fill();
+      this.#steps?.begin("copy flows of the former build");
       await takeover.copyFlows(true);
       await takeover.copyFlows(false);
       return report;
@@ -205,11 +216,12 @@ export class BpfBackend implements Backend {
   /** As #prepare(), where rules enforced. */
   async #fill(former: FormerTakeover, desired: DesiredState, interfaces: Interfaces): Promise<EngineReport> {
     try {
-      const report = await this.engine.apply(desired, interfaces);
+      const report = await this.engine.apply(desired, interfaces, undefined, this.#steps);
       const failed = report.failures.find(({ where }) => where.startsWith("map "));
       if (failed !== undefined) throw failed.error;
       // A switch the other way that was cut short has left our programs on their hooks.
       const running = [...this.#places(interfaces)].some(({ ifindex, role }) => this.attacher.isGuarded(ifindex, role));
+      this.#steps?.begin("copy connections", former.former.name);
       await former.copyFlows(desired, running);
       await former.copyFlows(desired, running);
       return report;
@@ -238,6 +250,7 @@ export class BpfBackend implements Backend {
       }
     }
     const attached = this.#attach(interfaces, true, failures, writes);
+    this.#steps?.begin("copy connections", former.former.name);
     await former.copyFlows(desired, true);
     const missing = [...this.#places(interfaces)].filter(({ name }) => !attached.has(name));
     if (missing.length > 0) return attached; // the rules stay, and all of it is done again
@@ -270,9 +283,11 @@ export class BpfBackend implements Backend {
         continue; // said by #attach()
       }
     }
+    this.#steps?.begin("copy flows of the former build");
     await takeover.copyFlows(false);
     let milliseconds = performance.now() - began;
     const attached = this.#attach(interfaces, true, failures, writes);
+    this.#steps?.begin("copy flows of the former build");
     await takeover.copyFlows(false);
     if (replaceable.length < places.length) milliseconds = performance.now() - began;
     writes["attach"] = (writes["attach"] ?? 0) + replaceable.length;
@@ -318,6 +333,7 @@ export class BpfBackend implements Backend {
     );
     const attached = new Set<string>();
     for (const { name, ifindex, role } of places) {
+      this.#steps?.begin("attach", name);
       try {
         count += this.attacher.ensure(ifindex, role, verify);
         attached.add(name);

@@ -5,6 +5,7 @@ import { NameKind } from "../../abi/layout.gen.js";
 import { parse, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredDelta, DesiredEndpoint, DesiredState, PolicyKey, PolicySetKey } from "../../compile/desired.js";
 import type { EndpointId, Prefix } from "../../model/types.js";
+import type { Steps } from "../../steps.js";
 import type { Interfaces } from "../backend.js";
 import { controlBefore } from "./images-control.js";
 import type { ClassTable } from "./images-classes.js";
@@ -82,7 +83,13 @@ export class Engine {
     this.#unsure = true;
   }
 
-  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<EngineReport> {
+  async apply(
+    desired: DesiredState,
+    interfaces: Interfaces,
+    delta?: DesiredDelta,
+    steps?: Steps,
+  ): Promise<EngineReport> {
+    steps?.begin(delta === undefined ? "read the maps back and plan" : "plan");
     const plan = new Plan();
     const failures: EngineReport["failures"] = [];
     const known = this.#unsure ? undefined : this.#known;
@@ -99,7 +106,7 @@ export class Engine {
     this.#planControl(plan, next, desired);
     planNames(plan, next.registry, this.maps);
     next.table.forgetLists();
-    const { writes, failed } = await this.#run(plan, next, desired, failures);
+    const { writes, failed } = await this.#run(plan, next, desired, failures, steps);
     this.#known = next;
     this.#unsure = failed;
     // Taps that nothing was planned for are as they were.
@@ -287,12 +294,14 @@ export class Engine {
     next: Knowledge,
     desired: DesiredState,
     failures: EngineReport["failures"],
+    steps: Steps | undefined,
   ): Promise<{ writes: Record<string, number>; failed: boolean }> {
     const writes: Record<string, number> = {};
     let failed = false;
     const write = (map: MapName, entries: readonly (readonly [Bytes, Bytes | undefined])[]): void => {
       const shadow = (SHADOWED as readonly string[]).includes(map) ? next.shadows[map as ShadowName] : undefined;
       let at = 0;
+      steps?.begin("write map", map);
       try {
         this.maps.write(map, entries, (count, beside) => {
           writes[beside ?? map] = (writes[beside ?? map] ?? 0) + count;

@@ -2,6 +2,7 @@
 import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
+import type { Steps } from "../../steps.js";
 import { settledTap, type ApplyReport, type Backend, type Interfaces } from "../backend.js";
 import { run as runProgram, type Runner } from "../run.js";
 import { chainOf, LINK_TABLE } from "./link-rules.js";
@@ -62,20 +63,25 @@ export class IptablesBackend implements Backend {
     return this.#rendered;
   }
 
-  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta, told?: Steps): Promise<ApplyReport> {
+    told?.begin("render rules");
     const began = performance.now();
     const writes: Record<string, number> = {};
     const failures: { where: string; error: Error }[] = [];
     const wanted = this.#renderer.render(desired, interfaces, delta);
     this.#rendered = wanted;
     try {
+      told?.begin("read rules back");
       if (delta === undefined) await this.#readBack();
-      await this.#write(planSteps(this.#standing, wanted), wanted, writes);
+      told?.begin("plan rules");
+      await this.#write(planSteps(this.#standing, wanted), wanted, writes, told);
+      told?.begin("read rules back");
       if (delta === undefined) await this.#print();
     } catch (error) {
       failures.push({ where: "iptables", error: error instanceof Error ? error : new Error(String(error)) });
     }
     const enforced = failures.length > 0 ? new Set<EndpointId>() : this.#enforced(desired, interfaces);
+    told?.begin("end connections that are no longer allowed");
     if (failures.length === 0) await this.#revoke(desired, delta, writes, failures);
     if (delta === undefined) this.#problems = await otherBackEnd(this.run, this.tools);
     const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
@@ -135,7 +141,12 @@ export class IptablesBackend implements Backend {
   }
 
   /** Each step is whole or not at all, but for sets; what a failed one left is not known. */
-  async #write(steps: readonly Step[], wanted: Rendered, writes: Record<string, number>): Promise<void> {
+  async #write(
+    steps: readonly Step[],
+    wanted: Rendered,
+    writes: Record<string, number>,
+    told: Steps | undefined,
+  ): Promise<void> {
     for (const step of steps) {
       const name =
         step.tool === "iptables"
@@ -143,6 +154,7 @@ export class IptablesBackend implements Backend {
           : step.tool === "nft"
             ? LINK_TABLE
             : "ipset";
+      told?.begin("write", name);
       try {
         await runStep(this.run, step);
       } catch (error) {

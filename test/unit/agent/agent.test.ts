@@ -352,6 +352,7 @@ describe("what it tells", () => {
         totalWrites: 4,
         milliseconds: 4,
         sinceEvent: 4,
+        steps: [{ step: "dataplane", milliseconds: 4 }],
         failures: [],
         enforced: 0,
       },
@@ -397,5 +398,51 @@ describe("what it tells", () => {
     running.splice(0);
     await agent.stop();
     expect(seen.at(-1)?.stopped).toBe("2026-01-01T00:00:00.000Z");
+  });
+});
+
+describe("a pass that takes long", () => {
+  test("says where it was slow", async () => {
+    const world = new World();
+    const agent = await inSync(world);
+    const gate = barrier();
+    world.holdApply = gate.wait;
+    world.change("np:b");
+    await new Promise((resolve) => setImmediate(resolve));
+    world.clock.advance(1_500);
+    gate.open();
+    await agent.idle();
+    const [slow] = world.logs.filter(({ message }) => message.startsWith("a pass was slow"));
+    expect(slow?.message).toContain("1500 ms, of them dataplane (1500 ms");
+    expect(slow).toMatchObject({ level: "warn", fields: { steps: [{ step: "dataplane", milliseconds: 1500 }] } });
+    expect(agent.status().lastApply?.steps).toEqual([{ step: "dataplane", milliseconds: 1500 }]);
+  });
+  test("says in which step it is while it goes on, and no more when it has ended", async () => {
+    const world = new World();
+    const agent = await inSync(world);
+    const gate = barrier();
+    world.holdApply = gate.wait;
+    world.change("np:b");
+    await new Promise((resolve) => setImmediate(resolve));
+    world.clock.advance(25_000);
+    const told = () => world.logs.filter(({ message }) => message.startsWith("a pass goes on"));
+    expect(told()).toMatchObject([
+      { level: "warn", fields: { step: "dataplane", stepSeconds: 10, passSeconds: 10 } },
+      { level: "warn", fields: { step: "dataplane", stepSeconds: 20, passSeconds: 20 } },
+    ]);
+    gate.open();
+    await agent.idle();
+    world.clock.advance(60_000);
+    expect(told()).toHaveLength(2);
+  });
+  test("one that fails names the step", async () => {
+    const world = new World();
+    const agent = await inSync(world);
+    world.applyErrors.push(new Error("no memory"));
+    world.change("np:b");
+    await agent.idle();
+    expect(world.logs).toContainEqual(
+      expect.objectContaining({ level: "error", fields: expect.objectContaining({ step: "dataplane" }) as object }),
+    );
   });
 });

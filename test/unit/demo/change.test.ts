@@ -13,6 +13,7 @@ const event: ApplyEvent = {
   totalWrites: 7,
   milliseconds: 2.345,
   sinceEvent: 3,
+  steps: [],
   failures: [],
   enforced: 4,
 };

@@ -33,6 +33,7 @@ const PASS: ApplyEvent = {
   totalWrites: 0,
   milliseconds: 3,
   sinceEvent: 4,
+  steps: [],
   failures: [],
   enforced: 2,
 };
