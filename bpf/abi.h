@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 enum limits {
     MAX_ENDPOINTS = 8192,       /* endpoint numbers are 1..8191 */
@@ -24,6 +24,8 @@ enum limits {
     MAX_CLASS_LISTS = 16384,    /* numbers of `class_list` are 1..16383 */
     NAME_TEXT = 232,
     MAX_STEPS = 128,
+    DROP_FRAME = 128,           /* bytes of a dropped frame that are told */
+    DROP_WINDOW = 100000000,    /* nanoseconds: see drop_watch */
 };
 
 /* Class numbers with a fixed meaning. */
@@ -389,6 +391,40 @@ struct event {
     __u16 source_port;          /* host order */
     __u16 destination_port;
     __u32 length;
+};
+
+/*
+ * --- `drop_watch`: ARRAY[1], written by who watches; `drop_seen`: ARRAY[1], by the programs; `drop_event`: RINGBUF of
+ *     struct drop_event. All three are used only where a packet is dropped. ------------------------------------------
+ * A watcher that dies is forgotten when its lease ends: the programs then set `until` to 0 themselves.
+ */
+struct drop_watch {
+    __u64 until;                /* nanoseconds of CLOCK_MONOTONIC; 0: nobody watches, and nothing else is looked at */
+    __u64 reasons;              /* bit n: enum reason n is told */
+    __u32 endpoint;             /* number: what is counted there; 0: of any, or of none */
+    __u32 ifindex;              /* or what is met at this interface, wherever it is counted; 0: only the former */
+    __u32 most;                 /* told in DROP_WINDOW, of all CPUs together; a few more when several begin one at once */
+    __u32 pid;                  /* whose lease it is */
+};
+
+struct drop_seen {
+    __u64 window;               /* when it began, nanoseconds of CLOCK_MONOTONIC */
+    __u64 missed;               /* ever: drops that a watcher asked for and was not told of, over `most` or the ring full */
+    __u32 told;                 /* in this window */
+    __u32 pad;
+};
+
+struct drop_event {
+    __u64 time;                 /* nanoseconds of CLOCK_MONOTONIC */
+    __u32 endpoint;             /* number of the port that it is counted at, 0: none is known */
+    __u32 reason;               /* enum reason */
+    __u32 rule;                 /* the Deny rule, where the reason is one; else 0 */
+    __u32 ifindex;              /* of the interface at which the program met it */
+    __u32 length;               /* of the frame, bytes */
+    __u16 vlan;                 /* tag that the kernel took out of the frame (tci); 0: none */
+    __u8 captured;              /* bytes of `frame` that are its beginning, as it was then */
+    __u8 direction;             /* enum direction */
+    __u8 frame[DROP_FRAME];
 };
 
 /*

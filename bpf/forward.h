@@ -80,9 +80,9 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
     number = p->receiver;
     e = bpf_map_lookup_elem(&endpoint, &number);
     if (!e || !(e->flags & ENDPOINT_PRESENT) || e->flags & (ENDPOINT_ADMIN_DOWN | ENDPOINT_BLOCKED))
-        return drop_at_receiver(p, RECEIVER_DOWN);
+        return drop_at_receiver(skb, p, RECEIVER_DOWN);
     if (!e->ifindex)
-        return drop_at_receiver(p, RECEIVER_GONE);
+        return drop_at_receiver(skb, p, RECEIVER_GONE);
     if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || (e->mtu && segment_length(skb, p) > e->mtu)) {
         note(STEP_TO_STACK, number, 0, 0, 0);
         return to_stack(skb, e->mark);
@@ -95,7 +95,7 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
             __builtin_memcpy(mac, own.mac, 6);
     }
     if (rewrite(skb, p, mac, e->host_mac))
-        return drop_packet(p, MALFORMED);
+        return drop_packet(skb, p, MALFORMED);
     set_mark(skb, MARK_JUDGED | tap_number(e->ifindex));
     note(STEP_TO_TAP, number, e->ifindex, 0, 0);
     return bpf_redirect(e->ifindex, 0);
@@ -132,7 +132,7 @@ NOINLINE int to_uplink(struct __sk_buff *skb, struct packet *p, int may_be_host)
     if (result != BPF_FIB_LKUP_RET_SUCCESS) {
         if (may_be_host && result == BPF_FIB_LKUP_RET_NOT_FWDED)
             return to_host(skb);
-        return drop_packet(p, NO_ROUTE);
+        return drop_packet(skb, p, NO_ROUTE);
     }
     out = fib.ifindex;
     if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || !bpf_map_lookup_elem(&uplink, &out)) {
@@ -140,7 +140,7 @@ NOINLINE int to_uplink(struct __sk_buff *skb, struct packet *p, int may_be_host)
         return to_stack(skb, 0);
     }
     if (rewrite(skb, p, fib.dmac, fib.smac))
-        return drop_packet(p, MALFORMED);
+        return drop_packet(skb, p, MALFORMED);
     note(STEP_TO_UPLINK, 0, out, 0, 0);
     return bpf_redirect(out, 0);
 }

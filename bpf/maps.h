@@ -46,6 +46,7 @@ MAP(account, BPF_MAP_TYPE_ARRAY, __u32, struct account, MAX_ENDPOINTS);
 MAP(pool, BPF_MAP_TYPE_ARRAY, __u32, struct pool, 1);
 MAP(fragment, BPF_MAP_TYPE_LRU_HASH, struct fragment_key, struct fragment, 8192);
 MAP(drop, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_ENDPOINTS *MAX_REASONS);
+MAP(drop_seen, BPF_MAP_TYPE_ARRAY, __u32, struct drop_seen, 1);
 MAP(rule_hit, BPF_MAP_TYPE_ARRAY, __u32, __u64, MAX_RULES);
 
 struct {
@@ -58,3 +59,11 @@ struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
     __uint(max_entries, 262144);
 } event SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 262144);
+} drop_event SEC(".maps");
+
+/* Written by `torbie drop watch`. */
+MAP(drop_watch, BPF_MAP_TYPE_ARRAY, __u32, struct drop_watch, 1);

@@ -66,14 +66,14 @@ GLOBAL int arp(struct __sk_buff *skb, __u32 number)
 
     KEEP(skb);
     if (!e)
-        return drop_at(number, NO_ENDPOINT);
+        return drop_at(skb, number, NO_ENDPOINT);
     secure = !(e->flags & ENDPOINT_NO_PORT_SECURITY);
     if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)) || bpf_skb_load_bytes(skb, ETH_LENGTH, &a, sizeof(a)) ||
         a.hardware != bpf_htons(1) || a.protocol != bpf_htons(ETHERTYPE_IPV4) || a.hardware_length != 6 ||
         a.protocol_length != 4)
-        return drop_at(number, MALFORMED);
+        return drop_at(skb, number, MALFORMED);
     if (!mac_equal(eth.destination, e->host_mac) && !is_broadcast_mac(eth.destination))
-        return drop_at(number, WRONG_DESTINATION_MAC);
+        return drop_at(skb, number, WRONG_DESTINATION_MAC);
     __builtin_memcpy(&sender_ip, a.sender, 4);
     __builtin_memcpy(&target_ip, a.target, 4);
     address_from_ipv4(&sender, sender_ip);
@@ -83,31 +83,31 @@ GLOBAL int arp(struct __sk_buff *skb, __u32 number)
 
         if (sender_ip) {
             if (!find_owner(number, &sender, &own))
-                return drop_at(number, SPOOFED_ARP);
+                return drop_at(skb, number, SPOOFED_ARP);
             if (!mac_is_zero(own.mac))
                 mac = own.mac;
         }
         if (!mac_equal(a.sender_mac, mac))
-            return drop_at(number, SPOOFED_ARP);
+            return drop_at(skb, number, SPOOFED_ARP);
         if (!mac_equal(eth.source, mac) && !mac_equal(eth.source, e->mac))
-            return drop_at(number, SPOOFED_MAC);
+            return drop_at(skb, number, SPOOFED_MAC);
     }
     if (a.operation == bpf_htons(2)) {
         if (!sender_ip)
-            return drop_at(number, SPOOFED_ARP);
+            return drop_at(skb, number, SPOOFED_ARP);
         announce(number, &sender);
-        return mac_equal(eth.destination, e->host_mac) ? to_host(skb) : drop_at(number, ARP_ABSORBED);
+        return mac_equal(eth.destination, e->host_mac) ? to_host(skb) : drop_at(skb, number, ARP_ABSORBED);
     }
     if (a.operation != bpf_htons(1))
-        return drop_at(number, MALFORMED);
+        return drop_at(skb, number, MALFORMED);
     if (sender_ip && sender_ip == target_ip) {
         announce(number, &sender);
-        return drop_at(number, ARP_ABSORBED);
+        return drop_at(skb, number, ARP_ABSORBED);
     }
     if (is_multicast(&target, 4) || is_martian(&target, 4) ||
         (is_link_scope(&target, 4) && !is_metadata_address(&target, 4, control_flags())) ||
         is_own(number, &target, !sender_ip))
-        return drop_at(number, ARP_ABSORBED);
+        return drop_at(skb, number, ARP_ABSORBED);
     /* RFC 826: swap, and say that it is us. */
     a.operation = bpf_htons(2);
     __builtin_memcpy(eth.destination, eth.source, 6);
@@ -117,7 +117,7 @@ GLOBAL int arp(struct __sk_buff *skb, __u32 number)
     __builtin_memcpy(a.target, &sender_ip, 4);
     __builtin_memcpy(a.sender, &target_ip, 4);
     if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) || bpf_skb_store_bytes(skb, ETH_LENGTH, &a, sizeof(a), 0))
-        return drop_at(number, MALFORMED);
+        return drop_at(skb, number, MALFORMED);
     return reply(skb);
 }
 
@@ -143,7 +143,7 @@ NOINLINE int find_option(struct __sk_buff *skb, struct packet *p, __u32 fixed, _
 }
 
 /* A neighbour advertisement for `target`, in the place of the solicitation. Its source is the address that was asked
- * for. */
+ * for. A verdict, or -1: the frame could not be written (said by the caller: this is the deepest of all calls). */
 NOINLINE int advertise(struct __sk_buff *skb, struct packet *p, struct endpoint *e, const struct address *target)
 {
     struct neighbour_message m = {.type = ND_ADVERTISEMENT, .option = OPTION_TARGET_MAC, .option_length = 1};
@@ -156,9 +156,9 @@ NOINLINE int advertise(struct __sk_buff *skb, struct packet *p, struct endpoint 
     __s64 sum;
 
     if (bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
-        return drop_packet(p, MALFORMED);
+        return -1;
     if (bpf_skb_change_tail(skb, ETH_LENGTH + sizeof(ip) + sizeof(m), 0))
-        return drop_packet(p, MALFORMED);
+        return -1;
     __builtin_memcpy(eth.destination, eth.source, 6);
     __builtin_memcpy(eth.source, e->host_mac, 6);
     ip.source = *target;
@@ -174,7 +174,7 @@ NOINLINE int advertise(struct __sk_buff *skb, struct packet *p, struct endpoint 
     m.checksum = ~sum;
     if (bpf_skb_store_bytes(skb, 0, &eth, sizeof(eth), 0) || bpf_skb_store_bytes(skb, ETH_LENGTH, &ip, sizeof(ip), 0) ||
         bpf_skb_store_bytes(skb, ETH_LENGTH + sizeof(ip), &m, sizeof(m), 0))
-        return drop_packet(p, MALFORMED);
+        return -1;
     return reply(skb);
 }
 
@@ -183,20 +183,21 @@ NOINLINE int solicitation(struct __sk_buff *skb, struct packet *p, struct endpoi
 {
     struct address host;
     __u8 option[6] __attribute__((aligned(2)));
-    int found = find_option(skb, p, 24, OPTION_SOURCE_MAC, option);
+    int found = find_option(skb, p, 24, OPTION_SOURCE_MAC, option), verdict;
 
     if (found < 0)
-        return drop_packet(p, MALFORMED);
+        return drop_packet(skb, p, MALFORMED);
     if (found && !mac_equal(option, mac) && !(e->flags & ENDPOINT_NO_PORT_SECURITY))
-        return drop_packet(p, SPOOFED_ND);
+        return drop_packet(skb, p, SPOOFED_ND);
     link_local_of(e->host_mac, &host);
     if (is_multicast(target, 6) || is_martian(target, 6) || address_is_zero(&p->source))
-        return drop_packet(p, ND_ABSORBED); /* a probe for a duplicate is never answered */
+        return drop_packet(skb, p, ND_ABSORBED); /* a probe for a duplicate is never answered */
     if (address_is_link_local(target)
             ? !address_equal(target, &host) && !is_metadata_address(target, 6, control_flags())
             : is_own(p->endpoint, target, 0))
-        return drop_packet(p, ND_ABSORBED);
-    return advertise(skb, p, e, target);
+        return drop_packet(skb, p, ND_ABSORBED);
+    verdict = advertise(skb, p, e, target);
+    return verdict < 0 ? drop_packet(skb, p, MALFORMED) : verdict;
 }
 
 /*
@@ -232,46 +233,46 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
 
     KEEP(skb);
     if (!e || !w)
-        return drop_at(number, NO_ENDPOINT);
+        return drop_at(skb, number, NO_ENDPOINT);
     p = &w->packet;
     mac = e->mac;
     type = p->destination_port >> 8;
     secure = !(e->flags & ENDPOINT_NO_PORT_SECURITY);
     if (p->ttl != 255 || p->l4 != ETH_LENGTH + sizeof(struct ipv6) || bpf_skb_load_bytes(skb, 0, &eth, sizeof(eth)))
-        return drop_packet(p, MALFORMED);
+        return drop_packet(skb, p, MALFORMED);
     if (!mac_equal(eth.destination, e->host_mac) && !is_ipv6_multicast_mac(eth.destination))
-        return drop_packet(p, WRONG_DESTINATION_MAC);
+        return drop_packet(skb, p, WRONG_DESTINATION_MAC);
     if (type != ND_SOLICITATION && type != ND_ADVERTISEMENT && type != ND_ROUTER_SOLICITATION)
-        return drop_packet(p, ROUTER_ADVERTISEMENT);
+        return drop_packet(skb, p, ROUTER_ADVERTISEMENT);
     link_local_of(e->host_mac, &host);
     if (secure) {
         if (address_equal(&p->source, &host))
-            return drop_packet(p, SPOOFED_ND);
+            return drop_packet(skb, p, SPOOFED_ND);
         if (!address_is_zero(&p->source) && !address_is_link_local(&p->source)) {
             if (!find_owner(p->endpoint, &p->source, &own))
-                return drop_packet(p, SPOOFED_ND);
+                return drop_packet(skb, p, SPOOFED_ND);
             if (!mac_is_zero(own.mac))
                 mac = own.mac;
         }
         if (!mac_equal(eth.source, mac) && !mac_equal(eth.source, e->mac))
-            return drop_packet(p, SPOOFED_MAC);
+            return drop_packet(skb, p, SPOOFED_MAC);
         mac = eth.source;
     } else {
         mac = eth.source;
     }
     if (type == ND_ROUTER_SOLICITATION) {
         if (address_is_zero(&p->source))
-            return drop_packet(p, UNSPECIFIED_SOURCE);
+            return drop_packet(skb, p, UNSPECIFIED_SOURCE);
         if (!is_multicast(&p->destination, 6) && !address_equal(&p->destination, &host))
-            return drop_packet(p, ND_ABSORBED);
+            return drop_packet(skb, p, ND_ABSORBED);
         int found = find_option(skb, p, 8, OPTION_SOURCE_MAC, option);
 
         if (found < 0)
-            return drop_packet(p, MALFORMED);
-        return found && secure && !mac_equal(option, mac) ? drop_packet(p, SPOOFED_ND) : to_host(skb);
+            return drop_packet(skb, p, MALFORMED);
+        return found && secure && !mac_equal(option, mac) ? drop_packet(skb, p, SPOOFED_ND) : to_host(skb);
     }
     if (p->length < 40 + 24 || bpf_skb_load_bytes(skb, p->l4 + 8, &target, sizeof(target)))
-        return drop_packet(p, MALFORMED);
+        return drop_packet(skb, p, MALFORMED);
     if (type == ND_SOLICITATION)
         return solicitation(skb, p, e, &target, mac);
     if (secure) {
@@ -279,14 +280,14 @@ GLOBAL int neighbour_discovery(struct __sk_buff *skb, __u32 number)
 
         __builtin_memset(&own, 0, sizeof(own));
         if (found < 0)
-            return drop_packet(p, MALFORMED);
+            return drop_packet(skb, p, MALFORMED);
         if (address_equal(&target, &host) ||
             (!address_is_link_local(&target) && !find_owner(p->endpoint, &target, &own)))
-            return drop_packet(p, SPOOFED_ND);
+            return drop_packet(skb, p, SPOOFED_ND);
         if (found && !mac_equal(option, mac_is_zero(own.mac) ? e->mac : own.mac))
-            return drop_packet(p, SPOOFED_ND);
+            return drop_packet(skb, p, SPOOFED_ND);
     }
     announce(p->endpoint, &target);
     return mac_equal(eth.destination, e->host_mac) && ends_here(skb, p, &host) ? to_host(skb)
-                                                                               : drop_packet(p, ND_ABSORBED);
+                                                                               : drop_packet(skb, p, ND_ABSORBED);
 }

@@ -38,7 +38,8 @@ struct abi_types {
     enum step_kind step_kind;
     enum finding finding;
     struct event event; /* no map names it: it is what the ring buffer holds */
-    struct step step;   /* its map is in tap-explain.bpf.c */
+    struct drop_event drop_event;
+    struct step step; /* its map is in tap-explain.bpf.c */
 };
 const volatile struct abi_types abi_types = {0};
 const volatile __u32 abi_version = ABI_VERSION;
@@ -135,13 +136,13 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
     number = p->endpoint;
     e = bpf_map_lookup_elem(&endpoint, &number);
     if (!e)
-        return drop_packet(p, NO_ENDPOINT);
+        return drop_packet(skb, p, NO_ENDPOINT);
     if (e->flags & ENDPOINT_NO_PORT_SECURITY) {
         __u8 single = icmpv6_single(p);
         __u8 mac[6] __attribute__((aligned(2)));
 
         if (bpf_skb_load_bytes(skb, 0, mac, 6))
-            return drop_packet(p, MALFORMED);
+            return drop_packet(skb, p, MALFORMED);
         if (single == ND_SOLICITATION || single == ND_ADVERTISEMENT || single == ND_ROUTER_SOLICITATION)
             return neighbour_discovery(skb, number);
         if (is_listener_report(p, single) || (is_dhcp_client(p) && mac[0] & 1))
@@ -168,13 +169,13 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
     if (reason == LINK_LOCAL && asks_on_link(p, e))
         return to_host(skb);
     if (reason && !(reason == LINK_LOCAL && is_answer_to_host(p)))
-        return drop_packet(p, reason);
+        return drop_packet(skb, p, reason);
     if (!reason && asks_host(skb, p))
         return to_host(skb);
     may_be_host = is_dhcp_client(p);
     reason = decide(skb, p);
     if (reason)
-        return drop_packet(p, reason);
+        return drop_packet(skb, p, reason);
     if (p->host)
         return to_host(skb);
     if (p->receiver)
@@ -195,18 +196,18 @@ ALWAYS_INLINE struct endpoint *owner_of(struct __sk_buff *skb, __u32 *number, in
         __u32 *found = bpf_map_lookup_elem(&tap, &ifindex);
 
         if (!found) {
-            *verdict = drop_at(0, NO_ENDPOINT);
+            *verdict = drop_at(skb, 0, NO_ENDPOINT);
             return 0;
         }
         *number = *found;
     }
     e = bpf_map_lookup_elem(&endpoint, number);
     if (!e || !(e->flags & ENDPOINT_PRESENT)) {
-        *verdict = drop_at(0, NO_ENDPOINT);
+        *verdict = drop_at(skb, 0, NO_ENDPOINT);
         return 0;
     }
     if (e->flags & (ENDPOINT_BLOCKED | ENDPOINT_ADMIN_DOWN)) {
-        *verdict = drop_at(*number, e->flags & ENDPOINT_BLOCKED ? ENDPOINT_IS_BLOCKED : ADMIN_DOWN);
+        *verdict = drop_at(skb, *number, e->flags & ENDPOINT_BLOCKED ? ENDPOINT_IS_BLOCKED : ADMIN_DOWN);
         return 0;
     }
     note(STEP_TAP, *number, e->flags, 0, 0);
@@ -260,13 +261,13 @@ SEC("tc") int tap_ingress(struct __sk_buff *skb)
     if (skb->vlan_present || is_vlan_type(skb->protocol)) {
         reason = untag(skb);
         if (reason)
-            return drop_at(number, reason);
+            return drop_at(skb, number, reason);
     }
     if (pull_headers(skb))
-        return drop_at(number, MALFORMED);
+        return drop_at(skb, number, MALFORMED);
     eth = (void *)(long)skb->data;
     if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-        return drop_at(number, MALFORMED);
+        return drop_at(skb, number, MALFORMED);
     type = eth->type;
     if (type == bpf_htons(ETHERTYPE_IPV4))
         reason = parse_ipv4(skb, p);
@@ -275,17 +276,17 @@ SEC("tc") int tap_ingress(struct __sk_buff *skb)
     else if (type == bpf_htons(ETHERTYPE_ARP))
         return arp(skb, number);
     else
-        return drop_at(number, is_vlan_type(type) ? VLAN_TAGGED : UNKNOWN_ETHERTYPE);
+        return drop_at(skb, number, is_vlan_type(type) ? VLAN_TAGGED : UNKNOWN_ETHERTYPE);
     if (reason)
-        return drop_at(number, reason);
+        return drop_at(skb, number, reason);
     if (!checksum_agrees(skb, p))
-        return drop_at(number, CHECKSUM_METADATA);
+        return drop_at(skb, number, CHECKSUM_METADATA);
     p->now = bpf_jiffies64();
     /* Whoever asked, a guest does not answer DHCP: check_source() says so. */
     if (p->kind == KIND_FLOW && !p->flags && !is_dhcp_server(p)) {
         eth = (void *)(long)skb->data;
         if ((void *)(eth + 1) > (void *)(long)skb->data_end)
-            return drop_at(number, MALFORMED);
+            return drop_at(skb, number, MALFORMED);
         c = bpf_map_lookup_elem(&control, &zero);
         if (c && mac_equal(eth->source, e->mac) && mac_equal(eth->destination, e->host_mac) &&
             (f = flow_ready(p, c, e, &peer))) {
@@ -335,26 +336,26 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
     p = &w->packet;
     p->receiver = is_local_only(&p->source, c);
     if (p->receiver)
-        return drop_packet(p, UPLINK_SPOOFED); /* counted where the address belongs */
+        return drop_packet(skb, p, UPLINK_SPOOFED); /* counted where the address belongs */
     find_receiver(skb, p);
     if (!p->receiver && forwarded)
-        return drop_at(forwarded, is_multicast(&p->destination, p->family) ? MULTICAST : RECEIVER_GONE);
+        return drop_at(skb, forwarded, is_multicast(&p->destination, p->family) ? MULTICAST : RECEIVER_GONE);
     if (!p->receiver)
         return TC_ACT_UNSPEC;
     if (is_impossible_source(p))
-        return drop_packet(p, MARTIAN);
+        return drop_packet(skb, p, MARTIAN);
     /* RFC 3927 §2.6.2, RFC 4291 §2.5.6: no router forwards them, and the metadata address is the host's. */
     if (is_link_scope(&p->source, p->family))
-        return drop_packet(p, LINK_LOCAL);
+        return drop_packet(skb, p, LINK_LOCAL);
     if (address_equal(&p->source, &p->destination))
-        return drop_packet(p, SELF);
+        return drop_packet(skb, p, SELF);
     reason = decide(skb, p);
     if (reason)
-        return drop_packet(p, reason);
+        return drop_packet(skb, p, reason);
     if (!forwarded)
         return to_receiver(skb);
     /* Judged for another port than the one whose tap this is: a route that is not ours. */
-    return p->receiver == forwarded ? TC_ACT_UNSPEC : drop_at(forwarded, RECEIVER_GONE);
+    return p->receiver == forwarded ? TC_ACT_UNSPEC : drop_at(skb, forwarded, RECEIVER_GONE);
 }
 
 /* Parses IP; -1: not IP, 0: well, else a reason. */
@@ -398,7 +399,7 @@ SEC("tc") int uplink_ingress(struct __sk_buff *skb)
         if (!p->family)
             return TC_ACT_UNSPEC; /* not even addresses */
         find_receiver(skb, p);
-        return p->receiver ? drop_packet(p, reason) : TC_ACT_UNSPEC;
+        return p->receiver ? drop_packet(skb, p, reason) : TC_ACT_UNSPEC;
     }
     c = bpf_map_lookup_elem(&control, &zero);
     if (c && p->kind == KIND_FLOW && !p->flags && (f = flow_ready(p, c, 0, &peer)) && peer) {
@@ -424,14 +425,14 @@ GLOBAL int from_host(struct __sk_buff *skb, __u32 number)
     KEEP(skb);
     c = bpf_map_lookup_elem(&control, &zero);
     if (!c || !w)
-        return drop_at(number, POLICY_MISSING);
+        return drop_at(skb, number, POLICY_MISSING);
     p = &w->packet;
     p->receiver = number;
     note(STEP_FROM_HOST, number, c->flags & CONTROL_HOST_TO_GUEST, 0, 0);
     if (p->kind == KIND_ERROR)
         return TC_ACT_UNSPEC;
     if (!(c->flags & CONTROL_HOST_TO_GUEST))
-        return drop_at(number, HOST_TO_GUEST_OFF);
+        return drop_at(skb, number, HOST_TO_GUEST_OFF);
     if (is_service_answer(p, c->flags))
         return TC_ACT_UNSPEC;
     if (p->kind == KIND_FLOW && !is_multicast(&p->destination, p->family) && !(p->flags & PACKET_REPLY)) {
@@ -462,11 +463,11 @@ SEC("tc") int tap_egress(struct __sk_buff *skb)
     reason = parse_ip(skb, &w->packet);
     if (skb->ingress_ifindex == 0) {
         if (reason)
-            return reason == -1 || reason == FRAGMENT_TINY ? TC_ACT_UNSPEC : drop_at(number, reason);
+            return reason == -1 || reason == FRAGMENT_TINY ? TC_ACT_UNSPEC : drop_at(skb, number, reason);
         return from_host(skb, number);
     }
     if (reason)
-        return drop_at(number, reason == -1 ? UNKNOWN_ETHERTYPE : reason);
+        return drop_at(skb, number, reason == -1 ? UNKNOWN_ETHERTYPE : reason);
     return from_elsewhere(skb, number);
 }
 

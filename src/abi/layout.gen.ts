@@ -43,6 +43,41 @@ export const STRUCTS = {
       timeout: { offset: 32, kind: "u32", length: 16 },
     },
   },
+  drop_event: {
+    size: 160,
+    fields: {
+      time: { offset: 0, kind: "u64" },
+      endpoint: { offset: 8, kind: "u32" },
+      reason: { offset: 12, kind: "u32" },
+      rule: { offset: 16, kind: "u32" },
+      ifindex: { offset: 20, kind: "u32" },
+      length: { offset: 24, kind: "u32" },
+      vlan: { offset: 28, kind: "u16" },
+      captured: { offset: 30, kind: "u8" },
+      direction: { offset: 31, kind: "u8" },
+      frame: { offset: 32, kind: "u8", length: 128 },
+    },
+  },
+  drop_seen: {
+    size: 24,
+    fields: {
+      window: { offset: 0, kind: "u64" },
+      missed: { offset: 8, kind: "u64" },
+      told: { offset: 16, kind: "u32" },
+      pad: { offset: 20, kind: "u32" },
+    },
+  },
+  drop_watch: {
+    size: 32,
+    fields: {
+      until: { offset: 0, kind: "u64" },
+      reasons: { offset: 8, kind: "u64" },
+      endpoint: { offset: 16, kind: "u32" },
+      ifindex: { offset: 20, kind: "u32" },
+      most: { offset: 24, kind: "u32" },
+      pid: { offset: 28, kind: "u32" },
+    },
+  },
   endpoint: {
     size: 52,
     fields: {
@@ -304,6 +339,33 @@ export const MAPS = {
     valueSize: 8,
     value: "u64",
   },
+  drop_event: {
+    type: 27,
+    maxEntries: 262144,
+    flags: 0,
+    keySize: 0,
+    key: "none",
+    valueSize: 0,
+    value: "none",
+  },
+  drop_seen: {
+    type: 2,
+    maxEntries: 1,
+    flags: 0,
+    keySize: 4,
+    key: "u32",
+    valueSize: 24,
+    value: "drop_seen",
+  },
+  drop_watch: {
+    type: 2,
+    maxEntries: 1,
+    flags: 0,
+    keySize: 4,
+    key: "u32",
+    valueSize: 32,
+    value: "drop_watch",
+  },
   endpoint: {
     type: 2,
     maxEntries: 8192,
@@ -498,6 +560,8 @@ export const Limits = {
   MAX_CLASS_LISTS: 16384,
   NAME_TEXT: 232,
   MAX_STEPS: 128,
+  DROP_FRAME: 128,
+  DROP_WINDOW: 100000000,
 } as const;
 export const LimitsNames: Readonly<Record<number, string>> = {
   7: "CLASSES_PER_ADDRESS",
@@ -510,6 +574,7 @@ export const LimitsNames: Readonly<Record<number, string>> = {
   16384: "MAX_TAPS",
   131072: "MAX_RULES",
   262144: "MAX_FLOWS",
+  100000000: "DROP_WINDOW",
 };
 
 export const ClassNumber = {

@@ -5,13 +5,16 @@ import type { RepairReport } from "../check/repair.js";
 import type { CheckReport } from "../check/run.js";
 import type { Doctored } from "../doctor/run.js";
 import type { AgentStatus } from "../agent/status.js";
+import type { DropFilter, DroppedPacket, DropWatch } from "../dataplane/bpf/drop-watch.js";
 import type { Entry } from "../dataplane/bpf/explain.js";
 import type { FlowClock, PinnedFlow } from "../dataplane/bpf/read-flows.js";
+import type { PinnedPolicy } from "../dataplane/bpf/read-policy.js";
 import type { PinnedDrop, PinnedEndpoint, PinnedState } from "../dataplane/bpf/read.js";
 import type { Tables } from "../dataplane/bpf/tables.js";
 import type { Walk } from "../dataplane/bpf/walk.js";
 import type { RuleCount, SetInfo } from "../dataplane/iptables/read-state.js";
 import type { Link, Route } from "../links/types.js";
+import type { Family } from "../model/types.js";
 import type { DatastoreAccess } from "./datastore-access.js";
 import type { DatastoreModel } from "./read-model.js";
 
@@ -20,10 +23,22 @@ export interface KernelState extends Pick<PinnedState, "endpoints" | "drops" | "
   control(): { readonly flow_limit: number };
 }
 
+/** What rules of one chain dropped for one reason, since the chain was written. */
+export interface ChainDrop extends PinnedDrop {
+  readonly chain: string;
+  readonly family: Family;
+  /** Absent: the chain does not say. */
+  readonly direction?: "ingress" | "egress";
+}
+
 /** What iptables enforces, for the commands that otherwise read maps. */
 export interface RulesView {
   endpoints(): PinnedEndpoint[];
   drops(): PinnedDrop[];
+  /** By chain, read anew. */
+  dropCounts(): Promise<readonly ChainDrop[]>;
+  policy(endpointNumber: number): PinnedPolicy | undefined;
+  name(kind: number, number: number): string | undefined;
   /** Of the host's connection tracking: one table for all. */
   room(): { readonly used: number; readonly limit: number };
   /** Connections that a guest has an end of. @param name what people call a port, by number */
@@ -75,6 +90,14 @@ export interface Context {
   readonly openRules: (config: Config) => Promise<RulesView | undefined>;
   /** How the flow table's times are read. */
   readonly flowClock: (state: PinnedState) => Promise<FlowClock>;
+  /** Takes flows that are over or were deleted off these endpoints' accounts; 0 is none. @throws Error (BpfError) */
+  readonly sweepFlows: (tables: Tables, endpoints: ReadonlySet<number>) => Promise<void>;
+  /** Calls back for what the programs drop. @throws CommandError refused: somebody else watches */
+  readonly watchDrops: (
+    tables: Tables,
+    filter: DropFilter,
+    onDrop: (drop: DroppedPacket) => void,
+  ) => Promise<DropWatch>;
   /** Runs a frame through the programs on the pinned maps, which stay as they are. @throws UnsupportedError */
   readonly explain: (tables: Tables, entry: Entry, frame: Buffer) => Promise<Walk>;
   /** Whether the programs that enforce are those of this build. */

@@ -29,6 +29,8 @@ export function realContext(): Context {
     openMaps: async (pinDir, runDir) => (await import("./open-pinned.js")).openMaps(pinDir, runDir),
     openRules: async (config) => (await import("./open-rules.js")).openRules(config),
     flowClock: async (state) => (await import("./flow-clock.js")).flowClock(state),
+    sweepFlows: async (...what) => (await import("../dataplane/bpf/sweep.js")).sweepFlows(...what),
+    watchDrops: async (...wish) => (await import("../dataplane/bpf/drop-watch.js")).watchDrops(...wish),
     explain: async (...question) => (await import("../dataplane/bpf/explain.js")).explainPacket(...question),
     isOwnBuild: async (tables, { markShift }) =>
       (await import("../dataplane/bpf/objects.js")).isOfThisBuild(tables.raw("name"), OBJECTS, markShift),

@@ -24,7 +24,7 @@ export interface FlowView {
     readonly reserve: number | null;
   };
   /** How many were there to go. */
-  readonly forget: (keys: readonly PinnedFlow["key"][]) => number | Promise<number>;
+  readonly forget: (flows: readonly PinnedFlow[]) => number | Promise<number>;
 }
 
 export async function withFlows<T>(
@@ -37,7 +37,13 @@ export async function withFlows<T>(
       const names = portNames(rules.endpoints(), await context.interfaceNames());
       const flows = await rules.connections(names.port);
       const room = { ...rules.room(), guaranteed: null, portLimit: null, reserve: null };
-      return await read({ dataplane: "iptables", names, flows, room, forget: (keys) => rules.forget(keys) });
+      return await read({
+        dataplane: "iptables",
+        names,
+        flows,
+        room,
+        forget: (gone) => rules.forget(gone.map(({ key }) => key)),
+      });
     } finally {
       rules.close();
     }
@@ -58,7 +64,14 @@ export async function withFlows<T>(
         portLimit,
         reserve,
       },
-      forget: (keys) => state.tables.delete("flow", keys),
+      forget: async (flows) => {
+        const count = state.tables.delete(
+          "flow",
+          flows.map(({ key }) => key),
+        );
+        await context.sweepFlows(state.tables, new Set(flows.flatMap(({ from, to }) => [from.endpoint, to.endpoint])));
+        return count;
+      },
     });
   });
 }
@@ -226,8 +239,8 @@ export const flowFlush: Command = {
   summary: "Forget flows: their next packets are judged as first ones.",
   detail: [
     "Nothing that the rules allow is cut off by this, but a TCP connection whose opener only the rules for the other direction admit is.",
-    "A port's share is given back as its entries are reclaimed. Where iptables enforces the kernel's connections are deleted. Needs a",
-    "filter, or --all.",
+    "The ports' shares of the table are given back at once. Where iptables enforces the kernel's connections are deleted. Needs a filter, or",
+    "--all.",
   ],
   arguments: [],
   flags: [
@@ -251,8 +264,8 @@ export const flowFlush: Command = {
     const dry = flags.has("dry-run");
     const count = await withFlows(invocation, (view) => {
       const fits = flowFilter(invocation, "flow flush", view.names.ports);
-      const keys = [...view.flows].filter(fits).map(({ key }) => key);
-      return dry ? keys.length : view.forget(keys);
+      const flows = [...view.flows].filter(fits);
+      return dry ? flows.length : view.forget(flows);
     });
     context.out(
       invocation.json

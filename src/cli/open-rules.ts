@@ -6,17 +6,18 @@ import { Conntrack } from "../dataplane/conntrack/conntrack.js";
 import type { ConntrackEntry } from "../dataplane/conntrack/entry.js";
 import { hostAddresses } from "../dataplane/conntrack/host-addresses.js";
 import type { PinnedFlow } from "../dataplane/bpf/read-flows.js";
-import { connectionCounts } from "../dataplane/iptables/counters.js";
+import { sentenceOf } from "../dataplane/bpf/reasons.js";
+import { connectionCounts, dropCounters } from "../dataplane/iptables/counters.js";
 import { readInventory } from "../dataplane/iptables/inventory.js";
 import { readSets } from "../dataplane/iptables/read-back.js";
 import { readRuleCounts, readSetInfos } from "../dataplane/iptables/read-state.js";
 import { bitsOf } from "../dataplane/iptables/types.js";
 import { run } from "../dataplane/run.js";
-import { isSingle, contains } from "../model/cidr.js";
-import type { Address, Prefix } from "../model/types.js";
+import type { Address } from "../model/types.js";
 import { CommandError, EXIT } from "./command.js";
 import type { RulesView } from "./context.js";
 import { openInventory } from "./open-inventory.js";
+import { ownerOf } from "./owner.js";
 
 /** Undefined: iptables enforces nothing here, as far as is known. @throws CommandError notPermitted */
 export async function openRules({ runDir, markShift }: Config): Promise<RulesView | undefined> {
@@ -36,6 +37,16 @@ export async function openRules({ runDir, markShift }: Config): Promise<RulesVie
   return {
     endpoints: () => state.endpoints(),
     drops: () => state.drops(),
+    dropCounts: async () => {
+      const numbers = new Map(inventory.endpoints.map(({ tap, number }) => [tap, number]));
+      return (await dropCounters()).map(({ tap, ...count }) => ({
+        ...count,
+        endpoint: numbers.get(tap ?? "") ?? 0,
+        sentence: sentenceOf(count.reason),
+      }));
+    },
+    policy: (number) => state.policy(number),
+    name: (kind, number) => state.name(kind, number),
     room: connectionCounts,
     connections: async (name) => {
       const hosts = hostAddresses();
@@ -77,23 +88,4 @@ async function using<T>(work: (conntrack: Conntrack) => Promise<T>): Promise<T> 
   } finally {
     conntrack.close();
   }
-}
-
-interface Owned {
-  readonly number: number;
-  readonly sources: readonly { readonly prefix: Prefix }[];
-}
-
-/** Number of the port that an address is of; of several the lowest, 0: of none. */
-export function ownerOf(endpoints: readonly Owned[]): (address: Address) => number {
-  const single = new Map<string, number>();
-  const wide: { readonly prefix: Prefix; readonly number: number }[] = [];
-  for (const { number, sources } of endpoints)
-    for (const { prefix } of sources)
-      if (!isSingle(prefix)) wide.push({ prefix, number });
-      else {
-        const address = prefix.slice(0, prefix.lastIndexOf("/"));
-        single.set(address, Math.min(number, single.get(address) ?? number));
-      }
-  return (address) => single.get(address) ?? wide.find(({ prefix }) => contains(prefix, address))?.number ?? 0;
 }

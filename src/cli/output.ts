@@ -14,6 +14,22 @@ export function style(colours: boolean): Style {
   return { bold: wrap("1"), good: wrap("32"), bad: wrap("31"), dim: wrap("2") };
 }
 
+// eslint-disable-next-line no-control-regex -- our own colours
+const COLOUR = /\u001b\[\d+m/g;
+
+/** At most `width` characters of it are seen: colours take no room, and end with it. */
+export function cut(line: string, width: number): string {
+  if (line.replaceAll(COLOUR, "").length <= width) return line;
+  let [kept, room, from] = ["", width, 0];
+  for (const { 0: colour, index } of [...line.matchAll(COLOUR), { 0: "", index: line.length }]) {
+    const text = line.slice(from, index).slice(0, room);
+    room -= text.length;
+    kept += text + colour;
+    from = index + colour.length;
+  }
+  return kept;
+}
+
 /** Columns as wide as their widest cell; cells are escaped, so that a hostile name stays in its line. `tint` gets padded cells. */
 export function columns(
   header: readonly string[],

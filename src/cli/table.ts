@@ -7,6 +7,8 @@ import { completion } from "./completion.js";
 import { configDocs, configShow } from "./config.js";
 import { datastoreAccept, datastoreDiff, datastoreDump, datastoreLoad } from "./datastore.js";
 import { doctor } from "./doctor.js";
+import { dropList } from "./drop-list.js";
+import { dropWatch } from "./drop-watch.js";
 import { endpointList, endpointShow } from "./endpoint.js";
 import { explain } from "./explain.js";
 import { guardInstall, guardRemove, guardShow } from "./guard.js";
@@ -30,6 +32,8 @@ export const COMMANDS: readonly Command[] = [
   endpointShow,
   policyShow,
   explain,
+  dropWatch,
+  dropList,
   flowList,
   flowShow,
   flowWatch,

@@ -3,7 +3,7 @@ import { EXIT, type Command } from "./command.js";
 import type { PacketCounts } from "./context.js";
 import { countOf } from "./count.js";
 import { isHarmless, STATE_SETTINGS, withState } from "./endpoint.js";
-import { columns, jsonLine, percentText, style } from "./output.js";
+import { columns, cut, jsonLine, percentText, style } from "./output.js";
 import { callIt, portsOf } from "./ports.js";
 
 /** One look at the kernel. */
@@ -185,8 +185,5 @@ function view(rates: readonly PortRates[], most: number, flows: number, limit: n
 
 /** Over the last frame: each line is cut, and what was behind it and below is cleared. */
 function frame(lines: readonly string[], width: number): string {
-  const cut = (line: string): string =>
-    // eslint-disable-next-line no-control-regex -- our own colours are not to be counted
-    line.replaceAll(/\u001b\[\d+m/g, "").length > width ? `${line.slice(0, width)}\u001b[0m` : line;
-  return `\u001b[H${lines.map((line) => `${cut(line)}\u001b[K`).join("\r\n")}\u001b[J`;
+  return `\u001b[H${lines.map((line) => `${cut(line, width)}\u001b[K`).join("\r\n")}\u001b[J`;
 }

@@ -11,6 +11,10 @@ export interface DropCount {
   /** A name of enum reason (bpf/abi.h): the same words in both dataplanes. */
   readonly reason: string;
   readonly packets: bigint;
+  readonly chain: string;
+  readonly family: Family;
+  /** Seen from the guest. Absent: the chain does not say. */
+  readonly direction?: "ingress" | "egress";
 }
 
 const OF_TAP: Readonly<Record<string, string>> = {
@@ -18,6 +22,10 @@ const OF_TAP: Readonly<Record<string, string>> = {
   to: "POLICY_INGRESS",
   src: "SPOOFED_ADDRESS",
 };
+const DIRECTIONS: readonly (readonly [RegExp, "ingress" | "egress"])[] = [
+  [/^TRB-(?:from|src|Pe)(?:[-.]|$)/, "egress"],
+  [/^TRB-(?:to|Pi|known|knownout)(?:[-.]|$)/, "ingress"],
+];
 /** Chain → reason for what is dropped in it. */
 const FIXED: readonly (readonly [RegExp, string])[] = [
   [/^TRB-(?:src|from|to|known|knownout)(?:\.|$)/, "NO_ENDPOINT"],
@@ -32,14 +40,17 @@ const FIXED: readonly (readonly [RegExp, string])[] = [
 
 export async function dropCounters(run: Runner = runProgram): Promise<DropCount[]> {
   const saved = await Promise.all(
-    FAMILIES.flatMap((family: Family) =>
-      ["raw", "filter"].map((table) => run(`${IPTABLES[family]}-save`, ["-c", "-t", table])),
+    FAMILIES.flatMap((family) =>
+      ["raw", "filter"].map(async (table) => {
+        const { status, stdout } = await run(`${IPTABLES[family]}-save`, ["-c", "-t", table]);
+        return status === 0 ? parseDrops(stdout, family) : [];
+      }),
     ),
   );
-  return saved.flatMap(({ status, stdout }) => (status === 0 ? parseDrops(stdout) : []));
+  return saved.flat();
 }
 
-export function parseDrops(text: string): DropCount[] {
+export function parseDrops(text: string, family: Family = 4): DropCount[] {
   const counts: DropCount[] = [];
   for (const line of text.split("\n")) {
     const [, packets, chain, rule = ""] = /^\[(\d+):\d+\] -A (TRB-\S+) (.*)$/.exec(line) ?? [];
@@ -50,7 +61,15 @@ export function parseDrops(text: string): DropCount[] {
     if (kind === "src" && /--sport \d+/.test(rule)) reason = "DHCP_SERVER";
     if (kind === "from" && /-d .* -j DROP/.test(rule)) reason = "SELF";
     if (chain.startsWith("TRB-new") && rule.includes("-here ")) reason = "RECEIVER_DOWN";
-    counts.push({ reason, packets: BigInt(packets), ...(tap === undefined ? {} : { tap }) });
+    const direction = DIRECTIONS.find(([pattern]) => pattern.test(chain))?.[1];
+    counts.push({
+      reason,
+      packets: BigInt(packets),
+      chain,
+      family,
+      ...(tap === undefined ? {} : { tap }),
+      ...(direction === undefined ? {} : { direction }),
+    });
   }
   return counts;
 }

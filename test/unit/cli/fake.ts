@@ -255,6 +255,11 @@ export async function cli(
     },
     openRules: () => Promise.resolve(undefined),
     flowClock: () => Promise.resolve({ now: 5000, hz: 250, timeouts: TIMEOUTS }),
+    sweepFlows: (_tables, endpoints) => {
+      calls.push(`sweep ${[...endpoints].join(" ")}`);
+      return Promise.resolve();
+    },
+    watchDrops: () => Promise.resolve({ refresh: () => undefined, missed: () => 0n, close: () => undefined }),
     explain: () => Promise.resolve({ steps: [], cut: false, verdict: "pass", frame: Buffer.alloc(0) }),
     isOwnBuild: () => Promise.resolve(true),
     readModel: () => Promise.reject(new Error("there is no datastore")),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RulesView } from "../../../src/cli/context.js";
-import { ownerOf } from "../../../src/cli/open-rules.js";
+import { ownerOf } from "../../../src/cli/owner.js";
 import type { PinnedFlow } from "../../../src/dataplane/bpf/read-flows.js";
 import { flowOfConnection } from "../../../src/dataplane/conntrack/as-flow.js";
 import type { ConntrackEntry } from "../../../src/dataplane/conntrack/entry.js";
@@ -129,6 +129,9 @@ describe("where iptables enforces", () => {
       Promise.resolve<RulesView>({
         endpoints: () => [...ENDPOINTS],
         drops: () => [{ endpoint: 1, reason: "POLICY_INGRESS", sentence: "no rule allows it", packets: 7n }],
+        dropCounts: () => Promise.resolve([]),
+        policy: () => undefined,
+        name: () => undefined,
         room: () => ({ used: 4, limit: 100 }),
         connections: (name) => {
           const flow = flowOfConnection(ENTRY, { ...ends, name });

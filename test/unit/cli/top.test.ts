@@ -1,4 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { cut } from "../../../src/cli/output.js";
 import { parsePacketCounts, ratesBetween, type Look } from "../../../src/cli/top.js";
 import { cli } from "./fake.js";
 
@@ -73,6 +75,32 @@ describe("torbie top", () => {
 
     for (const line of out.split(/\r\n|\u001b\[H/))
       expect(line.replaceAll(/\u001b\[[\d?]*[A-Za-z]/g, "").length).toBeLessThanOrEqual(40);
+  });
+  it("colours take no room: a coloured line is cut where a plain one is", async () => {
+    const terminal = () => ({ rows: 6, columns: 40 });
+    const [plain, coloured] = await Promise.all(
+      [false, true].map(async (colours) => (await cli(["top"], { ...going(1), terminal, colours })).out),
+    );
+    expect(coloured).toContain("\u001b[1m");
+    const bare = (text = ""): string => text.replaceAll(/\u001b\[\d+m/g, "");
+    expect(bare(coloured)).toBe(bare(plain));
+    expect(
+      bare(coloured)
+        .split("\r\n")[0]
+        ?.replaceAll(/\u001b\[[\d?]*[A-Za-z]/g, ""),
+    ).toHaveLength(40);
+  });
+  it("a cut line shows what fits, and every colour in it comes to its end", () => {
+    const piece = fc.tuple(fc.constantFrom("", "1", "31", "0"), fc.stringMatching(/^[a-z ]*$/));
+    fc.assert(
+      fc.property(fc.array(piece), fc.nat(60), (pieces, width) => {
+        const line = pieces.map(([code, text]) => (code === "" ? text : `\u001b[${code}m${text}\u001b[0m`)).join("");
+        const plain = pieces.map(([, text]) => text).join("");
+        const codes = (text: string): string[] => text.match(/\u001b\[\d+m/g) ?? [];
+        expect(cut(line, width).replaceAll(/\u001b\[\d+m/g, "")).toBe(plain.slice(0, width));
+        expect(codes(cut(line, width))).toEqual(codes(line));
+      }),
+    );
   });
   it("an error gives the terminal back too", async () => {
     let looks = 0;

@@ -149,9 +149,16 @@ describe("reading back", () => {
         "[3:180] -A TRB-to-tapweb1 -j DROP\n[0:0] -A TRB-to-tapweb2 -j DROP\n[2:9] -A TRB-src-tapweb1 -p udp --sport 67 --dport 68 -j DROP\n[1:1] -A TRB-src -j DROP\n[9:9] -A MINE -j DROP\n",
       ),
     ).toEqual([
-      { reason: "POLICY_INGRESS", packets: 3n, tap: "tapweb1" },
-      { reason: "DHCP_SERVER", packets: 2n, tap: "tapweb1" },
-      { reason: "NO_ENDPOINT", packets: 1n },
+      {
+        reason: "POLICY_INGRESS",
+        packets: 3n,
+        tap: "tapweb1",
+        chain: "TRB-to-tapweb1",
+        family: 4,
+        direction: "ingress",
+      },
+      { reason: "DHCP_SERVER", packets: 2n, tap: "tapweb1", chain: "TRB-src-tapweb1", family: 4, direction: "egress" },
+      { reason: "NO_ENDPOINT", packets: 1n, chain: "TRB-src", family: 4, direction: "egress" },
     ]);
   });
   it("nothing stands at first", () => expect(nothingStands().sets.size).toBe(0));
