@@ -16,8 +16,8 @@ enum limits {
     MAX_ENDPOINTS = 8192,       /* endpoint numbers are 1..8191 */
     MAX_TAPS = 16384,
     MAX_FLOWS = 262144,         /* default size of `flow`, `flow_slot`, `flow_free`; set before load */
-    MAX_RULES = 131072,         /* rule numbers are 1..131071 */
-    MAX_REASONS = 64,           /* drop reasons per endpoint in `drop` */
+    MAX_RULES = 65536,          /* rule numbers are 1..65535 */
+    MAX_REASONS = 48,           /* drop reasons per endpoint in `drop` */
     MAX_PLANES = 16,            /* tiers that may apply to one policy set and direction */
     CLASSES_PER_ADDRESS = 7,    /* more are interned as one composite class */
     MAX_BLOCKS = 4096,          /* block numbers are 1..4095 */

@@ -3,6 +3,8 @@
 #pragma once
 #include "scratch.h"
 
+#define REASON_BITS 63 /* a reason in a word of bits, and in an argument */
+
 /*
  * What the frame looks like now goes into the ring, if that is asked for and not too much was told lately. It is called
  * from the deepest of all calls: 32 bytes of stack are what is left there (5.10 allows 512 for all, rounded up by 32
@@ -27,7 +29,7 @@ GLOBAL int tell_drop(struct __sk_buff *skb, __u32 at)
         watch->until = 0; /* a watcher that still lives writes it again */
         return 0;
     }
-    if (!(watch->reasons >> (at >> 1 & (MAX_REASONS - 1)) & 1))
+    if (!(watch->reasons >> (at >> 1 & REASON_BITS) & 1))
         return 0;
     if (watch->endpoint && watch->endpoint != at >> 7 && watch->ifindex != skb->ifindex)
         return 0;
@@ -46,7 +48,7 @@ GLOBAL int tell_drop(struct __sk_buff *skb, __u32 at)
     }
     __sync_fetch_and_add(&seen->told, 1);
     e->endpoint = at >> 7;
-    e->reason = at >> 1 & (MAX_REASONS - 1);
+    e->reason = at >> 1 & REASON_BITS;
     e->direction = at & 1;
     e->rule = 0;
     if (e->reason == DENIED_EGRESS || e->reason == DENIED_INGRESS) {
@@ -74,7 +76,7 @@ GLOBAL int tell_drop(struct __sk_buff *skb, __u32 at)
 
 ALWAYS_INLINE int drop_frame(struct __sk_buff *skb, __u32 endpoint_number, __u32 why, __u32 direction)
 {
-    __u32 key = endpoint_number * MAX_REASONS + (why & (MAX_REASONS - 1));
+    __u32 key = endpoint_number * MAX_REASONS + (why < MAX_REASONS ? why : REASON_NONE);
     struct drop_watch *watch;
     __u64 *count;
 
@@ -87,7 +89,7 @@ ALWAYS_INLINE int drop_frame(struct __sk_buff *skb, __u32 endpoint_number, __u32
     key = 0; /* the same place on the stack, which is scarce */
     watch = bpf_map_lookup_elem(&drop_watch, &key);
     if (watch && watch->until)
-        tell_drop(skb, endpoint_number << 7 | (why & (MAX_REASONS - 1)) << 1 | direction);
+        tell_drop(skb, endpoint_number << 7 | (why & REASON_BITS) << 1 | direction);
     return TC_ACT_SHOT;
 }
 

@@ -332,7 +332,7 @@ export const MAPS = {
   },
   drop: {
     type: 2,
-    maxEntries: 524288,
+    maxEntries: 393216,
     flags: 0,
     keySize: 4,
     key: "u32",
@@ -413,7 +413,7 @@ export const MAPS = {
   },
   fragment: {
     type: 9,
-    maxEntries: 8192,
+    maxEntries: 4096,
     flags: 0,
     keySize: 40,
     key: "fragment_key",
@@ -449,7 +449,7 @@ export const MAPS = {
   },
   name: {
     type: 1,
-    maxEntries: 262144,
+    maxEntries: 131072,
     flags: 1,
     keySize: 8,
     key: "name_key",
@@ -494,7 +494,7 @@ export const MAPS = {
   },
   remote: {
     type: 1,
-    maxEntries: 524288,
+    maxEntries: 262144,
     flags: 1,
     keySize: 16,
     key: "address",
@@ -503,7 +503,7 @@ export const MAPS = {
   },
   rule_hit: {
     type: 2,
-    maxEntries: 131072,
+    maxEntries: 65536,
     flags: 0,
     keySize: 4,
     key: "u32",
@@ -552,8 +552,8 @@ export const Limits = {
   MAX_ENDPOINTS: 8192,
   MAX_TAPS: 16384,
   MAX_FLOWS: 262144,
-  MAX_RULES: 131072,
-  MAX_REASONS: 64,
+  MAX_RULES: 65536,
+  MAX_REASONS: 48,
   MAX_PLANES: 16,
   CLASSES_PER_ADDRESS: 7,
   MAX_BLOCKS: 4096,
@@ -566,13 +566,13 @@ export const Limits = {
 export const LimitsNames: Readonly<Record<number, string>> = {
   7: "CLASSES_PER_ADDRESS",
   16: "MAX_PLANES",
-  64: "MAX_REASONS",
+  48: "MAX_REASONS",
   128: "MAX_STEPS",
   232: "NAME_TEXT",
   4096: "MAX_BLOCKS",
   8192: "MAX_ENDPOINTS",
   16384: "MAX_TAPS",
-  131072: "MAX_RULES",
+  65536: "MAX_RULES",
   262144: "MAX_FLOWS",
   100000000: "DROP_WINDOW",
 };

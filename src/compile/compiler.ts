@@ -1,4 +1,5 @@
 /** Model → DesiredState, step by step: the work for a change is in proportion to what it changes. Pure. */
+import { BigMap } from "../model/big-map.js";
 import type { Endpoint, EndpointId, Model, ModelDelta, NetworkSet, PolicyId } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { quote } from "../text.js";
@@ -25,7 +26,7 @@ export class Compiler {
   private readonly locals = new Locals(this.sets, (prefix) =>
     this.membership.endpointsAt(prefix).some((owner) => "node" in owner && owner.node !== this.model?.hostname),
   );
-  private readonly endpoints = new Map<EndpointId, Endpoint>();
+  private readonly endpoints = new BigMap<EndpointId, Endpoint>();
   private readonly networkSets = new Map<string, NetworkSet>();
   private readonly planeLimit: number;
   private model: Model | undefined;

@@ -2,6 +2,7 @@
  * Which address is in which class: keeps `addresses` and `prefixes` of the DesiredState in step with owners (endpoints, network
  * sets) and classes. Changes are noted as they come and worked out together by `flush`.
  */
+import { BigMap } from "../model/big-map.js";
 import { addressToPrefix, contains, isSingle, prefixToAddress } from "../model/cidr.js";
 import type { Address, Prefix } from "../model/types.js";
 import { ClassBook, type ClassRecord } from "./classes.js";
@@ -24,7 +25,7 @@ export class Membership {
     classAdded: (record) => this.hang(record, "add"),
     classRemoved: (record) => this.hang(record, "delete"),
   });
-  readonly addresses = new Map<Address, ClassList>();
+  readonly addresses = new BigMap<Address, ClassList>();
   private readonly owners = new Owners();
   private readonly lists = new ListPool();
   private readonly views = new Views(this.lists);

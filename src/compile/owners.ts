@@ -1,11 +1,12 @@
 /** Whose an exact address is. Nearly always one endpoint's, so one is kept without a list around it. */
+import { BigMap } from "../model/big-map.js";
 import type { Address, Endpoint } from "../model/types.js";
 import type { Owner } from "./labels-index.js";
 
 export class Owners {
   /** Addresses that have a node in the prefix table. */
   readonly watched = new Set<Address>();
-  private readonly byAddress = new Map<Address, Owner | Owner[]>();
+  private readonly byAddress = new BigMap<Address, Owner | Owner[]>();
 
   at(address: Address): readonly Owner[] {
     const held = this.byAddress.get(address);

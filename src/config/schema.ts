@@ -215,6 +215,12 @@ export const SETTINGS = {
     doc: "Entries of the flow table. Takes effect when the maps are created: after torbie cleanup or a reboot.",
     example: "524288",
   }),
+  remoteAddresses: setting({
+    kind: integer(1024, 4_194_304),
+    fallback: 262_144,
+    doc: "How many addresses of endpoints on other hosts there is room for (16 bytes each here, 80 more each that is there). Takes effect when the maps are created.",
+    example: "1048576",
+  }),
   timeoutSynSent: timeout("FLOW_SYN_SENT", "TCP, opened and not answered"),
   timeoutEstablished: timeout("FLOW_ESTABLISHED", "TCP, established"),
   timeoutFin: timeout("FLOW_FIN", "TCP, one side has closed"),

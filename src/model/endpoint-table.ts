@@ -1,11 +1,12 @@
 /** Every endpoint of the cloud, with the labels of its profiles added. Little is kept of those of other hosts. */
+import { BigMap } from "./big-map.js";
 import type { LabelInterner } from "./labels.js";
 import type { EndpointDraft } from "./parse-endpoint.js";
 import type { Endpoint, EndpointId, LabelSet, LocalWorkload, Prefix, Profile } from "./types.js";
 import { same } from "./same.js";
 
 export class EndpointTable {
-  readonly endpoints = new Map<EndpointId, Endpoint | LocalWorkload>();
+  readonly endpoints = new BigMap<EndpointId, Endpoint | LocalWorkload>();
   readonly locals = new Map<EndpointId, LocalWorkload>();
   /** Only of endpoints that have profiles: their labels must be made anew when a profile changes. */
   private readonly drafts = new Map<EndpointId, EndpointDraft>();

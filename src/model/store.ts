@@ -4,6 +4,7 @@
  */
 import type { DatastoreEvent, KeyPut } from "../datastore/types.js";
 import type { Problem } from "../problems.js";
+import { BigMap } from "./big-map.js";
 import { DeltaBuilder } from "./delta.js";
 import { parseKey } from "./keys.js";
 import { ProblemBook } from "./problem-book.js";
@@ -24,7 +25,7 @@ export class ModelStore {
   private readonly book = new ProblemBook();
   private readonly shelves: ReturnType<typeof makeShelves>;
   /** Every key that concerns us, and the snapshot that last held it. */
-  private readonly present = new Map<string, number>();
+  private readonly present = new BigMap<string, number>();
   private snapshot = 0;
   private synced = false;
   private source: readonly Problem[] = [];

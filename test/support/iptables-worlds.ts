@@ -81,5 +81,12 @@ export function renderWorld({ world, options }: { world: ConformanceWorld; optio
 export const textOf = (name: string): { readonly name: string; readonly text: string }[] => {
   const world = GOLDEN[name];
   if (world === undefined) throw new Error(`no world ${name}`);
-  return wholeText(renderWorld(world));
+  return wholeText(renderWorld(world)).map((file) =>
+    file.name.endsWith("-ipset") ? { ...file, text: membersInOrder(file.text) } : file,
+  );
 };
+
+/** A set's members stand in no order that means anything. */
+function membersInOrder(text: string): string {
+  return text.replace(/(?:^add .*\n)+/gm, (lines) => `${lines.trimEnd().split("\n").sort().join("\n")}\n`);
+}

@@ -68,6 +68,7 @@ async function openPrograms(config: Config, log: AgentLog): Promise<OpenedBacken
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
     flows: config.flows,
+    remoteAddresses: config.remoteAddresses,
     markShift: config.markShift,
     attach: config.attach,
     timeouts: flowTimeouts(config),

@@ -2,6 +2,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import type { Compiler } from "../../compile/compiler.js";
 import type { DesiredDelta } from "../../compile/desired.js";
+import { BigSet } from "../../model/big-map.js";
 import { DeltaBuilder } from "../../model/delta.js";
 import type { Model, ModelDelta } from "../../model/types.js";
 
@@ -34,7 +35,7 @@ export async function applyInSlices(
     endpoints: new Set<never>(),
     sets: new Set<never>(),
     policies: new Set<never>(),
-    addresses: new Set<never>(),
+    addresses: new BigSet<never>(),
     prefixes: new Set<never>(),
     narrowed: new Set<never>(),
   } satisfies DesiredDelta;

@@ -28,6 +28,8 @@ export interface BpfOptions {
   readonly adoptObject?: string;
   /** Entries of the flow table, 16 to 16 M; used when the maps are made, not for maps that are adopted. Default: 262,144. */
   readonly flows?: number;
+  /** Entries of `remote`, likewise. */
+  readonly remoteAddresses?: number;
   /** For tests: entries of other maps than bpf/maps.h says. */
   readonly sizes?: ObjectOptions["sizes"];
   /** 0 (default) or 16. */
@@ -96,14 +98,17 @@ export class BpfBackend implements Backend {
       pinDir,
       objects: options.objects ?? OBJECTS,
       ...(options.flows === undefined ? {} : { flows: options.flows }),
+      ...(options.remoteAddresses === undefined ? {} : { remoteAddresses: options.remoteAddresses }),
       ...(options.sizes === undefined ? {} : { sizes: options.sizes }),
       ...(options.markShift === undefined ? {} : { markShift: options.markShift }),
     });
     const flowLimit = objects.maps.get("flow")?.info.maxEntries ?? 0;
-    if (options.flows !== undefined && flowLimit !== options.flows) {
-      options.warn?.(
-        `the flow table that is pinned has ${flowLimit} entries and stays; ${options.flows} takes effect after \`torbie cleanup\``,
-      );
+    for (const [map, wanted] of [["flow", options.flows] as const, ["remote", options.remoteAddresses] as const]) {
+      const pinned = objects.maps.get(map)?.info.maxEntries ?? 0;
+      if (wanted !== undefined && pinned !== wanted)
+        options.warn?.(
+          `the map \`${map}\` that is pinned has room for ${pinned} entries and stays; ${wanted} takes effect after \`torbie cleanup\``,
+        );
     }
     const settings = {
       flowLimit,

@@ -19,6 +19,8 @@ export interface ObjectOptions {
   readonly objects: readonly string[];
   /** Entries of the flow table; only when the maps are made. */
   readonly flows?: number;
+  /** Entries of `remote`, likewise. */
+  readonly remoteAddresses?: number;
   /** Entries of other maps than bpf/maps.h says, likewise; for tests of what happens when one is full. */
   readonly sizes?: Readonly<Partial<Record<MapName, number>>>;
   /** By how much the mark's 16 bits are shifted. */
@@ -211,6 +213,8 @@ async function load(
     for (const [name, map] of existing ?? []) object.reuseMap(name, map);
     if (existing === undefined && options.flows !== undefined)
       for (const name of FLOW_MAPS) object.setMaxEntries(name, options.flows);
+    if (existing === undefined && options.remoteAddresses !== undefined)
+      object.setMaxEntries("remote", options.remoteAddresses);
     for (const [name, entries] of existing === undefined ? Object.entries(options.sizes ?? {}) : [])
       object.setMaxEntries(name, entries);
     await object.load();
