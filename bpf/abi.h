@@ -91,6 +91,7 @@ enum control_flag {
     CONTROL_METADATA_IPV4 = 8,  /* S7: 169.254.169.254:80 is served */
     CONTROL_METADATA_IPV6 = 16, /* S7: [fe80::a9fe:a9fe]:80 is served */
     CONTROL_NAMES = 32,         /* S7: guests reach port 53 of the host */
+    CONTROL_FLOATING = 64,      /* `floating` is not empty */
 };
 
 /* --- `tap`: HASH ifindex (u32, host order) -> endpoint number (u32). Missing: NO_ENDPOINT, the packet drops. - */
@@ -154,6 +155,9 @@ struct prefix_key {
     __u32 prefixlen;            /* 0..128 */
     struct address address;
 };
+
+/* --- `floating`: HASH address -> address: a floating IP (S8), and the local address that it stands for. What is sent to
+ *     it is judged as to that, and goes up the stack, whose NAT writes the address. ------------------------------- */
 
 /* --- `remote`: HASH address, and `prefix`: LPM_TRIE by prefix_key: classes of an address (D2). -------------- */
 enum classes_flag {
@@ -248,7 +252,8 @@ enum flow_flag {
     FLOW_FIN_LO = 16,           /* lo has sent a FIN */
     FLOW_FIN_HI = 32,
     FLOW_HALF_OPEN = 64,        /* inbound, and its opener has not gone on after an answer: counted in account.half_open */
-    FLOW_PAIR_MAC = 128,        /* an end has another MAC than its endpoint's: see `local` */
+    FLOW_PAIR_MAC = 128,        /* not for the short way: an end has another MAC than its endpoint's (see `local`), or
+                                 * the flow is translated */
 };
 
 struct flow {
@@ -264,7 +269,8 @@ struct flow {
     __u64 packets[2];           /* sent by lo, by hi */
     __u64 bytes[2];             /* L3 and above */
     struct bpf_spin_lock lock;
-    __u32 pad;
+    __u32 translated;           /* 1: its opener's packets are not to the address in the key: the kernel's NAT has them,
+                                 * and the answers too */
 };
 
 /* --- `flow_slot`: ARRAY, `flow_free`: QUEUE of u32 slot numbers, `account`: ARRAY by endpoint number. -------- */
@@ -309,7 +315,7 @@ struct fragment {
     __u32 host_generation;
     __u32 seen;                 /* low 32 bits of jiffies of the first fragment */
     __u32 peer_generation;      /* of the receiver */
-    __u16 flags;                /* 1: to the host itself */
+    __u16 flags;                /* 1: to the host itself; 2: translated */
     __u16 least;                /* bytes: a later fragment that begins before lies over the L4 header that was judged */
 };
 
@@ -370,7 +376,7 @@ enum reason {
 /* What `skb->mark` says (16 bits, shifted by the constant mark_shift, 0 by default: Felix uses the upper 16). */
 enum mark {
     MARK_JUDGED = 0x8000,       /* may be forwarded; the low 14 bits name the tap it may leave by, 0 none */
-    MARK_HOST = 0x4000,         /* admitted to the host itself */
+    MARK_HOST = 0x4000,         /* admitted to the host itself; with MARK_JUDGED: forwarded, and the kernel's NAT has it */
     MARK_NUMBER = 0x3fff,
     MARK_ALL = 0xffff,
 };
@@ -447,10 +453,11 @@ enum step_kind {
     STEP_ROUTE = 12,            /* 0: what bpf_fib_lookup() says, 1: ifindex */
     STEP_TO_TAP = 13,           /* endpoint, 0: ifindex */
     STEP_TO_UPLINK = 14,        /* 0: ifindex */
-    STEP_TO_STACK = 15,         /* endpoint, 0 not of this host: the kernel forwards it */
+    STEP_TO_STACK = 15,         /* endpoint, 0 not of this host: the kernel forwards it; 0: 1 its NAT has it */
     STEP_TO_HOST = 16,          /* for the host itself */
     STEP_DROP = 17,             /* endpoint at whose side it is counted; 0: enum reason */
     STEP_FROM_HOST = 18,        /* endpoint: whose tap the host sends to; 0: CONTROL_HOST_TO_GUEST where it may */
+    STEP_FLOATING = 19,         /* to a floating IP of endpoint: judged as to the address that it stands for */
 };
 
 enum finding {

@@ -48,6 +48,7 @@ ALWAYS_INLINE int merge(struct flow *f, const struct flow *fresh)
     f->endpoint[1] = fresh->endpoint[1];
     f->last_seen = fresh->last_seen;
     f->host_generation = fresh->host_generation;
+    f->translated = fresh->translated;
     bpf_spin_unlock(&f->lock);
     if (half_open && !(fresh->flags & FLOW_HALF_OPEN))
         flow_not_half_open(f);

@@ -23,6 +23,12 @@ ALWAYS_INLINE int is_new_connection(const struct packet *p, __u8 state, __u8 fla
     return state == FLOW_CLOSING || state == FLOW_CLOSED || p->source_hi != (flags & FLOW_OPENER_HI);
 }
 
+/* From the opener, but to the floating IP where the flow is to the address itself, or the other way round. */
+ALWAYS_INLINE int is_other_way(const struct packet *p, const struct flow *f)
+{
+    return p->source_hi == (f->flags & FLOW_OPENER_HI) && !p->translated != !f->translated;
+}
+
 /* Advances the state and counts. Plain stores: the packets of one direction of a flow mostly come on one CPU. */
 ALWAYS_INLINE void flow_seen(struct packet *p, struct flow *f, __u8 state, __u8 flags)
 {
@@ -101,7 +107,7 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
         return POLICY_MISSING;
     f = p->no_flow ? 0 : bpf_map_lookup_elem(&flow, &p->key);
     if (f && !flow_expired(f, c, p->now) && f->tag == flow_tag(&p->key) && f->endpoint[side] == p->endpoint &&
-        !is_new_connection(p, f->state, f->flags) && f->slot != NO_SLOT) {
+        !is_new_connection(p, f->state, f->flags) && f->slot != NO_SLOT && !is_other_way(p, f)) {
         __u32 own_number = p->endpoint, peer_number = f->endpoint[(side ^ 1) & 1];
         struct endpoint *own = 0, *peer = 0;
         __u8 flags;
@@ -131,9 +137,11 @@ GLOBAL int flow_decide(struct __sk_buff *skb)
             if (reason)
                 return reason;
         }
-        if (p->kind == KIND_FLOW)
+        if (p->kind == KIND_FLOW && p->translated != BEFORE_NAT)
             flow_seen(p, f, f->state, flags);
         p->pair_mac = !!(flags & FLOW_PAIR_MAC);
+        if (f->translated && !p->translated)
+            p->translated = TRANSLATED;
         p->host = !!(flags & FLOW_HOST);
         return 0;
     }
@@ -149,7 +157,7 @@ anew:
     reason = judge_sides(skb, SENDER | RECEIVER);
     if (reason)
         return reason;
-    if (p->flags & PACKET_REPLY)
+    if (p->flags & PACKET_REPLY || p->translated == BEFORE_NAT)
         return 0;
     return flow_open(skb, 0);
 }
@@ -210,7 +218,7 @@ GLOBAL int error_inside(struct __sk_buff *skb)
         }
     }
     /* An error goes to who sent what it is about. */
-    if (!address_equal(&inner_source, &p->destination))
+    if (!address_equal(&inner_source, p->translated ? &p->floating : &p->destination))
         return ICMP_ERROR_UNRELATED;
     if (bpf_skb_load_bytes(skb, offset, ports, 8)) {
         if (l4_minimum(protocol))
@@ -223,6 +231,7 @@ GLOBAL int error_inside(struct __sk_buff *skb)
         p->source_port = (__u16)ports[2] << 8 | ports[3];
         p->destination_port = (__u16)ports[0] << 8 | ports[1];
         packet_key(p);
+        key_of_own(p);
         return 0;
     }
     if ((protocol == PROTOCOL_ICMP && p->family == 4) || (protocol == PROTOCOL_ICMPV6 && p->family == 6)) {

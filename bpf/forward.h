@@ -51,10 +51,10 @@ ALWAYS_INLINE int rewrite(struct __sk_buff *skb, const struct packet *p, const _
     return 0;
 }
 
-/* A judged packet that needs the kernel: TTL expiry, too big, options, an unresolved neighbour. */
-ALWAYS_INLINE int to_stack(struct __sk_buff *skb, __u32 number)
+/* A judged packet that needs the kernel: TTL expiry, too big, options, an unresolved neighbour, NAT. */
+ALWAYS_INLINE int to_stack(struct __sk_buff *skb, const struct packet *p, __u32 number)
 {
-    set_mark(skb, MARK_JUDGED | number);
+    set_mark(skb, MARK_JUDGED | (p->translated ? MARK_HOST : 0) | number);
     return TC_ACT_UNSPEC;
 }
 
@@ -83,9 +83,9 @@ GLOBAL int to_receiver(struct __sk_buff *skb)
         return drop_at_receiver(skb, p, RECEIVER_DOWN);
     if (!e->ifindex)
         return drop_at_receiver(skb, p, RECEIVER_GONE);
-    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || (e->mtu && segment_length(skb, p) > e->mtu)) {
-        note(STEP_TO_STACK, number, 0, 0, 0);
-        return to_stack(skb, e->mark);
+    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || (e->mtu && segment_length(skb, p) > e->mtu) || p->translated) {
+        note(STEP_TO_STACK, number, !!p->translated, 0, 0);
+        return to_stack(skb, p, e->mark);
     }
     __builtin_memcpy(mac, e->mac, 6);
     if (p->pair_mac) {
@@ -126,8 +126,8 @@ NOINLINE int to_uplink(struct __sk_buff *skb, struct packet *p, int may_be_host)
     result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
     note(STEP_ROUTE, 0, result, fib.ifindex, 0);
     if (result == BPF_FIB_LKUP_RET_NO_NEIGH || result == BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-        note(STEP_TO_STACK, 0, 0, 0, 0);
-        return to_stack(skb, 0);
+        note(STEP_TO_STACK, 0, !!p->translated, 0, 0);
+        return to_stack(skb, p, 0);
     }
     if (result != BPF_FIB_LKUP_RET_SUCCESS) {
         if (may_be_host && result == BPF_FIB_LKUP_RET_NOT_FWDED)
@@ -135,9 +135,9 @@ NOINLINE int to_uplink(struct __sk_buff *skb, struct packet *p, int may_be_host)
         return drop_packet(skb, p, NO_ROUTE);
     }
     out = fib.ifindex;
-    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || !bpf_map_lookup_elem(&uplink, &out)) {
-        note(STEP_TO_STACK, 0, 0, 0, 0);
-        return to_stack(skb, 0);
+    if (p->ttl <= 1 || p->flags & PACKET_OPTIONS || p->translated || !bpf_map_lookup_elem(&uplink, &out)) {
+        note(STEP_TO_STACK, 0, !!p->translated, 0, 0);
+        return to_stack(skb, p, 0);
     }
     if (rewrite(skb, p, fib.dmac, fib.smac))
         return drop_packet(skb, p, MALFORMED);
@@ -177,7 +177,7 @@ GLOBAL int fragment_remember(struct __sk_buff *skb)
     value.endpoint = p->receiver;
     value.host_generation = c->generation;
     value.seen = p->now;
-    value.flags = p->host;
+    value.flags = p->host | (p->translated ? 2 : 0);
     value.least = p->fragment_at;
     number = p->endpoint;
     e = bpf_map_lookup_elem(&endpoint, &number);
@@ -226,5 +226,7 @@ GLOBAL int fragment_follow(struct __sk_buff *skb)
         return FRAGMENT_TINY;
     p->pair_mac = 1;
     p->host = first->flags & 1;
+    if (first->flags & 2)
+        p->translated = TRANSLATED;
     return 0;
 }

@@ -53,7 +53,10 @@ NOINLINE __u32 route_of(struct __sk_buff *skb, const struct packet *p)
         __builtin_memcpy(fib.ipv6_dst, &p->destination, 16);
     }
     result = bpf_fib_lookup(skb, &fib, sizeof(fib), 0);
-    return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ? fib.ifindex : 0;
+    return result == BPF_FIB_LKUP_RET_SUCCESS || result == BPF_FIB_LKUP_RET_NO_NEIGH ||
+                   result == BPF_FIB_LKUP_RET_FRAG_NEEDED
+               ? fib.ifindex
+               : 0;
 }
 
 /*
@@ -107,6 +110,67 @@ NOINLINE __u32 find_receiver(struct __sk_buff *skb, struct packet *p)
         p->receiver = number;
     note(STEP_RECEIVER, p->receiver, 0, 0, 0);
     return p->receiver;
+}
+
+/* Both ends of a flow are one address: who has the higher port is hi, and of a ping who answers. */
+ALWAYS_INLINE void key_of_own(struct packet *p)
+{
+    int hi = p->key.asker ? !!(p->flags & PACKET_REPLY) : p->source_port > p->destination_port;
+
+    if (!address_equal(&p->source, &p->destination))
+        return;
+    p->source_hi = hi;
+    if (p->key.asker) {
+        p->key.asker = 1;
+    } else if (hi) {
+        p->key.port[0] = p->destination_port;
+        p->key.port[1] = p->source_port;
+    }
+}
+
+/*
+ * A packet to a floating IP (S8) becomes one to the address that it stands for, for all that is decided; on the wire
+ * the kernel's NAT does it. Only where the kernel's routes lead to its guest: then it is neither the host's own address
+ * nor anything that another has.
+ */
+NOINLINE int find_floating(struct __sk_buff *skb, struct packet *p)
+{
+    struct address *internal = bpf_map_lookup_elem(&floating, &p->destination);
+    __u16 first, second;
+    __u32 out, number;
+    struct endpoint *e;
+    struct local *l;
+    __u8 asker;
+
+    if (!internal)
+        return 0;
+    l = bpf_map_lookup_elem(&local, internal);
+    if (!l)
+        return 0;
+    number = l->endpoint;
+    e = bpf_map_lookup_elem(&endpoint, &number);
+    out = route_of(skb, p);
+    if (!e || !out || out != e->ifindex)
+        return 0;
+    note(STEP_FLOATING, number, 0, 0, 0);
+    p->floating = p->destination;
+    p->destination = *internal;
+    /* What a guest sends to itself has another source behind NAT, and is followed here. */
+    p->translated = address_equal(&p->source, internal) ? TRANSLATED : BEFORE_NAT;
+    p->no_flow = 0;
+    if (p->kind != KIND_FLOW)
+        return 1;
+    asker = p->key.asker;
+    first = p->key.port[0];
+    second = p->key.port[1];
+    packet_key(p);
+    if (asker) {
+        p->key.port[0] = first;
+        p->key.port[1] = second;
+        p->key.asker = 1 + (p->source_hi ^ !!(p->flags & PACKET_REPLY));
+    }
+    key_of_own(p);
+    return 1;
 }
 
 /* Judges p at the sides named, by the rules. 0 or a reason; fills in p->rule, p->stateless and the generations. */
@@ -223,6 +287,7 @@ NOINLINE int flow_take_over(struct flow *f, struct flow *fresh)
         f->endpoint[0] = fresh->endpoint[0];
         f->endpoint[1] = fresh->endpoint[1];
         f->flags = fresh->flags;
+        f->translated = fresh->translated;
         f->state = fresh->state;
     } else {
         race = 1;
@@ -283,8 +348,9 @@ GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
     }
     if (!p->endpoint)
         flags |= FLOW_HALF_OPEN;
-    if (p->pair_mac)
+    if (p->pair_mac || p->translated)
         flags |= FLOW_PAIR_MAC;
+    fresh->translated = !!p->translated;
     fresh->state = state_of_first(p);
     fresh->flags = flags;
     fresh->tag = flow_tag(&p->key);

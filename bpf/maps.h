@@ -29,6 +29,7 @@ MAP(tap_slot, BPF_MAP_TYPE_ARRAY, __u32, struct tap_slot, MAX_TAPS);
 GROWING_MAP(uplink, BPF_MAP_TYPE_HASH, __u32, __u32, 256);
 GROWING_MAP(source, BPF_MAP_TYPE_LPM_TRIE, struct source_key, struct source, 65536);
 GROWING_MAP(local, BPF_MAP_TYPE_HASH, struct address, struct local, 65536);
+GROWING_MAP(floating, BPF_MAP_TYPE_HASH, struct address, struct address, 16384);
 GROWING_MAP(local_prefix, BPF_MAP_TYPE_LPM_TRIE, struct prefix_key, struct local, 16384);
 GROWING_MAP(remote, BPF_MAP_TYPE_HASH, struct address, struct classes, 262144);
 GROWING_MAP(block, BPF_MAP_TYPE_HASH, __u32, __u32, MAX_BLOCKS);

@@ -42,19 +42,28 @@ enum packet_flag {
     PACKET_REPLY = 4, /* answers an ICMP query: never opens a flow */
 };
 
+/* Whether the kernel's NAT has it. */
+enum translated {
+    NOT_TRANSLATED = 0,
+    TRANSLATED = 1,
+    BEFORE_NAT =
+        2, /* to a floating IP, and NAT may change its source port too: its flow is opened and followed behind it */
+};
+
 struct packet {
     struct flow_key key;
     struct address source;
     struct address destination;
-    struct address outer; /* of an ICMP error: who sent it, while source is the far end of the flow */
-    __u32 length;         /* of L3, bytes */
-    __u32 fragment_id;    /* as on the wire */
-    __u32 endpoint;       /* number of the sender; 0: not on this host */
-    __u32 receiver;       /* number of the receiver; 0: not on this host */
-    __u32 now;            /* low 32 bits of jiffies */
-    __u32 rule;           /* that decided last */
-    __u32 slot;           /* of the flow that is judged again */
-    __u32 generation[2];  /* of sender and receiver, read before they were judged */
+    struct address outer;    /* of an ICMP error: who sent it, while source is the far end of the flow */
+    struct address floating; /* what it is to on the wire, where `destination` is what that stands for */
+    __u32 length;            /* of L3, bytes */
+    __u32 fragment_id;       /* as on the wire */
+    __u32 endpoint;          /* number of the sender; 0: not on this host */
+    __u32 receiver;          /* number of the receiver; 0: not on this host */
+    __u32 now;               /* low 32 bits of jiffies */
+    __u32 rule;              /* that decided last */
+    __u32 slot;              /* of the flow that is judged again */
+    __u32 generation[2];     /* of sender and receiver, read before they were judged */
     __u32 host_generation;
     __u32 own_set[2];       /* policy set of the sender's, the receiver's address; 0: the endpoint's */
     __u16 source_port;      /* host order; ICMP: 0 */
@@ -73,12 +82,12 @@ struct packet {
     __u8 source_hi; /* 1: source is key.address[1] */
     __u8 stateless; /* 1: the sender's half is judged packet by packet, 2: the receiver's */
     __u8 tos;
-    __u8 pair_mac;       /* 1: a `local` entry with a MAC of its own was met */
+    __u8 pair_mac;       /* 1: a `local` entry with a MAC of its own was met, or may have been */
     __u8 host;           /* 1: the flow is the host's own */
     __u8 blame_receiver; /* 1: what refuses it does so at the receiver's side */
     __u8 own_known;      /* 1: own_set[0] is known, and that the sender owns the address; 2: the receiver's */
     __u8 no_flow;        /* 1: key was looked up, and there is none */
-    __u8 pad;
+    __u8 translated;     /* enum translated */
 };
 
 struct ethernet {

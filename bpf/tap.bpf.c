@@ -59,7 +59,8 @@ ALWAYS_INLINE struct flow *flow_ready(struct packet *p, const struct control *c,
     if (flow_expired(f, c, p->now) || f->tag != flow_tag(&p->key))
         return 0;
     flags = f->flags;
-    if (f->endpoint[side] != p->endpoint || flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI | FLOW_HOST) ||
+    if (f->endpoint[side] != p->endpoint ||
+        flags & (FLOW_STATELESS_LO | FLOW_STATELESS_HI | FLOW_HOST | FLOW_PAIR_MAC) ||
         is_new_connection(p, f->state, flags))
         return 0;
     number = f->endpoint[side ^ 1];
@@ -72,7 +73,6 @@ ALWAYS_INLINE struct flow *flow_ready(struct packet *p, const struct control *c,
     if (!generations_hold(f, c, side, own, *peer))
         return 0;
     p->receiver = number;
-    p->pair_mac = !!(flags & FLOW_PAIR_MAC);
     note(STEP_FLOW, 0, FINDING_CURRENT, f->state | (__u32)flags << 8, f->rule);
     return f;
 }
@@ -80,7 +80,7 @@ ALWAYS_INLINE struct flow *flow_ready(struct packet *p, const struct control *c,
 /* Straight to a tap, when nothing needs a second look. -1: the long way. */
 ALWAYS_INLINE int to_peer(struct __sk_buff *skb, struct packet *p, struct endpoint *peer)
 {
-    if (p->ttl <= 1 || p->pair_mac || !peer->ifindex || peer->flags != ENDPOINT_PRESENT ||
+    if (p->ttl <= 1 || !peer->ifindex || peer->flags != ENDPOINT_PRESENT ||
         (peer->mtu && segment_length(skb, p) > peer->mtu))
         return -1;
     if (rewrite(skb, p, peer->mac, peer->host_mac))
@@ -173,6 +173,8 @@ GLOBAL int tap_ingress_slow(struct __sk_buff *skb)
     if (!reason && asks_host(skb, p))
         return to_host(skb);
     may_be_host = is_dhcp_client(p);
+    if (!reason && control_flags() & CONTROL_FLOATING)
+        find_floating(skb, p);
     reason = decide(skb, p);
     if (reason)
         return drop_packet(skb, p, reason);
@@ -304,16 +306,23 @@ SEC("tc") int tap_ingress(struct __sk_buff *skb)
     return tap_ingress_slow(skb);
 }
 
-/* Whether an address that came from elsewhere is one of a guest of this host, and of no other's. */
-ALWAYS_INLINE __u32 is_local_only(const struct address *address, const struct control *c)
+/* What `local` and `local_prefix` say of an address; 0: nothing. */
+ALWAYS_INLINE struct local *local_of(const struct address *address, const struct control *c)
 {
     struct local *l = bpf_map_lookup_elem(&local, address);
     struct prefix_key key = {.prefixlen = 128};
 
-    if (!l && c->flags & CONTROL_LOCAL_PREFIXES) {
-        key.address = *address;
-        l = bpf_map_lookup_elem(&local_prefix, &key);
-    }
+    if (l || !(c->flags & CONTROL_LOCAL_PREFIXES))
+        return l;
+    key.address = *address;
+    return bpf_map_lookup_elem(&local_prefix, &key);
+}
+
+/* Whether an address that came from elsewhere is one of a guest of this host, and of no other's. */
+ALWAYS_INLINE __u32 is_local_only(const struct address *address, const struct control *c)
+{
+    struct local *l = local_of(address, c);
+
     return l && !(l->flags & LOCAL_REMOTE_TOO) ? l->endpoint : 0;
 }
 
@@ -337,6 +346,11 @@ GLOBAL int from_elsewhere(struct __sk_buff *skb, __u32 forwarded)
     p->receiver = is_local_only(&p->source, c);
     if (p->receiver)
         return drop_packet(skb, p, UPLINK_SPOOFED); /* counted where the address belongs */
+    /* What the kernel has routed already it may have translated: the answers are to pass there too. */
+    if (forwarded)
+        p->translated = TRANSLATED;
+    else if (c->flags & CONTROL_FLOATING)
+        find_floating(skb, p);
     find_receiver(skb, p);
     if (!p->receiver && forwarded)
         return drop_at(skb, forwarded, is_multicast(&p->destination, p->family) ? MULTICAST : RECEIVER_GONE);
@@ -410,7 +424,6 @@ SEC("tc") int uplink_ingress(struct __sk_buff *skb)
         }
     }
     p->receiver = 0;
-    p->pair_mac = 0;
     return from_elsewhere(skb, 0);
 }
 
@@ -448,13 +461,46 @@ GLOBAL int from_host(struct __sk_buff *skb, __u32 number)
     return TC_ACT_UNSPEC;
 }
 
+/*
+ * For the tap of endpoint `number`, judged by a program and then given its address by the kernel's NAT. It may have
+ * another source port by now, where one client asks two floating IPs of a guest from the same port: its flow is known
+ * by what the guest sees, and answers to.
+ */
+GLOBAL int from_nat(struct __sk_buff *skb, __u32 number)
+{
+    struct scratch *w = work();
+    struct control *c;
+    struct packet *p;
+    struct local *l;
+    __u32 zero = 0;
+    int reason;
+
+    KEEP(skb);
+    c = bpf_map_lookup_elem(&control, &zero);
+    if (!w || !c)
+        return TC_ACT_SHOT;
+    p = &w->packet;
+    /* From a floating IP: an answer, or what a guest sends to itself. */
+    if (p->kind != KIND_FLOW || bpf_map_lookup_elem(&floating, &p->source))
+        return TC_ACT_UNSPEC;
+    l = local_of(&p->source, c);
+    if (l)
+        p->endpoint = l->endpoint;
+    p->translated = TRANSLATED;
+    reason = flow_decide(skb);
+    if (reason)
+        return drop_packet(skb, p, reason);
+    return p->receiver == number ? TC_ACT_UNSPEC : drop_at(skb, number, RECEIVER_GONE);
+}
+
 SEC("tc") int tap_egress(struct __sk_buff *skb)
 {
     struct scratch *w;
     __u32 number = 0;
     int verdict = TC_ACT_SHOT, reason;
+    __u32 mark = (skb->mark >> mark_shift & MARK_ALL) ^ MARK_JUDGED ^ tap_number(skb->ifindex);
 
-    if ((skb->mark >> mark_shift & MARK_ALL) == (MARK_JUDGED | tap_number(skb->ifindex)))
+    if (!mark)
         return TC_ACT_UNSPEC;
     w = work();
     if (!w || !owner_of(skb, &number, &verdict))
@@ -468,7 +514,7 @@ SEC("tc") int tap_egress(struct __sk_buff *skb)
     }
     if (reason)
         return drop_at(skb, number, reason == -1 ? UNKNOWN_ETHERTYPE : reason);
-    return from_elsewhere(skb, number);
+    return mark == MARK_HOST ? from_nat(skb, number) : from_elsewhere(skb, number);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

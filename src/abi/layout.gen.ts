@@ -125,7 +125,7 @@ export const STRUCTS = {
       packets: { offset: 32, kind: "u64", length: 2 },
       bytes: { offset: 48, kind: "u64", length: 2 },
       lock: { offset: 64, kind: "bpf_spin_lock" },
-      pad: { offset: 68, kind: "u32" },
+      translated: { offset: 68, kind: "u32" },
     },
   },
   flow_key: {
@@ -383,6 +383,15 @@ export const MAPS = {
     key: "none",
     valueSize: 0,
     value: "none",
+  },
+  floating: {
+    type: 1,
+    maxEntries: 16384,
+    flags: 1,
+    keySize: 16,
+    key: "address",
+    valueSize: 16,
+    value: "address",
   },
   flow: {
     type: 1,
@@ -671,6 +680,7 @@ export const ControlFlag = {
   CONTROL_METADATA_IPV4: 8,
   CONTROL_METADATA_IPV6: 16,
   CONTROL_NAMES: 32,
+  CONTROL_FLOATING: 64,
 } as const;
 export const ControlFlagNames: Readonly<Record<number, string>> = {
   1: "CONTROL_LOCAL_PREFIXES",
@@ -679,6 +689,7 @@ export const ControlFlagNames: Readonly<Record<number, string>> = {
   8: "CONTROL_METADATA_IPV4",
   16: "CONTROL_METADATA_IPV6",
   32: "CONTROL_NAMES",
+  64: "CONTROL_FLOATING",
 };
 
 export const EndpointFlag = {
@@ -899,6 +910,7 @@ export const StepKind = {
   STEP_TO_HOST: 16,
   STEP_DROP: 17,
   STEP_FROM_HOST: 18,
+  STEP_FLOATING: 19,
 } as const;
 export const StepKindNames: Readonly<Record<number, string>> = {
   0: "STEP_NONE",
@@ -920,6 +932,7 @@ export const StepKindNames: Readonly<Record<number, string>> = {
   16: "STEP_TO_HOST",
   17: "STEP_DROP",
   18: "STEP_FROM_HOST",
+  19: "STEP_FLOATING",
 };
 
 export const Finding = {

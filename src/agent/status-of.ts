@@ -16,7 +16,7 @@ export function endpointsStatus(
   { taps }: Interfaces,
   enforced: ReadonlySet<EndpointId>,
 ): readonly EndpointStatus[] {
-  return [...(desired?.endpoints.values() ?? [])].map(({ id, interfaceName, workload, blocked, adminUp }) => {
+  return [...(desired?.endpoints.values() ?? [])].map(({ id, interfaceName, workload, blocked, adminUp, floating }) => {
     const why =
       blocked ??
       (!taps.has(interfaceName)
@@ -36,6 +36,7 @@ export function endpointsStatus(
       enforced: enforced.has(id),
       ...(why === undefined ? {} : { why }),
       notEnforced: workload.notEnforced,
+      ...(floating === undefined ? {} : { floating }),
     };
   });
 }

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Problem } from "../problems.js";
 import type { Step } from "../steps.js";
 import type { Change } from "./delta.js";
+import type { Nat } from "../model/types.js";
 import type { SyncState } from "./gate.js";
 
 /** One pass of the loop that wrote something, failed or had something to say. Plain JSON. */
@@ -38,6 +39,8 @@ export interface EndpointStatus {
   readonly why?: string;
   /** What its description asks for and this version does not do. */
   readonly notEnforced: readonly string[];
+  /** Floating IPs that lead to it; absent: none. */
+  readonly floating?: readonly Nat[];
 }
 
 /** A policy that applies to a port of this host, and where a person finds it. */

@@ -118,6 +118,7 @@ export const endpointList: Command = {
 
 function details(port: Port, state: KernelState, config: Config, context: Context) {
   const drops = state.drops();
+  const told = context.readStatus(config.runDir)?.endpoints.find(({ id }) => id === port.id);
   return {
     ...summary(port, drops, whys(context, config)),
     number: port.number,
@@ -139,7 +140,8 @@ function details(port: Port, state: KernelState, config: Config, context: Contex
       harmless: isHarmless(reason),
       sentence,
     })),
-    notEnforced: context.readStatus(config.runDir)?.endpoints.find(({ id }) => id === port.id)?.notEnforced ?? [],
+    floating: told?.floating ?? [],
+    notEnforced: told?.notEnforced ?? [],
   };
 }
 
@@ -162,6 +164,7 @@ function render(of: ReturnType<typeof details>, colours: boolean): string {
       i === 0 ? "may send from" : "",
       `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`,
     ]),
+    ...of.floating.map(({ external, internal }): [string, string] => ["floating IP", `${external} for ${internal}`]),
     ["port security", of.portSecurity ? "on" : bad("off")],
     [
       "policies",

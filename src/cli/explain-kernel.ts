@@ -41,13 +41,17 @@ export async function askKernel(
 ): Promise<KernelAnswer> {
   const ports = portsOf(state.endpoints(), interfaces);
   const locals = state.locals();
+  const floats = state.floating();
   const hostAddresses = context.hostAddresses();
   const question = questionOf(
     { flags },
     {
       ports,
       addresses: hostAddresses,
-      ownerOf: (address) => locals.find(({ prefix }) => prefix === address)?.endpoint,
+      ownerOf: (address) => {
+        const meant = floats.get(address) ?? address;
+        return locals.find(({ prefix }) => prefix === meant)?.endpoint;
+      },
     },
   );
   const links = await context.links();

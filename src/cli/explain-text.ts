@@ -166,6 +166,12 @@ function otherLines(step: Step, { from, to }: Question, namer: Namer): Line[] {
     }
     case "stateless":
       return [line("no flow is remembered: the rules are stateless")];
+    case "floating":
+      return [
+        line(
+          `${to.address} is a floating IP of ${namer.port(step.endpoint)}: it is judged as to the address that this stands for`,
+        ),
+      ];
     case "from host":
       return [line(step.allowed ? "what this host sends to its guests passes" : "what this host sends is refused")];
     default:
@@ -190,9 +196,13 @@ function lastly(step: Step, namer: Namer): Line[] {
     case "to stack":
       return [
         line(
-          step.endpoint === 0
-            ? "the kernel forwards it: the interface is no uplink of ours, or the next hop is to be resolved first"
-            : `the kernel delivers it to ${namer.port(step.endpoint)}: it is larger than the tap's MTU, or its hop limit is up`,
+          step.nat
+            ? step.endpoint === 0
+              ? "the kernel forwards it, and its NAT puts the floating IP back that was asked (torbie_services)"
+              : `the kernel's NAT brings it to ${namer.port(step.endpoint)}, or back there (torbie_services)`
+            : step.endpoint === 0
+              ? "the kernel forwards it: the interface is no uplink of ours, or the next hop is to be resolved first"
+              : `the kernel delivers it to ${namer.port(step.endpoint)}: it is larger than the tap's MTU, or its hop limit is up`,
           "good",
         ),
       ];

@@ -13,6 +13,7 @@ export const MAP_DOCS: Readonly<Record<MapName, string>> = {
   drop_watch: "Whether anybody watches drops, until when, and which.",
   endpoint: "What each port is: interface, MAC, policy set, generation, whether it is up.",
   event: "Ring buffer: packets that a Log rule matched, for the agent's log.",
+  floating: "Floating IPs, and the address of this host's guest that each stands for.",
   flow: "Every flow that was allowed, both directions in one entry.",
   flow_free: "Queue of places in flow_slot that are free.",
   flow_slot: "Lists of flows by port, for reclaiming what expired.",

@@ -23,8 +23,11 @@ export class Compiler {
   private readonly membership = new Membership();
   private readonly book = new PolicyBook(this.membership);
   private readonly sets = new PolicySets();
-  private readonly locals = new Locals(this.sets, (prefix) =>
-    this.membership.endpointsAt(prefix).some((owner) => "node" in owner && owner.node !== this.model?.hostname),
+  private readonly locals = new Locals(
+    this.sets,
+    (prefix) =>
+      this.membership.endpointsAt(prefix).some((owner) => "node" in owner && owner.node !== this.model?.hostname),
+    (prefix) => this.membership.endpointsAt(prefix).some((owner) => "node" in owner),
   );
   private readonly endpoints = new BigMap<EndpointId, Endpoint>();
   private readonly networkSets = new Map<string, NetworkSet>();

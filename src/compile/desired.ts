@@ -2,7 +2,7 @@
  * What this host must enforce, with no word about BPF or iptables: the contract between compiling and every backend.
  * Everything is keyed by stable text, so that a restarted agent finds again what it had written (D6).
  */
-import type { Address, EndpointId, Family, LocalWorkload, Mac, PortRange, Prefix } from "../model/types.js";
+import type { Address, EndpointId, Family, LocalWorkload, Mac, Nat, PortRange, Prefix } from "../model/types.js";
 
 /** What a rule says about the remote side, as canonical text; "any" when it says nothing. */
 export type ClassKey = string & { readonly __brand: "ClassKey" };
@@ -76,6 +76,8 @@ export interface DesiredEndpoint {
   readonly set: PolicySetKey;
   readonly portSecurity: boolean;
   readonly adminUp: boolean;
+  /** Floating IPs that lead here (S8); absent: none. */
+  readonly floating?: readonly Nat[];
   /** Passes nothing, and why. */
   readonly blocked?: string;
 }

@@ -166,8 +166,8 @@ export class Gate {
 
   /** The flow of the inner packet, if the receiver of the error sent it, to the sender of the error or beyond. */
   private related(inner: Packet, error: Packet, sender: Side, now: number): Hit | undefined {
-    if (inner.source !== error.destination) return undefined;
-    const hit = this.flows.find(inner, now);
+    if (inner.source !== (error.floating ?? error.destination)) return undefined;
+    const hit = this.flows.find({ ...inner, source: error.destination }, now);
     if (hit === undefined) return undefined;
     if (this.sides(hit).receiver !== sender || !this.stillAllowed(hit.flow)) return undefined;
     // Of a stateless half nothing is remembered: the rules decide.

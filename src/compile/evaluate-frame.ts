@@ -44,6 +44,8 @@ export interface Tuple {
   readonly protocol: number;
   readonly source: Address;
   readonly destination: Address;
+  /** What it is to on the wire, where `destination` is what that stands for (S8). */
+  readonly floating?: Address;
   /** Present for TCP, UDP, SCTP, UDP-Lite and DCCP. */
   readonly ports?: { readonly source: number; readonly destination: number };
   /** Present for ICMP in IPv4 and ICMPv6 in IPv6. `id` is what a query carries in bytes 4-5. */

@@ -83,7 +83,8 @@ export type At =
   | { readonly host: true; readonly tap: string }
   | { readonly other: string; readonly tap: string };
 
-export type StackWhy = "hop-limit" | "too-big" | "options";
+/** floating: the kernel's NAT is to give it another address, or has given it one. */
+export type StackWhy = "hop-limit" | "too-big" | "options" | "floating";
 
 /** Where a packet went, and why. `rule` is the RuleKey that decided at the side judged last. */
 export type Outcome = (

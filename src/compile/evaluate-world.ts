@@ -1,5 +1,6 @@
 /** Who owns which address, on this host and elsewhere: the model and the host's links, looked at plainly. */
 import { contains, isSingle, prefixLength } from "../model/cidr.js";
+import { floatingIps } from "../model/floating.js";
 import type { Address, Endpoint, EndpointId, LocalWorkload, Mac, Model, Prefix } from "../model/types.js";
 import type { Interfaces, Tap } from "./evaluate-types.js";
 
@@ -76,6 +77,17 @@ export class World {
     const hit = this.receivers(address);
     const shared = this.remoteHits(address).some(({ prefix }) => isSingle(prefix));
     return hit !== undefined && isSingle(hit.prefix) && !shared ? hit.ids[0] : undefined;
+  }
+
+  /** What a floating IP stands for that leads to a guest with a tap (S8). */
+  standsFor(external: Address): Address | undefined {
+    const isOwned = (address: Address): boolean =>
+      [...this.model.endpoints.values()].some(({ prefixes }) =>
+        prefixes.some((prefix) => isSingle(prefix) && contains(prefix, address)),
+      );
+    for (const [id, nats] of floatingIps(this.model.locals.values(), isOwned).byEndpoint)
+      for (const nat of nats) if (nat.external === external && this.canReceive(id)) return nat.internal;
+    return undefined;
   }
 
   /** Whether an endpoint other than this one has the address. */

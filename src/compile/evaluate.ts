@@ -98,9 +98,10 @@ export class Evaluator {
     );
     if (check === "host") return { verdict: "host" };
     if (check !== "judge") return drop(check.refused, workload.id);
-    const admission = this.gate.admit(packet, workload.id, (one) => this.route(one.destination), now);
+    const judged = this.behindNat(packet);
+    const admission = this.gate.admit(judged, workload.id, (one) => this.route(one.destination), now);
     if ("refused" in admission) return { ...drop(admission.refused, admission.endpoint), ...noted(admission) };
-    return this.send(eth, packet, admission, workload.id);
+    return this.send(eth, judged, admission, workload.id);
   }
 
   private fromUplink(frame: Uint8Array, now: number): Outcome {
@@ -109,7 +110,7 @@ export class Evaluator {
     if (typeof eth === "string" || family === undefined) return { verdict: "host" };
     const ends = parseAddresses(eth.bytes.subarray(14), family);
     if (ends === undefined) return { verdict: "host" };
-    const receiver = this.route(ends.destination);
+    const receiver = this.route(this.standsFor(ends.destination) ?? ends.destination);
     if (!isLocal(receiver)) {
       // Whoever it is for: a local guest does not come from outside.
       const forged =
@@ -134,7 +135,18 @@ export class Evaluator {
     const kind = kindOf(packet.source);
     // RFC 3927 §2.6.2, RFC 4291 §2.5.6: no router forwards them.
     if (kind === "link-local") return drop("LINK_LOCAL", receiver);
-    return kind === "unicast" ? packet : drop("MARTIAN", receiver);
+    return kind === "unicast" ? this.behindNat(packet) : drop("MARTIAN", receiver);
+  }
+
+  /** S8: a floating IP that leads to a guest; not where it is the host's own address. */
+  private standsFor(external: Address): Address | undefined {
+    return this.fib(external) === "local-host" ? undefined : this.world.standsFor(external);
+  }
+
+  /** What is to a floating IP is judged as to the address that it stands for. */
+  private behindNat(packet: Packet): Packet {
+    const internal = this.standsFor(packet.destination);
+    return internal === undefined ? packet : { ...packet, destination: internal, floating: packet.destination };
   }
 
   /** At the tap's egress: what the stack is about to send to the guest. Hop limit and MTU were its business. */
@@ -186,6 +198,7 @@ export class Evaluator {
     const { receiver } = admission;
     const why = noted(admission);
     if (receiver === "host") return { verdict: "host", ...why };
+    if (packet.floating !== undefined) return { verdict: "stack", why: "floating", ...why };
     if (!isLocal(receiver) && this.fib(packet.destination) !== "uplink") return drop("NO_ROUTE", from);
     if (packet.hopLimit <= 1) return { verdict: "stack", why: "hop-limit", ...why };
     if (packet.options) return { verdict: "stack", why: "options", ...why };

@@ -1,5 +1,6 @@
 /** The endpoints of this host as they must be enforced. */
-import { isSingle } from "../model/cidr.js";
+import { addressToPrefix, isSingle } from "../model/cidr.js";
+import { floatingIps, type Floating } from "../model/floating.js";
 import type { EndpointId, LocalWorkload, Prefix } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { quote } from "../text.js";
@@ -25,16 +26,21 @@ export class Locals {
   /** Endpoints whose sets depend on who owns their addresses. */
   private readonly byMembership = new Set<EndpointId>();
   private dirty = new Set<EndpointId>();
+  /** Of endpoints that name floating IPs. */
+  private readonly named = new Set<EndpointId>();
+  private floating: Floating = { byEndpoint: new Map(), problems: [] };
   private wrong: readonly Problem[] | undefined;
   /** Whose `alsoRemote` must be looked at again. */
   private questioned = new Set<Prefix>();
 
   /**
    * @param isElsewhere whether an endpoint of another host has exactly this prefix
+   * @param isOwned whether any endpoint has exactly this prefix
    */
   constructor(
     private readonly sets: PolicySets,
     private readonly isElsewhere: (prefix: Prefix) => boolean,
+    private readonly isOwned: (prefix: Prefix) => boolean = () => false,
   ) {}
 
   put(id: EndpointId, workload: LocalWorkload | undefined, labels: LabelSetRecord | undefined): void {
@@ -46,6 +52,8 @@ export class Locals {
       this.claim(workload.interfaceName, id, true);
     }
     if (old !== undefined && !this.records.has(id)) this.hold(id, old, undefined);
+    if ((workload?.nats.length ?? 0) > 0 && this.records.has(id)) this.named.add(id);
+    else this.named.delete(id);
     this.dirty.add(id);
   }
 
@@ -68,6 +76,7 @@ export class Locals {
   /** Compiles what is marked. Returns the endpoints that differ. */
   flush(planner: Planner): Set<EndpointId> {
     const differing = new Set<EndpointId>();
+    this.settleFloating();
     if (this.dirty.size > 0) this.wrong = undefined;
     for (const id of this.dirty) {
       const record = this.records.get(id);
@@ -86,7 +95,10 @@ export class Locals {
 
   /** As of the last flush. */
   problems(): readonly Problem[] {
-    return (this.wrong ??= [...this.records].flatMap(([id, record]) => [...this.problemsOf(id, record)]));
+    return (this.wrong ??= [
+      ...[...this.records].flatMap(([id, record]) => [...this.problemsOf(id, record)]),
+      ...this.floating.problems,
+    ]);
   }
 
   private *problemsOf(id: EndpointId, { workload, enforcement }: LocalRecord): Iterable<Problem> {
@@ -128,6 +140,7 @@ export class Locals {
   private desired(id: EndpointId, { workload, enforcement }: LocalRecord): DesiredEndpoint | undefined {
     if (enforcement === undefined) return undefined;
     const winner = this.rival(id, workload);
+    const floating = this.floating.byEndpoint.get(id);
     const blocked = workload.blocked ?? (winner && `its interface belongs to ${quote(winner.key)} as well`);
     return {
       id,
@@ -138,8 +151,21 @@ export class Locals {
       set: enforcement.sets[0].shape.key,
       portSecurity: workload.portSecurity,
       adminUp: workload.adminUp,
+      ...(floating === undefined ? {} : { floating }),
       ...(blocked === undefined ? {} : { blocked }),
     };
+  }
+
+  /** Who has which floating IP may depend on any endpoint of the cloud: those for whom it is different now are compiled again. */
+  private settleFloating(): void {
+    if (this.named.size + this.floating.byEndpoint.size === 0) return;
+    const workloads = [...this.named].flatMap((id) => this.records.get(id)?.workload ?? []);
+    const next = floatingIps(workloads, (external) => this.isOwned(addressToPrefix(external)));
+    const before = this.floating;
+    for (const id of new Set([...before.byEndpoint.keys(), ...next.byEndpoint.keys()]))
+      if (JSON.stringify(before.byEndpoint.get(id)) !== JSON.stringify(next.byEndpoint.get(id))) this.dirty.add(id);
+    if (JSON.stringify(before.problems) !== JSON.stringify(next.problems)) this.wrong = undefined;
+    this.floating = next;
   }
 
   private claim(interfaceName: string, id: EndpointId, add: boolean): void {

@@ -18,11 +18,11 @@ const LEGACY_TABLES: Readonly<Record<string, string>> = {
 
 function rule(markShift: number): string[] {
   const bit = `0x${markBits(markShift).judged.toString(16)}`;
-  return accept(bit);
+  return accept(bit, bit);
 }
 
-const accept = (bit: string): string[] => [
-  ...["-m", "mark", "--mark", `${bit}/${bit}`],
+const accept = (bits: string, mask: string): string[] => [
+  ...["-m", "mark", "--mark", `${bits}/${mask}`],
   ...["-m", "comment", "--comment", COMMENT, "-j", "ACCEPT"],
 ];
 
@@ -45,8 +45,8 @@ export async function ensureInput(run: Runner, markShift: number, prefixes: read
 /** By tap: the mark alone may be somebody else's, since other interfaces have no program of ours. */
 function inputRules(markShift: number, prefixes: readonly string[]): string[][] {
   const { judged, any } = markBits(markShift);
-  const bit = `0x${(any - judged).toString(16)}`;
-  return prefixes.map((prefix) => ["-i", `${prefix}+`, ...accept(bit)]);
+  const hex = (bits: number): string => `0x${bits.toString(16)}`;
+  return prefixes.map((prefix) => ["-i", `${prefix}+`, ...accept(hex(any - judged), hex(any))]);
 }
 
 async function ensureFirst(run: Runner, chain: Chain, wanted: readonly string[][]): Promise<ForwardReport> {

@@ -19,7 +19,7 @@ export function renderIptablesGuard(settings: GuardSettings, claimed: Iterable<s
   const pattern = (name: string): string => name.replace(/\*$/, "+");
   const returns = (way: "-i" | "-o"): string[] =>
     settings.taps.excluded.map((name) => `-A ${CHAIN} ${way} ${pattern(name)} -j RETURN`);
-  const bit = `0x${judged.toString(16)}/0x${judged.toString(16)}`;
+  const bit = `0x${judged.toString(16)}/0x${any.toString(16)}`;
   return [
     "*raw",
     `:${CHAIN} - [0:0]`,

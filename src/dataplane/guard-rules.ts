@@ -53,7 +53,7 @@ const LAST = 300;
 
 const hex = (value: number): string => `0x${(value >>> 0).toString(16).padStart(8, "0")}`;
 
-/** Bits of skb->mark: `judged` and either of `judged` and `host`. */
+/** Bits of skb->mark: `judged`, and both of `judged` and `host`, which is what is judged and translated by the kernel's NAT. */
 export function markBits(shift: number): { readonly judged: number; readonly any: number } {
   return { judged: (MARK_JUDGED << shift) >>> 0, any: ((MARK_JUDGED | MARK_HOST) << shift) >>> 0 };
 }
@@ -82,9 +82,9 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
           name: "prerouting",
           hook: "prerouting",
           priority: RAW,
-          // Sets come first, since a packet pays most for the kinds of interfaces.
+          // Sets come first, since a packet pays most for the kinds of interfaces. What the kernel's NAT has must be tracked.
           rules: [
-            `meta mark & ${hex(judged)} == ${hex(judged)} notrack accept`,
+            `meta mark & ${hex(any)} == ${hex(judged)} notrack accept`,
             `meta iif @${RULED} return`,
             ...skip("iif"),
             ...from,

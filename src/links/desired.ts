@@ -1,6 +1,7 @@
 /** Which routes and permanent neighbours the taps should have. Pure. */
 import type { DesiredEndpoint } from "../compile/desired.js";
 import type { Tap } from "../dataplane/backend.js";
+import { addressToPrefix } from "../model/cidr.js";
 import type { EndpointId, Family, Prefix } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { neighbourKey, routeKey, type TapNeighbour, type TapRoute } from "./types.js";
@@ -77,6 +78,22 @@ export function planRoutes(input: PlanInput): RoutePlan {
       const entry: TapNeighbour = { family: parts.family, address, ifindex: tap.ifindex, mac: mac ?? endpoint.mac };
       // The endpoint's own MAC wins over that of a pair with the same address: it is listed first.
       if (!neighbours.has(neighbourKey(entry))) neighbours.set(neighbourKey(entry), entry);
+    }
+    // With a neighbour, although NAT gives what is sent there another address: before 5.11 bpf_fib_lookup() does not tell by which
+    // interface a route leads that has none.
+    for (const { external } of endpoint.floating ?? []) {
+      const prefix = addressToPrefix(external);
+      if (reserved.has(prefix)) problems.push(problem(endpoint, prefix, "it is the address of a gateway of this host"));
+      else if (!claims.has(prefix)) {
+        claims.set(prefix, [id]);
+        const entry: TapNeighbour = {
+          family: external.includes(":") ? 6 : 4,
+          address: external,
+          ifindex: tap.ifindex,
+          mac: endpoint.mac,
+        };
+        neighbours.set(neighbourKey(entry), entry);
+      }
     }
   }
   const routes = new Map<string, TapRoute>();

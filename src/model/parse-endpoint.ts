@@ -46,6 +46,7 @@ const READ = new Set([
   "ipv6Gateway",
   "ipNetworks",
   "allowedIps",
+  "ipNATs",
   "profiles",
   "containerID",
   "pod",

@@ -19,7 +19,7 @@ export type Step =
   | { readonly wait: number }
   | { readonly change: ConformanceWorld };
 
-export type Clause = "S1" | "S2" | "S3" | "S4" | "S5" | "S6" | "S7" | "S9" | "D2" | "D3" | "D4" | "D5";
+export type Clause = "S1" | "S2" | "S3" | "S4" | "S5" | "S6" | "S7" | "S8" | "S9" | "D2" | "D3" | "D4" | "D5";
 
 export interface Case {
   readonly clause: Clause;
@@ -27,8 +27,8 @@ export interface Case {
   /** Default: BASE. */
   readonly world?: ConformanceWorld;
   readonly steps: readonly Step[];
-  /** services: who answers is not in the table; test/traffic/services.test.ts has it on iptables. What a BPF test run can't set up everywhere: a tag in skb metadata, time that passes, frames without a whole IP header. */
-  readonly needs?: readonly ("vlan-metadata" | "time" | "short-frames" | "services")[];
+  /** nat: what floating IPs lead to; test/traffic/floating.test.ts has it on both dataplanes. services: who answers is not in the table; test/traffic/services.test.ts has it on iptables. What a BPF test run can't set up everywhere: a tag in skb metadata, time that passes, frames without a whole IP header. */
+  readonly needs?: readonly ("vlan-metadata" | "time" | "short-frames" | "services" | "nat")[];
 }
 
 export const deliver = (to: GuestName, mac?: string): Expectation => ({

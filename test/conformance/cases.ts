@@ -2,6 +2,7 @@
 import type { Case } from "./case.js";
 import { CHANGES } from "./cases/changes.js";
 import { CLAIMS } from "./cases/claims.js";
+import { FLOATING } from "./cases/floating.js";
 import { FLOWS } from "./cases/flows.js";
 import { HOST_CASES } from "./cases/host.js";
 import { HOSTILE } from "./cases/hostile.js";
@@ -24,4 +25,5 @@ export const CASES: readonly Case[] = [
   ...PROMISES,
   ...HOSTILE,
   ...SERVICES,
+  ...FLOATING,
 ];

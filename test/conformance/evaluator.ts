@@ -14,7 +14,7 @@ export function evaluatorImplementation(): Implementation {
   };
   return {
     name: "evaluator",
-    provides: new Set(["vlan-metadata", "time", "short-frames", "services", "ingress-interface"]),
+    provides: new Set(["vlan-metadata", "time", "short-frames", "services", "nat", "ingress-interface"]),
     load(world) {
       const model = new TestModel(world.hostname, world.resources);
       state = {

@@ -17,10 +17,10 @@ import { Engine } from "../../src/dataplane/bpf/engine.js";
 import { KernelMaps } from "../../src/dataplane/bpf/maps.js";
 import type { MapName } from "../../src/dataplane/bpf/plan.js";
 import type { Interfaces, Tap } from "../../src/dataplane/backend.js";
-import { addressFromBytes, isSingle } from "../../src/model/cidr.js";
+import { addressFromBytes, addressToPrefix, isSingle, prefixToAddress } from "../../src/model/cidr.js";
 import { NOTHING_SERVED, type Served } from "../../src/model/services.js";
 import { ModelStore } from "../../src/model/store.js";
-import type { Mac } from "../../src/model/types.js";
+import type { Mac, Prefix } from "../../src/model/types.js";
 import type { EndpointId } from "../../src/model/types.js";
 import { changes, type Resource } from "../support/resources.js";
 import { Rehearsal } from "./rehearsal.js";
@@ -235,8 +235,9 @@ class Kernel {
   #route(interfaces: Interfaces): void {
     const endpoints = [...this.#compiler.desired.endpoints.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
     const routed = new Map<string, string>();
-    for (const { interfaceName, owned } of endpoints) {
+    for (const { interfaceName, owned, floating = [], adminUp } of endpoints) {
       if (!interfaces.taps.has(interfaceName)) continue;
+      if (adminUp) for (const { external } of floating) routed.set(addressToPrefix(external), interfaceName);
       for (const { prefix } of owned) {
         if (isSingle(prefix) || prefix.endsWith("/0") || routed.has(prefix)) continue;
         routed.set(prefix, interfaceName);
@@ -246,6 +247,19 @@ class Kernel {
     if (text === this.#routed) return;
     this.#routed = text;
     for (const family of ["-4", "-6"]) ip(family, "route", "flush", "proto", ROUTE_PROTOCOL);
+    for (const [prefix, tap] of routed)
+      if (isSingle(prefix as Prefix))
+        ip(
+          "neigh",
+          "replace",
+          prefixToAddress(prefix as Prefix),
+          "lladdr",
+          "02:00:00:00:00:97",
+          "dev",
+          tap,
+          "nud",
+          "permanent",
+        );
     for (const [prefix, tap] of routed)
       ip(prefix.includes(":") ? "-6" : "-4", "route", "add", prefix, "dev", tap, "proto", ROUTE_PROTOCOL);
   }
@@ -297,7 +311,8 @@ class Kernel {
       return this.#dropped(before, result.data, (index) => rehearsed?.(result, index));
     if (result.returnValue === TC_ACT_REDIRECT) return this.#redirected(ifindex ?? 0, mark, result.data);
     if (name === "tap_egress") return this.#delivered(ifindex ?? 0, result.data);
-    if ((mark & Mark.MARK_JUDGED) !== 0) return { verdict: "stack", why: this.#why(result.data) };
+    if ((mark & Mark.MARK_JUDGED) !== 0)
+      return { verdict: "stack", why: (mark & Mark.MARK_HOST) !== 0 ? "floating" : this.#why(result.data) };
     return { verdict: "host" };
   }
 

@@ -55,7 +55,13 @@ const CASE_FLOWS = 256;
 export const MANY_FLOWS = 4096;
 
 class KernelImplementation implements Implementation {
-  readonly provides = new Set(["vlan-metadata", "time", "services", ...(takesIngress() ? ["ingress-interface"] : [])]);
+  readonly provides = new Set([
+    "vlan-metadata",
+    "time",
+    "services",
+    "nat",
+    ...(takesIngress() ? ["ingress-interface"] : []),
+  ]);
   readonly #namespace = `tb-${process.pid}-conf${worlds++}`;
   #child: ChildProcessWithoutNullStreams | undefined;
   #lines: AsyncIterator<string> | undefined;

@@ -252,7 +252,7 @@ describe("the guard, while no agent runs", () => {
     const rules = (await host.run("iptables-nft", "-S", "FORWARD")).split("\n").filter((line) => line.startsWith("-A"));
     expect(rules[0]).toContain("--comment torbie");
     expect(rules.filter((line) => line.includes("torbie"))).toHaveLength(1);
-    const input = "-A INPUT -i tap+ -m mark --mark 0x4000/0x4000 -m comment --comment torbie -j ACCEPT";
+    const input = "-A INPUT -i tap+ -m mark --mark 0x4000/0xc000 -m comment --comment torbie -j ACCEPT";
     expect((await host.run("iptables-nft", "-S", "INPUT")).trim().split("\n")).toEqual([
       "-P INPUT ACCEPT",
       input,

@@ -22,13 +22,18 @@ export class Conversation {
   }
 
   /** `to` must not answer on that port already. */
-  static async open(from: Guest, to: Guest, family: 4 | 6, port: number): Promise<Conversation> {
+  static async open(
+    from: Pick<Guest, "namespace">,
+    to: Guest,
+    family: 4 | 6,
+    port: number,
+    address: string = to.address(family),
+  ): Promise<Conversation> {
     const quiet = { stdio: ["pipe", "pipe", "ignore"] } as const;
     const server = to.namespace.spawn(["socat", `TCP${family}-LISTEN:${port},reuseaddr,fork`, "EXEC:/bin/cat"], {
       stdio: "ignore",
     });
     await expect.poll(() => to.run(["ss", "-Hltn", `sport = :${port}`]), { timeout: 5_000 }).toContain(String(port));
-    const address = to.address(family);
     const target = family === 4 ? `TCP4:${address}:${port}` : `TCP6:[${address}]:${port}`;
     const client = from.namespace.spawn(["socat", "-", `${target},connect-timeout=5`], {
       ...quiet,

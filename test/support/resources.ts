@@ -27,6 +27,10 @@ export interface EndpointSpec {
   readonly adminUp?: boolean;
   readonly profiles?: readonly string[];
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Floating IPs: external address to internal. */
+  readonly floating?: Readonly<Record<string, string>>;
+  /** Whatever else its spec says. */
+  readonly spec?: Readonly<Record<string, unknown>>;
 }
 
 export const tapName = (endpoint: string): string => `tap${endpoint}`;
@@ -71,6 +75,12 @@ export function endpoint(spec: EndpointSpec): Resource {
         ipNetworks: spec.addresses.map(single),
         allowedIps: [],
         ...(spec.profiles === undefined ? {} : { profiles: spec.profiles }),
+        ...(spec.floating === undefined
+          ? {}
+          : {
+              ipNATs: Object.entries(spec.floating).map(([externalIP, internalIP]) => ({ internalIP, externalIP })),
+            }),
+        ...spec.spec,
       },
     },
   };

@@ -148,7 +148,12 @@ function narrowed(
     const keeps = new Set(
       next.interfaceName === old.interfaceName && next.mac === old.mac ? next.owned.map(({ prefix }) => prefix) : [],
     );
-    result.set(id, { ...old, owned: old.owned.filter(({ prefix }) => keeps.has(prefix)) });
+    const floats = new Set(keeps.size === 0 ? [] : next.floating?.map(({ external }) => external));
+    result.set(id, {
+      ...old,
+      owned: old.owned.filter(({ prefix }) => keeps.has(prefix)),
+      ...(old.floating && { floating: old.floating.filter(({ external }) => floats.has(external)) }),
+    });
   }
   return result;
 }

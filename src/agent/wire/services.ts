@@ -2,10 +2,20 @@
 import type { DesiredState } from "../../compile/desired.js";
 import type { Config } from "../../config/schema.js";
 import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
+import type { Floats } from "../../dataplane/services/floating.js";
+import { Conntrack } from "../../dataplane/conntrack/conntrack.js";
+import { forgetRedirected } from "../../dataplane/conntrack/redirected.js";
 import type { ServicesWish } from "../../dataplane/services/rules.js";
-import { ensureServices, knownByTap, metadataProblems } from "../../dataplane/services/services.js";
+import {
+  ensureServices,
+  floatingProblems,
+  floatsIn,
+  knownByTap,
+  metadataProblems,
+} from "../../dataplane/services/services.js";
 import { served, type MetadataService, type Served } from "../../model/services.js";
 import { parseAddress } from "../../model/cidr.js";
+import type { Address } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { ServicesPart } from "../parts.js";
 
@@ -24,7 +34,12 @@ export const servedOf = (config: Config): Served => served(metadataOf(config), c
 
 export function servicesWish(config: Config, desired: Pick<DesiredState, "endpoints">): ServicesWish {
   const { interfacePrefix: prefixes, interfaceExclude: excluded } = config;
-  return { taps: { prefixes, excluded }, metadata: metadataOf(config), knownBy: knownByTap(desired) };
+  return {
+    taps: { prefixes, excluded },
+    metadata: metadataOf(config),
+    knownBy: knownByTap(desired),
+    floating: floatsIn(desired, hostAddresses()),
+  };
 }
 
 export class ServicesAdapter implements ServicesPart {
@@ -32,6 +47,8 @@ export class ServicesAdapter implements ServicesPart {
   /** What stands, as text. */
   #stands = "";
   #problems: readonly Problem[] = [];
+  /** Floating IPs whose connections have not been looked through yet. */
+  readonly #changed = new Set<Address>();
 
   constructor(config: Config) {
     this.#config = config;
@@ -43,12 +60,27 @@ export class ServicesAdapter implements ServicesPart {
 
   async ensure(desired: DesiredState, whole: boolean): Promise<number> {
     const wish = servicesWish(this.#config, desired);
-    if (whole) this.#problems = metadataProblems(wish, hostAddresses());
-    const text = JSON.stringify([...wish.knownBy]);
+    const text = JSON.stringify([[...wish.knownBy], [...wish.floating]]);
     if (!whole && text === this.#stands) return 0;
+    const hosts = hostAddresses();
+    this.#problems = [...metadataProblems(wish, hosts), ...floatingProblems(desired, hosts)];
     this.#stands = ""; // should it throw, the next pass writes again
-    const writes = await ensureServices(wish);
+    const { writes, changed } = await ensureServices(wish);
+    for (const external of changed) this.#changed.add(external);
+    await this.#forget(wish.floating);
     this.#stands = text;
     return writes;
+  }
+
+  /** Tried again by the next pass, should it throw. */
+  async #forget(leads: Floats): Promise<void> {
+    if (this.#changed.size === 0) return;
+    const conntrack = new Conntrack();
+    try {
+      await forgetRedirected(conntrack, this.#changed, leads);
+    } finally {
+      conntrack.close();
+    }
+    this.#changed.clear();
   }
 }

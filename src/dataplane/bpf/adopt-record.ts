@@ -82,6 +82,7 @@ export class FlowConverter {
         state,
         flags,
         last_seen: flow("last_seen"),
+        translated: flow("translated"),
         packets: [BigInt(flow("packets", 0)), BigInt(flow("packets", 1))],
         bytes: [BigInt(flow("bytes", 0)), BigInt(flow("bytes", 1))],
       }),

@@ -84,6 +84,8 @@ const SCALARS: Readonly<Record<string, (bytes: Bytes, names: Names) => Fields>> 
     endpoint: portOf(names, Math.floor(readU32(bytes) / Limits.MAX_REASONS)),
     reason: explainReason(readU32(bytes) % Limits.MAX_REASONS).name,
   }),
+  "floating.key": (bytes) => ({ floatingIp: readAddress(bytes) }),
+  "floating.value": (bytes) => ({ standsFor: readAddress(bytes) }),
   "drop.value": (bytes) => ({ packets: fromBytes(bytes).readBigUInt64LE() }),
 };
 

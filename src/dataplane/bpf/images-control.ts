@@ -31,6 +31,7 @@ export interface ControlWish {
   readonly timeouts: Readonly<Partial<Record<string, number>>>;
   readonly localPrefixes: boolean;
   readonly prefixes: boolean;
+  readonly floating: boolean;
   readonly hostToGuest: boolean;
   /** S7; absent: nothing. */
   readonly served?: Served;
@@ -78,6 +79,7 @@ export function controlValue(wish: ControlWish): Bytes {
     flags:
       (wish.localPrefixes ? ControlFlag.CONTROL_LOCAL_PREFIXES : 0) |
       (wish.prefixes ? ControlFlag.CONTROL_PREFIXES : 0) |
+      (wish.floating ? ControlFlag.CONTROL_FLOATING : 0) |
       (wish.hostToGuest ? ControlFlag.CONTROL_HOST_TO_GUEST : 0) |
       servedFlags(wish.served ?? NOTHING_SERVED),
     timeout: timeoutsInJiffies(wish.timeouts, wish.hz),
@@ -91,7 +93,7 @@ export function controlValue(wish: ControlWish): Bytes {
 export function controlBefore(from: Bytes, to: Bytes): Bytes {
   const [was, will]: readonly RecordOf<"control">[] = [parse("control", from), parse("control", to)];
   if (was === undefined || will === undefined) return to;
-  const keep = ControlFlag.CONTROL_LOCAL_PREFIXES | ControlFlag.CONTROL_PREFIXES;
+  const keep = ControlFlag.CONTROL_LOCAL_PREFIXES | ControlFlag.CONTROL_PREFIXES | ControlFlag.CONTROL_FLOATING;
   return record("control", {
     ...will,
     generation: was.generation,

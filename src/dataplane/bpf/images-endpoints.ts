@@ -102,6 +102,14 @@ export function localKeys(prefix: Prefix): { readonly map: MapName; readonly key
   return { map: "local_prefix", keys: withoutMapped(prefix).map(prefixKey) };
 }
 
+/** What each floating IP stands for. */
+export function floatingEntries(endpoints: Iterable<DesiredEndpoint>): Map<Bytes, Bytes> {
+  const entries = new Map<Bytes, Bytes>();
+  for (const { floating = [] } of endpoints)
+    for (const { external, internal } of floating) entries.set(addressKey(external), addressKey(internal));
+  return entries;
+}
+
 export interface Owner {
   readonly endpoint: DesiredEndpoint;
   readonly number: number;

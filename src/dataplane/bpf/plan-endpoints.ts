@@ -7,6 +7,7 @@ import { settledTap, type Interfaces, type Tap } from "../backend.js";
 import {
   collidingMarks,
   endpointValue,
+  floatingEntries,
   localKeys,
   localValue,
   markOf,
@@ -27,6 +28,7 @@ export const SHADOWED = [
   "source",
   "local",
   "local_prefix",
+  "floating",
   "endpoint",
   "prefix",
   "control",
@@ -145,6 +147,7 @@ export function planEndpoints(plan: Plan, work: EndpointWork): EndpointsPlan {
     states.set(id, { number, desired: endpoint, sources, tap: signature(id) });
   }
   planLocals(plan, work, states, owners, prefixes);
+  planFloating(plan, shadows, desired);
   planTaps(plan, shadows, states, taps);
   return { states, owners };
 }
@@ -227,6 +230,17 @@ function planLocals(
         if (was === undefined) plan.host = true;
       }
     }
+  }
+}
+
+/** An address that moves is one write. Flows may know one that is new as an address of elsewhere. */
+function planFloating(plan: Plan, shadows: Shadows, desired: DesiredState): void {
+  const wanted = floatingEntries(desired.endpoints.values());
+  for (const key of shadows.floating.keys()) if (!wanted.has(key)) plan.delete("ownersDown", "floating", key);
+  for (const [key, value] of wanted) {
+    if (shadows.floating.get(key) === value) continue;
+    plan.set("ownersUp", "floating", key, value);
+    plan.host = true;
   }
 }
 

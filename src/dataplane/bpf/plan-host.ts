@@ -38,5 +38,6 @@ export function controlOf(
       owned.some(({ prefix }) => !prefix.endsWith("/32") && !prefix.endsWith("/128")),
     ),
     prefixes: desired.prefixes.size > 0,
+    floating: [...desired.endpoints.values()].some(({ floating }) => floating !== undefined),
   });
 }

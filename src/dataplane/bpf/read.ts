@@ -68,6 +68,8 @@ export interface PinnedState {
   control(): RecordOf<"control">;
   /** Which endpoint gets what is sent to each local address. */
   locals(): { readonly prefix: Prefix | Address; readonly endpoint: number; readonly flags: number }[];
+  /** What each floating IP stands for. */
+  floating(): ReadonlyMap<Address, Address>;
   taps(): ReadonlyMap<number, number>;
   /** Text of a number, cut to 232 bytes. */
   name(kind: number, number: number): string | undefined;
@@ -238,6 +240,10 @@ class Pinned implements PinnedState {
       ...[...this.kernel.dump("local")].map(([key, value]) => ({ prefix: readAddress(key), ...of(value) })),
       ...[...this.kernel.dump("local_prefix")].map(([key, value]) => ({ prefix: readPrefix(key), ...of(value) })),
     ];
+  }
+
+  floating(): Map<Address, Address> {
+    return new Map([...this.kernel.dump("floating")].map(([key, value]) => [readAddress(key), readAddress(value)]));
   }
 
   taps(): Map<number, number> {

@@ -55,11 +55,13 @@ export type Step =
   | { readonly step: "route"; readonly result: number; readonly ifindex: number }
   | { readonly step: "to tap"; readonly endpoint: number; readonly ifindex: number }
   | { readonly step: "to uplink"; readonly ifindex: number }
-  /** The kernel has to do something with it; endpoint 0: on its way off this host. */
-  | { readonly step: "to stack"; readonly endpoint: number }
+  /** The kernel has to do something with it; endpoint 0: on its way off this host. `nat`: its NAT has it. */
+  | { readonly step: "to stack"; readonly endpoint: number; readonly nat: boolean }
   | { readonly step: "to host" }
   | { readonly step: "drop"; readonly endpoint: number; readonly reason: string; readonly sentence: string }
-  | { readonly step: "from host"; readonly endpoint: number; readonly allowed: boolean };
+  | { readonly step: "from host"; readonly endpoint: number; readonly allowed: boolean }
+  /** It is to a floating IP of this endpoint: judged as to the address that it stands for. */
+  | { readonly step: "floating"; readonly endpoint: number };
 
 export interface Walk {
   readonly steps: readonly Step[];
@@ -112,7 +114,7 @@ export function decodeStep(bytes: Buffer): Step | undefined {
     case StepKind.STEP_TO_UPLINK:
       return { step: "to uplink", ifindex: a };
     case StepKind.STEP_TO_STACK:
-      return { step: "to stack", endpoint };
+      return { step: "to stack", endpoint, nat: a === 1 };
     case StepKind.STEP_TO_HOST:
       return { step: "to host" };
     case StepKind.STEP_DROP: {
@@ -121,6 +123,8 @@ export function decodeStep(bytes: Buffer): Step | undefined {
     }
     case StepKind.STEP_FROM_HOST:
       return { step: "from host", endpoint, allowed: a !== 0 };
+    case StepKind.STEP_FLOATING:
+      return { step: "floating", endpoint };
     default:
       return undefined;
   }

@@ -60,7 +60,10 @@ export function renderFrom({ endpoint }: Live, of: Family, bits: Bits): Chain {
   if (!endpoint.portSecurity) return [`-j MARK --set-xmark ${marked(bits.allow)}`];
   const owned = ownedOf(endpoint, of);
   return [
-    ...owned.filter(({ prefix }) => isSingle(prefix)).map(({ prefix }) => `-s ${prefix} -d ${prefix} -j DROP`),
+    // But for what it sends to a floating IP of its own, which NAT has made this.
+    ...owned
+      .filter(({ prefix }) => isSingle(prefix))
+      .map(({ prefix }) => `-s ${prefix} -d ${prefix} -m conntrack ! --ctstate DNAT -j DROP`),
     ...judged("-s", endpoint, of, "egress", bits),
   ];
 }
@@ -95,14 +98,14 @@ function judged(which: "-s" | "-d", endpoint: DesiredEndpoint, of: Family, direc
 
 const side = (which: "-s" | "-d", prefix: string): string => (prefix.endsWith("/0") ? "" : `${which} ${prefix} `);
 
-/** An ICMP error is about a flow of this guest: noted in the mark. */
+/** An ICMP error is about a flow of this guest: noted in the mark. What was sent to a floating IP has the guest's own address in the answers. */
 export function renderRelated({ endpoint }: Live, of: Family, bits: Bits): Chain {
   const note = `-j MARK --set-xmark ${marked(bits.allow)}`;
   if (!endpoint.portSecurity) return [note];
   return ownedOf(endpoint, of).flatMap(({ prefix }) =>
     prefix.endsWith("/0")
       ? [note]
-      : [`-m conntrack --ctorigsrc ${prefix} ${note}`, `-m conntrack --ctorigdst ${prefix} ${note}`],
+      : [`-m conntrack --ctorigsrc ${prefix} ${note}`, `-m conntrack --ctreplsrc ${prefix} ${note}`],
   );
 }
 

@@ -1,5 +1,5 @@
 /**
- * The metadata service's address as rules of nft's NAT: what guests ask of METADATA_ADDRESS goes to where it is served, and its answers
+ * The metadata service's address, and floating IPs (floating.ts), as rules of nft's NAT: what guests ask of METADATA_ADDRESS goes to where it is served, and its answers
  * come from the address that was asked, since the kernel's tracking turns them back. A guest that asks by its link-local address is known
  * to the service by its first fixed one: Nova tells guests apart by address. Pure.
  *
@@ -10,6 +10,7 @@ import { createHash } from "node:crypto";
 import type { TapRule } from "../../links/ours.js";
 import type { Address, Family } from "../../model/types.js";
 import { listed } from "../guard-rules.js";
+import { floatingChains, floatingMaps, type Floats, type NatMap } from "./floating.js";
 import { ANY_ADDRESS, METADATA_ADDRESS, METADATA_PORT, type MetadataService } from "../../model/services.js";
 
 export const SERVICES_TABLE = "torbie_services";
@@ -20,11 +21,13 @@ const SNAT = 100;
 export interface ServicesWish {
   readonly taps: TapRule;
   readonly metadata: MetadataService;
+  /** Floating IP → the guest's address. */
+  readonly floating: Floats;
   /** By tap: the address that its guest is known by when it asks by a link-local one. */
   readonly knownBy: ReadonlyMap<string, Address>;
 }
 
-interface Chain {
+export interface Chain {
   readonly name: string;
   readonly hook: string;
   readonly priority: number;
@@ -32,7 +35,11 @@ interface Chain {
 }
 
 /** Chains of one family's table; none: there is no table. */
-export function serviceChains({ taps, metadata }: ServicesWish, of: Family): readonly Chain[] {
+export function serviceChains(wish: ServicesWish, of: Family): readonly Chain[] {
+  return [...metadataChains(wish, of), ...floatingChains(wish.floating, of)];
+}
+
+function metadataChains({ taps, metadata }: ServicesWish, of: Family): readonly Chain[] {
   const to = metadata.addresses[of];
   if (to === undefined) return [];
   const asked = METADATA_ADDRESS[of];
@@ -53,8 +60,16 @@ const dnatTo = (to: Address, port: number): string =>
 const digestOf = (chains: readonly Chain[]): string =>
   createHash("sha256").update(JSON.stringify(chains)).digest("hex").slice(0, 12);
 const nftFamily = (of: Family): string => (of === 4 ? "ip" : "ip6");
-const mapText = (knownBy: ServicesWish["knownBy"]): string =>
-  [...knownBy].map(([tap, address]) => `"${tap}" : ${address}`).join(", ");
+
+function serviceMaps(wish: ServicesWish, of: Family): readonly NatMap[] {
+  const known = {
+    name: "known_by",
+    type: "ifname : ipv6_addr",
+    text: [...wish.knownBy].map(([tap, address]) => `"${tap}" : ${address}`),
+    listed: [...wish.knownBy].map((pair): unknown => pair),
+  };
+  return [...(of === 6 && wish.metadata.addresses[6] !== undefined ? [known] : []), ...floatingMaps(wish.floating, of)];
+}
 
 /** One transaction: the table of this family anew, or gone. */
 export function renderServices(wish: ServicesWish, of: Family): string {
@@ -64,9 +79,9 @@ export function renderServices(wish: ServicesWish, of: Family): string {
   const lines = [`table ${table}`, `delete table ${table}`];
   if (chains.length === 0) return `${lines.join("\n")}\n`;
   lines.push(`table ${table} {`);
-  if (of === 6) {
-    const elements = wish.knownBy.size === 0 ? [] : [`    elements = { ${mapText(wish.knownBy)} }`];
-    lines.push("  map known_by {", "    type ifname : ipv6_addr", ...elements, "  }");
+  for (const { name, type, text } of serviceMaps(wish, of)) {
+    const elements = text.length === 0 ? [] : [`    elements = { ${text.join(", ")} }`];
+    lines.push(`  map ${name} {`, `    type ${type}`, ...elements, "  }");
   }
   for (const { name, hook, priority, rules } of chains) {
     lines.push(`  chain ${name} {`, `    type nat hook ${hook} priority ${priority}; policy accept;`);
@@ -85,9 +100,10 @@ export function serviceStands(output: string, wish: ServicesWish, of: Family): b
   if (!rules.every((rule) => rule["comment"] === comment)) return false;
   if (!chains.every((chain) => found.some((one) => one["name"] === chain.name && one["hook"] === chain.hook)))
     return false;
-  if (of === 4) return true;
-  const elements = listed(output, "map").find(({ name }) => name === "known_by")?.["elem"] ?? [];
-  const stand = new Set((elements as unknown[]).map((pair) => JSON.stringify(pair)));
-  const wanted = [...wish.knownBy].map(([tap, address]) => JSON.stringify([tap, address]));
-  return stand.size === wanted.length && wanted.every((pair) => stand.has(pair));
+  return serviceMaps(wish, of).every((map) => {
+    const elements = listed(output, "map").find(({ name }) => name === map.name)?.["elem"] ?? [];
+    const stand = new Set((elements as unknown[]).map((pair) => JSON.stringify(pair)));
+    const wanted = map.listed.map((pair) => JSON.stringify(pair));
+    return stand.size === wanted.length && wanted.every((pair) => stand.has(pair));
+  });
 }

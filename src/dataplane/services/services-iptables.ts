@@ -1,18 +1,31 @@
-/** The metadata service's NAT where nft is missing: a chain each at nat's PREROUTING and, for IPv6, INPUT. */
+/**
+ * The NAT of metadata service and floating IPs where nft is missing: chains at nat's hooks. A floating IP is a rule, and a connection's first
+ * packet meets all of them.
+ */
 import { DataplaneError } from "../../errors.js";
 import type { Family } from "../../model/types.js";
 import { IPTABLES } from "../iptables/tools.js";
 import type { Runner } from "../run.js";
-import type { ServicesWish } from "./rules.js";
+import { family } from "../../model/cidr.js";
+import { hairpins } from "./floating.js";
+import { serviceChains, type ServicesWish } from "./rules.js";
 import { ANY_ADDRESS, METADATA_ADDRESS, METADATA_PORT } from "../../model/services.js";
 
 const CHAINS = [
   ["PREROUTING", "torbie-services"],
   ["INPUT", "torbie-known-by"],
 ] as const;
+const FLOATING = "torbie-floating";
+const HAIRPIN = "torbie-hairpin";
+const FLOATING_JUMPS = [
+  ["PREROUTING", FLOATING],
+  ["OUTPUT", FLOATING],
+  ["POSTROUTING", HAIRPIN],
+] as const;
+const JUMPS = [...FLOATING_JUMPS, ...CHAINS];
 
 /** Input of iptables-restore --noflush. */
-export function renderIptablesServices({ taps, metadata, knownBy }: ServicesWish, of: Family): string {
+export function renderIptablesServices({ taps, metadata, knownBy, floating }: ServicesWish, of: Family): string {
   const to = metadata.addresses[of];
   const asked = METADATA_ADDRESS[of];
   const [[, dnat], [, snat]] = CHAINS;
@@ -40,6 +53,16 @@ export function renderIptablesServices({ taps, metadata, knownBy }: ServicesWish
     ...CHAINS.flatMap(([, chain]) => [`:${chain} - [0:0]`, ...excluded(chain)]),
     ...rules,
     ...known,
+    ...[FLOATING, HAIRPIN].map((chain) => `:${chain} - [0:0]`),
+    ...[...floating]
+      .filter(([external]) => family(external) === of)
+      .map(([external, internal]) => `-A ${FLOATING} -d ${external} -j DNAT --to-destination ${internal}`),
+    ...[...hairpins(floating)]
+      .filter(([internal]) => family(internal) === of)
+      .map(
+        ([internal, external]) =>
+          `-A ${HAIRPIN} -s ${internal} -d ${internal} -m conntrack --ctstate DNAT -j SNAT --to-source ${external}`,
+      ),
     "COMMIT",
     "",
   ].join("\n");
@@ -50,7 +73,7 @@ export async function ensureIptablesServices(wish: ServicesWish, run: Runner): P
   let writes = 0;
   for (const of of [4, 6] as const) {
     const tool = IPTABLES[of];
-    if (wish.metadata.addresses[of] === undefined) {
+    if (serviceChains(wish, of).length === 0) {
       await remove(tool, run);
       continue;
     }
@@ -61,7 +84,7 @@ export async function ensureIptablesServices(wish: ServicesWish, run: Runner): P
         `cannot write the metadata service's NAT: ${tool}-restore said ${JSON.stringify(restored.stderr.trim().slice(0, 400))}`,
         { retryable: true },
       );
-    for (const [hook, chain] of CHAINS) {
+    for (const [hook, chain] of JUMPS) {
       const jump = ["-w", "-t", "nat"];
       if ((await run(tool, [...jump, "-C", hook, "-j", chain])).status === 0) continue;
       await run(tool, [...jump, "-I", hook, "1", "-j", chain]);
@@ -77,9 +100,11 @@ export async function removeIptablesServices(run: Runner): Promise<string[]> {
 
 async function remove(tool: string, run: Runner): Promise<string[]> {
   const removed: string[] = [];
-  for (const [hook, chain] of CHAINS) {
-    const at = ["-w", "-t", "nat"];
-    if ((await run(tool, [...at, "-D", hook, "-j", chain])).status !== 0) continue;
+  const at = ["-w", "-t", "nat"];
+  const chains = new Set<string>();
+  for (const [hook, chain] of JUMPS)
+    if ((await run(tool, [...at, "-D", hook, "-j", chain])).status === 0) chains.add(chain);
+  for (const chain of chains) {
     await run(tool, [...at, "-F", chain]);
     await run(tool, [...at, "-X", chain]);
     removed.push(`${tool} nat ${chain}`);

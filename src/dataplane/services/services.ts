@@ -6,7 +6,8 @@ import type { Address, Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import { isSayable } from "../iptables/names.js";
 import { run as runProgram, type Runner } from "../run.js";
-import { renderServices, SERVICES_TABLE, serviceStands, type ServicesWish } from "./rules.js";
+import { changedFloats, floatsOf, type Floats } from "./floating.js";
+import { renderServices, serviceChains, SERVICES_TABLE, serviceStands, type ServicesWish } from "./rules.js";
 import { ensureIptablesServices, removeIptablesServices } from "./services-iptables.js";
 import { ANY_ADDRESS, isLoopback4 } from "../../model/services.js";
 
@@ -24,21 +25,37 @@ export function knownByTap(desired: Pick<DesiredState, "endpoints">): ReadonlyMa
   return known;
 }
 
-/** How many tables had to be written. @throws UnsupportedError, DataplaneError */
-export async function ensureServices(wish: ServicesWish, run: Runner = runProgram): Promise<number> {
+export interface ServicesReport {
+  /** Tables that had to be written. */
+  readonly writes: number;
+  /** Floating IPs that led elsewhere until now: what is tracked still leads there. */
+  readonly changed: ReadonlySet<Address>;
+}
+
+/** @throws UnsupportedError, DataplaneError */
+export async function ensureServices(wish: ServicesWish, run: Runner = runProgram): Promise<ServicesReport> {
   let writes = 0;
+  const changed = new Set<Address>();
+  const byIptables = async (): Promise<ServicesReport> => ({
+    writes: await ensureIptablesServices(wish, run),
+    // What stood is not read: whatever is tracked otherwise than it should be is found.
+    changed: new Set(wish.floating.keys()),
+  });
   for (const of of FAMILIES) {
     const listing = await run("nft", ["-j", "list", "table", nftFamily(of), SERVICES_TABLE]);
-    if (listing.status === undefined) return ensureIptablesServices(wish, run);
-    const wanted = wish.metadata.addresses[of] !== undefined;
+    if (listing.status === undefined) return byIptables();
+    const wanted = serviceChains(wish, of).length > 0;
     const stands = listing.status === 0 ? serviceStands(listing.stdout, wish, of) : !wanted;
     if (stands && wanted === (listing.status === 0)) continue;
     const result = await run("nft", ["-f", "-"], renderServices(wish, of));
-    if (result.status === 0) writes++;
-    else if (/not supported|no such file|protocol/i.test(result.stderr)) return ensureIptablesServices(wish, run);
+    if (result.status === 0) {
+      writes++;
+      const before = listing.status === 0 ? floatsOf(listing.stdout) : new Map<never, never>();
+      for (const external of changedFloats(before, wish.floating)) if (family(external) === of) changed.add(external);
+    } else if (/not supported|no such file|protocol/i.test(result.stderr)) return byIptables();
     else throw refusal(result.stderr);
   }
-  return writes;
+  return { writes, changed };
 }
 
 /** Families whose table is otherwise than it should be; empty where nft is missing, since iptables' chains are written anew each time. */
@@ -47,7 +64,7 @@ export async function servicesLacking(wish: ServicesWish, run: Runner = runProgr
   for (const of of FAMILIES) {
     const listing = await run("nft", ["-j", "list", "table", nftFamily(of), SERVICES_TABLE]);
     if (listing.status === undefined) return [];
-    const wanted = wish.metadata.addresses[of] !== undefined;
+    const wanted = serviceChains(wish, of).length > 0;
     if (wanted !== (listing.status === 0) || (wanted && !serviceStands(listing.stdout, wish, of))) lacking.push(of);
   }
   return lacking;
@@ -60,6 +77,30 @@ export async function removeServices(run: Runner = runProgram): Promise<string[]
     if ((await run("nft", ["delete", "table", nftFamily(of), SERVICES_TABLE])).status === 0)
       removed.push(`nft table ${nftFamily(of)} ${SERVICES_TABLE}`);
   return [...removed, ...(await removeIptablesServices(run))];
+}
+
+/** What leads where, but for addresses that are the host's own: those keep meaning the host. */
+export function floatsIn(desired: Pick<DesiredState, "endpoints">, hosts: ReadonlySet<string>): Floats {
+  return new Map(
+    [...desired.endpoints.values()].flatMap(({ floating = [], adminUp, blocked }) =>
+      adminUp && blocked === undefined
+        ? floating.filter(({ external }) => !hosts.has(external)).map((one) => [one.external, one.internal] as const)
+        : [],
+    ),
+  );
+}
+
+export function floatingProblems(desired: Pick<DesiredState, "endpoints">, hosts: ReadonlySet<string>): Problem[] {
+  return [...desired.endpoints.values()].flatMap(({ workload, floating = [] }) =>
+    floating
+      .filter(({ external }) => hosts.has(external))
+      .map(({ external }) => ({
+        where: `${workload.key} ${external}`,
+        code: "FLOATING_IP_OF_HOST",
+        what: `floating IP ${external}: it is an address of this host`,
+        consequence: "this floating IP is not in force",
+      })),
+  );
 }
 
 /** A service on another host would have to be reached by the rules of each guest, and its answers would be judged. */

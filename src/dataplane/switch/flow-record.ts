@@ -65,6 +65,7 @@ export class FlowReader {
         answered: inOrder(value("packets", 0), value("packets", 1))[1] > 0,
         fin: { opener, other },
         byHost: has("FLOW_HOST"),
+        translated: value("translated") !== 0,
       },
       seen: value("last_seen"),
       endpoints: inOrder(value("endpoint", 0), value("endpoint", 1)),

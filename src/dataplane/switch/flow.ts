@@ -6,6 +6,7 @@ import { FlowFlag, FlowState } from "../../abi/layout.gen.js";
 import { encode } from "../../abi/codec.js";
 import { addressBytes } from "../../model/cidr.js";
 import type { Address, Family } from "../../model/types.js";
+import { METADATA_ADDRESS } from "../../model/services.js";
 import { ConntrackStatus, TcpFlag, TcpState, type ConntrackEntry, type ConntrackTuple } from "../conntrack/entry.js";
 
 export const TCP = 6;
@@ -50,6 +51,8 @@ export interface Flow {
   readonly remaining: number;
   /** The host itself opened it (S9). */
   readonly byHost: boolean;
+  /** `destination` is what a floating IP stands for that its opener sends to: the kernel's NAT has it. */
+  readonly translated: boolean;
 }
 
 /** How long our flows live, by phase, in seconds. */
@@ -72,11 +75,19 @@ const phaseOfTcp: ReadonlyMap<number, Phase> = new Map([
   [TcpState.CLOSE, "FLOW_CLOSED"],
 ]);
 
-/** Undefined: not what the programs track (an ICMP message that is no query, a connection that is translated). */
+/**
+ * Undefined: not what the programs track (an ICMP message that is no query, what is asked of the metadata service). Of what NAT sends to
+ * another address (a floating IP), that address is the destination.
+ */
 export function flowOfEntry(entry: ConntrackEntry, isHost: (address: Address) => boolean): Flow | undefined {
   const { family, protocol, original, status, tcp, timeout } = entry;
-  const { source, destination, icmp } = original;
-  if ((status & (ConntrackStatus.SRC_NAT | ConntrackStatus.DST_NAT | ConntrackStatus.EXPECTED)) !== 0) return undefined;
+  const { source, icmp } = original;
+  const translated = (status & ConntrackStatus.DST_NAT) !== 0;
+  if ((status & ConntrackStatus.EXPECTED) !== 0 || original.destination === METADATA_ADDRESS[family]) return undefined;
+  if ((status & ConntrackStatus.SRC_NAT) !== 0 && !translated) return undefined;
+  const { destination, destinationPort } = translated
+    ? { destination: entry.reply.source, destinationPort: entry.reply.sourcePort }
+    : original;
   const isQuery = icmp !== undefined && REPLIES[family].has(icmp.type);
   if (isIcmp(family, protocol) && !isQuery) return undefined;
   const answered = (status & ConntrackStatus.SEEN_REPLY) !== 0;
@@ -91,7 +102,7 @@ export function flowOfEntry(entry: ConntrackEntry, isHost: (address: Address) =>
     source,
     destination,
     sourcePort: ported ? original.sourcePort : 0,
-    destinationPort: ported ? original.destinationPort : 0,
+    destinationPort: ported ? destinationPort : 0,
     ...(isQuery ? { query: icmp } : {}),
     phase,
     answered,
@@ -101,6 +112,7 @@ export function flowOfEntry(entry: ConntrackEntry, isHost: (address: Address) =>
     },
     remaining: timeout,
     byHost: isHost(source),
+    translated,
   };
 }
 
@@ -114,12 +126,13 @@ function phaseOf(protocol: number, isQuery: boolean, answered: boolean, tcp: num
 }
 
 /**
- * For the kernel. Undefined: SCTP, whose verification tags the programs do not know and the kernel would miss.
+ * For the kernel. Undefined: SCTP, whose verification tags the programs do not know and the kernel would miss; what NAT has, since the
+ * kernel tracks it already.
  * @param mark of the connection
  */
 export function entryOfFlow(flow: Flow, mark: number): ConntrackEntry | undefined {
   const { family, protocol, source, destination, sourcePort, destinationPort, query, answered, remaining } = flow;
-  if (protocol === SCTP) return undefined;
+  if (protocol === SCTP || flow.translated) return undefined;
   const original: ConntrackTuple = { source, destination, sourcePort, destinationPort, ...(query && { icmp: query }) };
   const answer = query === undefined ? undefined : REPLIES[family].get(query.type);
   const reply: ConntrackTuple = {
@@ -191,7 +204,7 @@ export function recordOfFlow(flow: Flow, ends: Ends, timeout: number, hz: number
     (finLo ? FlowFlag.FLOW_FIN_LO : 0) |
     (finHi ? FlowFlag.FLOW_FIN_HI : 0) |
     (halfOpen ? FlowFlag.FLOW_HALF_OPEN : 0) |
-    (ends.pairMac ? FlowFlag.FLOW_PAIR_MAC : 0);
+    (ends.pairMac || flow.translated ? FlowFlag.FLOW_PAIR_MAC : 0);
   return Buffer.concat([
     encode("flow_key", {
       address: Buffer.concat([lo, hi]),
@@ -204,6 +217,7 @@ export function recordOfFlow(flow: Flow, ends: Ends, timeout: number, hz: number
       endpoint: order(ends.source, ends.destination),
       state: FlowState[phase],
       flags,
+      translated: flow.translated ? 1 : 0,
       last_seen: Math.max(0, Math.round((timeout - Math.min(flow.remaining, timeout)) * hz)),
       // One each way at least: who has answered is known by it.
       packets: order(1n, flow.answered ? 1n : 0n),

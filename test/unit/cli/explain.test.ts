@@ -154,7 +154,7 @@ describe("agreement", () => {
       what: "deliver",
       endpoint: id,
     });
-    expect(verdictOfWalk(walk([{ step: "to stack", endpoint: 0 }], "pass"), idOf, undefined)).toEqual({
+    expect(verdictOfWalk(walk([{ step: "to stack", endpoint: 0, nat: false }], "pass"), idOf, undefined)).toEqual({
       what: "forward",
     });
     expect(verdictOfWalk(walk([], "pass"), idOf, 1)).toEqual({ what: "deliver", endpoint: id });

@@ -71,6 +71,7 @@ export const ENDPOINTS: readonly PinnedEndpoint[] = [
 
 export const state = (closed: { count: number }, endpoints = ENDPOINTS): PinnedState => ({
   endpoints: () => [...endpoints],
+  floating: () => new Map(),
   name: (kind) => (kind === NameKind.NAME_POLICY_SET ? SET_NAME : undefined),
   drops: () => [
     { endpoint: 0, reason: "NO_ENDPOINT", sentence: "the tap belongs to no endpoint", packets: 4n },

@@ -1,5 +1,7 @@
 /** Small random clouds: few names and few addresses, so that everything meets everything. */
 import fc from "fast-check";
+import { prefixToAddress } from "../../../src/model/cidr.js";
+import type { Address, Prefix } from "../../../src/model/types.js";
 import type { Change } from "./fixtures.js";
 import {
   Labels,
@@ -33,6 +35,8 @@ const PREFIXES = [
   "fd00::4/126",
   "fd00::5/128",
 ];
+/** Two that endpoints may have by themselves. */
+const EXTERNALS = ["192.0.2.1", "192.0.2.2", "10.0.0.5", "10.0.0.6", "127.0.0.1"];
 const SINGLES = [
   "10.0.0.5/32",
   "10.0.0.6/32",
@@ -137,9 +141,20 @@ const locals = fc
     pairs,
     profiles: profileNames,
     tap: fc.constantFrom("t1", "t2"),
+    nats: fc.array(fc.record({ internal: fc.constantFrom(...SINGLES), external: fc.constantFrom(...EXTERNALS) }), {
+      maxLength: 2,
+    }),
   })
-  .map(({ id, labels, fixed, pairs, profiles, tap }) =>
-    workload(id, labels, fixed, { pairs, profiles, interfaceName: tap }),
+  .map(({ id, labels, fixed, pairs, profiles, tap, nats }) =>
+    workload(id, labels, fixed, {
+      pairs,
+      profiles,
+      interfaceName: tap,
+      nats: nats.map(({ internal, external }) => ({
+        internal: prefixToAddress(internal as Prefix),
+        external: external as Address,
+      })),
+    }),
   );
 const remotes = fc
   .record({ id: fc.constantFrom("r1", "r2", "m1"), labels: labelSet, singles, wide: prefixes(1) })

@@ -47,7 +47,7 @@ table inet torbie_guard {
   }
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
-    meta mark & 0x00008000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
+    meta mark & 0x0000c000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
     meta iif @ruled return comment "torbie DIGEST 1"
     iifname "tap9" return comment "torbie DIGEST 2"
     iifname "tapx*" return comment "torbie DIGEST 3"
@@ -111,7 +111,7 @@ table arp torbie_guard {
 
   it("carry the shifted mark as an unsigned number, and another digest", () => {
     const shifted = guardTables({ ...settings, markShift: 16 });
-    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0x80000000 == 0x80000000");
+    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0x80000000");
     expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0 ");
     expect(guardDigest(shifted)).not.toBe(digest);
   });
@@ -256,7 +256,7 @@ describe("others' firewalls", () => {
     ]);
     for (const prefix of ["tap", "vnet"])
       expect(calls).toContain(
-        `iptables-nft -w -I INPUT 1 -i ${prefix}+ -m mark --mark 0x40000000/0x40000000 -m comment --comment torbie -j ACCEPT`,
+        `iptables-nft -w -I INPUT 1 -i ${prefix}+ -m mark --mark 0x40000000/0xc0000000 -m comment --comment torbie -j ACCEPT`,
       );
   });
 });

@@ -2,7 +2,15 @@
 import { describe, expect, it } from "vitest";
 import { renderServices, serviceStands, type ServicesWish } from "../../../src/dataplane/services/rules.js";
 import { renderIptablesServices } from "../../../src/dataplane/services/services-iptables.js";
-import { ensureServices, knownByTap, metadataProblems } from "../../../src/dataplane/services/services.js";
+import { changedFloats, floatsOf, hairpins } from "../../../src/dataplane/services/floating.js";
+import { isRedirected } from "../../../src/dataplane/conntrack/redirected.js";
+import {
+  ensureServices,
+  floatingProblems,
+  floatsIn,
+  knownByTap,
+  metadataProblems,
+} from "../../../src/dataplane/services/services.js";
 import { serviceAddress } from "../../../src/config/kinds.js";
 import type { Runner } from "../../../src/dataplane/run.js";
 import type { Address } from "../../../src/model/types.js";
@@ -15,6 +23,7 @@ const wish = (v4?: string, v6?: string, known: readonly [string, string][] = [])
     addresses: { ...(v4 === undefined ? {} : { 4: v4 as Address }), ...(v6 === undefined ? {} : { 6: v6 as Address }) },
   },
   knownBy: new Map(known as readonly [string, Address][]),
+  floating: new Map(),
 });
 const WISH = wish("127.0.0.1", "::", [["tap1", "2001:db8::1"]]);
 
@@ -66,7 +75,7 @@ describe("nft", () => {
       const of = words.includes("ip6") ? 6 : 4;
       return Promise.resolve({ status: 0, stdout: words.includes("list") ? listing(of, WISH) : "", stderr: "" });
     };
-    expect(await ensureServices(WISH, run)).toBe(0);
+    expect(await ensureServices(WISH, run)).toMatchObject({ writes: 0 });
     expect(called.filter((line) => line.includes("-f"))).toEqual([]);
     const missing: Runner = (file, words) => {
       called.push(`${file} ${words.join(" ")}`);
@@ -76,7 +85,7 @@ describe("nft", () => {
         stderr: "",
       });
     };
-    expect(await ensureServices(WISH, missing)).toBe(4);
+    expect(await ensureServices(WISH, missing)).toMatchObject({ writes: 10 });
     expect(called).toContain("iptables -w -t nat -I PREROUTING 1 -j torbie-services");
   });
 });
@@ -128,4 +137,81 @@ describe("the setting", () => {
     [6, "127.0.0.1"],
     [6, "ff02::1"],
   ])("IPv%i: %s is refused", (family, text) => expect(() => serviceAddress(family).parse(text)).toThrow(/expected/));
+});
+
+describe("floating IPs", () => {
+  const floats = (...pairs: [string, string][]): ServicesWish["floating"] => new Map(pairs as [Address, Address][]);
+  const two: ServicesWish = {
+    ...wish("127.0.0.1"),
+    floating: floats(["172.24.4.7", "10.0.0.1"], ["172.24.4.6", "10.0.0.1"], ["2001:db8:f::7", "2001:db8::1"]),
+  };
+
+  it("are a lookup in a map, from wherever; who asks for its own is seen by its lowest", () => {
+    const text = renderServices(two, 4);
+    expect(text).toContain("dnat to ip daddr map @floating");
+    expect(text).toContain("elements = { 172.24.4.7 : 10.0.0.1, 172.24.4.6 : 10.0.0.1 }");
+    expect(text).toContain("elements = { 10.0.0.1 . 10.0.0.1 : 172.24.4.6 }");
+    expect(text).toContain("type nat hook output priority -105");
+    expect(renderServices(two, 6)).toContain("elements = { 2001:db8:f::7 : 2001:db8::1 }");
+  });
+
+  it("are known again, and not when one leads elsewhere", () => {
+    const listed = (from: ServicesWish): string => {
+      const { nftables } = JSON.parse(listing(4, from)) as { nftables: unknown[] };
+      const back = [...hairpins(from.floating)].filter(([internal]) => !internal.includes(":"));
+      return JSON.stringify({
+        nftables: [
+          ...nftables,
+          { map: { name: "floating", elem: [...from.floating].filter(([external]) => !external.includes(":")) } },
+          { map: { name: "hairpin", elem: back.map(([one, to]) => [{ concat: [one, one] }, to]) } },
+        ],
+      });
+    };
+    expect(serviceStands(listed(two), two, 4)).toBe(true);
+    expect([...floatsOf(listed(two)).keys()]).toEqual(["172.24.4.7", "172.24.4.6"]);
+    const moved = { ...two, floating: floats(["172.24.4.7", "10.0.0.2"], ["172.24.4.6", "10.0.0.1"]) };
+    expect(serviceStands(listed(moved), two, 4)).toBe(false);
+    expect(changedFloats(moved.floating, two.floating)).toEqual(["172.24.4.7", "2001:db8:f::7"]);
+    expect(changedFloats(two.floating, floats())).toHaveLength(3);
+  });
+
+  it("are rules where nft is missing", () => {
+    const text = renderIptablesServices(two, 4);
+    expect(text).toContain("-A torbie-floating -d 172.24.4.7 -j DNAT --to-destination 10.0.0.1\n");
+    expect(text).toContain(
+      "-A torbie-hairpin -s 10.0.0.1 -d 10.0.0.1 -m conntrack --ctstate DNAT -j SNAT --to-source 172.24.4.6",
+    );
+    expect(text).not.toContain("2001:db8");
+  });
+
+  it("never are the host's own addresses, nor those of a port that is down", () => {
+    const nat = (external: string) => [{ external: external as Address, internal: "10.0.0.1" as Address }];
+    const state = stateOf({
+      endpoints: [
+        { ...endpoint("a", { owned: ["10.0.0.1/32"], set: "s" }), floating: nat("172.24.4.7") },
+        { ...endpoint("b", { owned: ["10.0.0.1/32"], set: "s" }), floating: nat("192.0.2.10") },
+        { ...endpoint("c", { owned: ["10.0.0.1/32"], set: "s", adminUp: false }), floating: nat("172.24.4.8") },
+      ],
+    });
+    const hosts = new Set(["192.0.2.10"]);
+    expect([...floatsIn(state, hosts)]).toEqual([["172.24.4.7", "10.0.0.1"]]);
+    expect(floatingProblems(state, hosts).map(({ where }) => where)).toEqual(["b 192.0.2.10"]);
+  });
+});
+
+it("only connections to a floating IP that leads elsewhere now are forgotten", () => {
+  const leads = new Map([["172.24.4.7", "10.0.0.2"]]) as unknown as ReadonlyMap<Address, Address>;
+  const changed = new Set<string>(["172.24.4.7", "172.24.4.8"]) as unknown as ReadonlySet<Address>;
+  const to = (asked: string, meant: string): boolean =>
+    isRedirected(
+      { original: { destination: asked }, reply: { source: meant } } as Parameters<typeof isRedirected>[0],
+      changed,
+      leads,
+    );
+  expect(to("172.24.4.7", "10.0.0.1")).toBe(true);
+  expect(to("172.24.4.7", "172.24.4.7")).toBe(true);
+  expect(to("172.24.4.7", "10.0.0.2")).toBe(false);
+  expect(to("172.24.4.8", "10.0.0.1")).toBe(true);
+  expect(to("172.24.4.8", "172.24.4.8")).toBe(false);
+  expect(to("172.24.4.9", "10.0.0.1")).toBe(false);
 });

@@ -123,6 +123,18 @@ describe("routes that taps should have", () => {
     expect(problems).toEqual([]);
   });
 
+  it("are one for each floating IP too, and never to a gateway of the host", () => {
+    const nat = (external: string) => ({ external: external as Address, internal: "10.0.0.1" as Address });
+    const floats = { ...e1, floating: [nat("172.24.4.7"), nat("172.24.4.1")] };
+    const { routes, neighbours, problems } = plan([floats], [tap("tap1", 7)], {
+      reserved: ["172.24.4.1/32" as Prefix],
+    });
+    expect([...routes.values()].map(({ prefix }) => prefix)).toContain("172.24.4.7/32");
+    expect([...routes.values()].map(({ prefix }) => prefix)).not.toContain("172.24.4.1/32");
+    expect([...neighbours.keys()]).toContain("172.24.4.7 at 7");
+    expect(problems.map(({ code }) => code)).toEqual(["PREFIX_NOT_ROUTED"]);
+  });
+
   it.each([
     ["its tap is not there", plan([e1], [])],
     ["its tap is down", plan([e1], [tap("tap1", 7, false)])],

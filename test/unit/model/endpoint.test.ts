@@ -50,7 +50,7 @@ describe("an endpoint of this host", () => {
       profiles: ["p"],
       portSecurity: false,
       adminUp: false,
-      notEnforced: ["ipNATs", "qosControls"],
+      notEnforced: ["qosControls"],
       networkId: "net",
       origin: "test:1",
     });

@@ -207,6 +207,7 @@ describe("control", () => {
       timeouts: {},
       localPrefixes: false,
       prefixes: false,
+      floating: false,
       hostToGuest: true,
     };
     const was = controlValue({ ...wish, endpoints: [1, 9], prefixes: true });

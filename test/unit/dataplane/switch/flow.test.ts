@@ -14,7 +14,7 @@ import {
 } from "../../../../src/dataplane/switch/flow.js";
 import { FlowReader, remainingSeconds } from "../../../../src/dataplane/switch/flow-record.js";
 import { addressText } from "../../../../src/links/wire-address.js";
-import type { Family } from "../../../../src/model/types.js";
+import type { Address, Family } from "../../../../src/model/types.js";
 import { arbEntry } from "../conntrack/arbitrary.js";
 
 const HZ = 250;
@@ -64,6 +64,7 @@ const arbFlow: fc.Arbitrary<Flow> = fc
       fin,
       remaining,
       byHost,
+      translated: false,
     };
   })
   .filter(({ source, destination }) => source !== destination);
@@ -100,7 +101,8 @@ test("any entry is a flow that opens the same way, or none", () => {
     fc.property(arbEntry, (entry) => {
       const flow = flowOfEntry(entry, () => false);
       if (flow === undefined) return;
-      expect([flow.source, flow.destination]).toEqual([entry.original.source, entry.original.destination]);
+      const { source, destination } = entry.original;
+      expect([flow.source, flow.destination]).toEqual([source, flow.translated ? entry.reply.source : destination]);
       expect(recordOfFlow(flow, { source: 1, destination: 0, pairMac: false }, 1, HZ).length).toBeGreaterThan(0);
       expect(opensHigh(flow)).toBe(
         !opensHigh({ source: flow.destination, destination: flow.source }) || flow.source === flow.destination,
@@ -109,11 +111,35 @@ test("any entry is a flow that opens the same way, or none", () => {
   );
 });
 
-test("no connection that is translated, expected, without a state or of SCTP is handed over", () => {
+test("a connection to a floating IP is one to what it stands for, and is not handed to the kernel, which has it", () => {
+  fc.assert(
+    fc.property(arbFlow, (flow) => {
+      const entry = entryOfFlow(flow, 0);
+      if (entry === undefined || flow.byHost) return;
+      const external = (flow.family === 4 ? "172.24.4.7" : "2001:db8:f::7") as Address;
+      const translated = flowOfEntry(
+        {
+          ...entry,
+          original: { ...entry.original, destination: external },
+          status: entry.status | ConntrackStatus.DST_NAT,
+        },
+        () => false,
+      );
+      expect(translated).toEqual({ ...flow, translated: true });
+      expect(translated && entryOfFlow(translated, 0)).toBeUndefined();
+      const bytes = recordOfFlow({ ...flow, translated: true }, { source: 0, destination: 1, pairMac: false }, 120, HZ);
+      expect(new FlowReader(describeLayout()).read(bytes, 0, bytes, sizeOf("flow_key"))?.flow.translated).toBe(true);
+    }),
+  );
+});
+
+test("no connection whose source is translated, that is expected, without a state or of SCTP is handed over", () => {
   fc.assert(
     fc.property(arbEntry, (entry) => {
-      for (const bit of [ConntrackStatus.EXPECTED, ConntrackStatus.DST_NAT, ConntrackStatus.SRC_NAT])
-        expect(flowOfEntry({ ...entry, status: entry.status | bit }, () => false)).toBeUndefined();
+      for (const bit of [ConntrackStatus.EXPECTED, ConntrackStatus.SRC_NAT])
+        expect(
+          flowOfEntry({ ...entry, status: (entry.status & ~ConntrackStatus.DST_NAT) | bit }, () => false),
+        ).toBeUndefined();
     }),
   );
   fc.assert(
