@@ -2,6 +2,7 @@
 import { Agent, type AgentOptions } from "../agent.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Datastore } from "../datastore/types.js";
+import type { Route } from "../links/types.js";
 import { realClock, type AgentLog } from "./parts.js";
 import { readStatus } from "./status.js";
 import type { OpenedBackend } from "./wire/backend.js";
@@ -13,6 +14,8 @@ import { ServicesAdapter } from "./wire/services.js";
 export interface ComposeParts extends Pick<AgentOptions, "onStatus" | "onPass" | "problems"> {
   readonly datastore: Datastore;
   readonly log: AgentLog;
+  /** Somebody's routes that ours take the place of. */
+  readonly inherits?: (holder: Route) => boolean;
 }
 
 /** The caller holds the lock. */
@@ -20,7 +23,7 @@ export function composeAgent(
   { config }: LoadedConfig,
   version: string,
   { backend, adopted, why }: OpenedBackend,
-  { datastore, log, ...told }: ComposeParts,
+  { datastore, log, inherits, ...told }: ComposeParts,
 ): Agent {
   const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
   return new Agent(
@@ -29,7 +32,7 @@ export function composeAgent(
       model: new ModelAdapter(config.hostname),
       compiler: new CompilerAdapter(),
       backend,
-      links: new LinksAdapter(openLinks(config, backend.name)),
+      links: new LinksAdapter(openLinks(config, backend.name, inherits)),
       guard: new GuardAdapter(config, () =>
         backend.name === "iptables" || backend.judgedByRules === true ? "rules" : "programs",
       ),

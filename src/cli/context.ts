@@ -13,6 +13,8 @@ import type { PinnedDrop, PinnedEndpoint, PinnedState } from "../dataplane/bpf/r
 import type { Tables } from "../dataplane/bpf/tables.js";
 import type { Walk } from "../dataplane/bpf/walk.js";
 import type { RuleCount, SetInfo } from "../dataplane/iptables/read-state.js";
+import type { HandbackOptions, HandbackReport } from "../incumbent/handback.js";
+import type { TakeoverOptions, TakeoverReport } from "../incumbent/takeover.js";
 import type { Link, Route } from "../links/types.js";
 import type { Family } from "../model/types.js";
 import type { DatastoreAccess } from "./datastore-access.js";
@@ -130,6 +132,10 @@ export interface Context {
   readonly openTaps: (config: Config) => Promise<readonly string[]>;
   /** Removes all that Torbie owns; also what is left of a broken installation. */
   readonly cleanup: (config: Config) => Promise<readonly Removed[]>;
+  /** @throws DataplaneError */
+  readonly takeover: (loaded: LoadedConfig, options: TakeoverOptions) => Promise<TakeoverReport>;
+  /** @throws DataplaneError */
+  readonly handback: (loaded: LoadedConfig, options: HandbackOptions) => Promise<HandbackReport>;
   /** etcd, directories of YAML and the identity file. @throws ConfigError */
   readonly datastore: (loaded: LoadedConfig) => Promise<DatastoreAccess>;
   /** The datastore, the agent's wish and the kernel, compared. @throws NothingToCheck, ConfigError, DataplaneError */

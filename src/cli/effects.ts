@@ -53,6 +53,12 @@ export function realContext(): Context {
     runDemo: async (words) => (await import("../demo/main.js")).demo(words),
     openTaps: async (config) => (await import("./clean.js")).openTaps(config),
     cleanup: async (config) => (await import("./clean.js")).clean(config),
+    takeover: async (loaded, options) => {
+      const { createLog } = await import("../telemetry/log.js");
+      const log = createLog("error", "text"); // problems are counted, and named by torbie status
+      return (await import("../incumbent/takeover.js")).takeover(loaded, VERSION, log, options);
+    },
+    handback: async (...options) => (await import("../incumbent/handback.js")).handback(...options),
     datastore: async (loaded) => (await import("./datastore-access.js")).datastoreAccess(loaded),
     check: async (loaded) => (await import("../check/run.js")).check(loaded),
     repair: async (loaded) => {

@@ -15,6 +15,7 @@ import { guardInstall, guardRemove, guardShow } from "./guard.js";
 import { counterList } from "./counter.js";
 import { flowFlush, flowList, flowShow } from "./flow.js";
 import { flowWatch } from "./flow-watch.js";
+import { handback, takeover } from "./incumbent.js";
 import { mapDump, mapList, mapShow } from "./map.js";
 import { routeList } from "./route.js";
 import { top } from "./top.js";
@@ -46,6 +47,8 @@ export const COMMANDS: readonly Command[] = [
   guardShow,
   guardInstall,
   guardRemove,
+  takeover,
+  handback,
   cleanup,
   datastoreDump,
   datastoreLoad,

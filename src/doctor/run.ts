@@ -9,6 +9,7 @@ import type { Config } from "../config/schema.js";
 import { mapsDir } from "../dataplane/bpf/pins.js";
 import { readInventory } from "../dataplane/iptables/inventory.js";
 import { run } from "../dataplane/run.js";
+import { readIncumbent } from "../incumbent/read.js";
 import { whyNotOurs } from "../links/ours.js";
 import { readAllRoutes } from "../links/read-links.js";
 import type { Link } from "../links/types.js";
@@ -18,7 +19,7 @@ import { findBackEnds, findForward, findGuard } from "./firewall.js";
 import { findHooks } from "./hooks.js";
 import { probeKernel } from "./kernel.js";
 import { findLimits } from "./limits.js";
-import { findRunning, judgeLeftovers, readLeftovers } from "./others.js";
+import { findRunning, judgeLeftovers } from "./others.js";
 import { findSysctls } from "./sysctls.js";
 
 export interface Doctored {
@@ -42,7 +43,8 @@ export async function doctor(config: Config): Promise<Doctored> {
     const interfaces = links.interfaces();
     const others = findRunning();
     const felix = others.some(({ what }) => what.startsWith("Felix"));
-    const left = judgeLeftovers(await readLeftovers(run, await readAllRoutes(), config.markShift), felix);
+    const incumbent = await readIncumbent(run, config);
+    const left = judgeLeftovers({ ...incumbent, all: await readAllRoutes(), markShift: config.markShift }, felix);
     return {
       dataplane,
       findings: [

@@ -11,7 +11,7 @@ import { Routes, type RouteReport } from "./routes.js";
 import { RtNetlink } from "./rtnetlink.js";
 import { Sysctls, type SysctlChange, type SysctlReport } from "./sysctls.js";
 import type { Dataplane } from "./sysctl-plan.js";
-import type { HookChange, Link } from "./types.js";
+import type { HookChange, Link, Route } from "./types.js";
 import { uplinks } from "./uplinks.js";
 import type { KernelView } from "./view.js";
 
@@ -30,6 +30,8 @@ export interface LinksOptions {
   readonly dataplane?: Dataplane;
   /** NAT sends what comes by taps to 127.0.0.0/8. */
   readonly localnet?: boolean;
+  /** Somebody's routes that ours take the place of (see Routes). */
+  readonly inherits?: (holder: Route) => boolean;
 }
 
 /** What differs between the kernel and a plan. */
@@ -64,7 +66,7 @@ export class Links {
     this.#sysctls = new Sysctls("/proc/sys", options.dataplane, options.localnet);
     this.#rule = checkTapRule(options.taps ?? DEFAULT_TAP_RULE);
     const protocol = options.protocol ?? ROUTE_PROTOCOL;
-    this.#routes = new Routes(this.#netlink, () => this.#monitor.view, protocol);
+    this.#routes = new Routes(this.#netlink, () => this.#monitor.view, protocol, options.inherits);
     this.#monitor = new Monitor(this.#netlink, {
       protocol,
       ...(options.resyncMs === undefined ? {} : { resyncMs: options.resyncMs }),

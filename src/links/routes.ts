@@ -26,11 +26,22 @@ export class Routes {
   readonly #netlink: RtNetlink;
   readonly #view: () => KernelView;
   readonly #protocol: number;
+  readonly #inherits: (holder: Route) => boolean;
   /** Wanted routes whose place is held by someone else, by routeKey. */
   readonly #conflicts = new Map<string, Route>();
 
-  /** @param view the monitor's; what is written is recorded there. @param protocol our rtm_protocol, 1..255 */
-  constructor(netlink: RtNetlink, view: () => KernelView, protocol: number) {
+  /**
+   * @param view the monitor's; what is written is recorded there
+   * @param protocol our rtm_protocol, 1..255
+   * @param inherits somebody's route that a wanted one takes the place of, in one message, instead of being in conflict with it
+   */
+  constructor(
+    netlink: RtNetlink,
+    view: () => KernelView,
+    protocol: number,
+    inherits: (holder: Route) => boolean = () => false,
+  ) {
+    this.#inherits = inherits;
     this.#netlink = netlink;
     this.#view = view;
     this.#protocol = protocol;
@@ -119,7 +130,7 @@ export class Routes {
     if (view === this.#view() && counts()) view.wroteRoute(route, (flags & NLM.REPLACE) !== 0);
   }
 
-  /** Of routes whose place is taken: those taken by a forgotten route of ours; the others become conflicts. */
+  /** Of routes whose place is taken: those taken by a forgotten route of ours, or by one that we inherit; the others become conflicts. */
   async #whose(taken: readonly TapRoute[], failures: { where: string; error: Error }[]): Promise<TapRoute[]> {
     if (taken.length === 0) return [];
     const wanted = new Set(taken.map(routeKey));
@@ -136,7 +147,7 @@ export class Routes {
     const ours: TapRoute[] = [];
     for (const route of taken) {
       const holder = holders.get(routeKey(route));
-      if (holder !== undefined && holder.protocol === this.#protocol) ours.push(route);
+      if (holder !== undefined && (holder.protocol === this.#protocol || this.#inherits(holder))) ours.push(route);
       else if (holder !== undefined) this.#conflicts.set(routeKey(route), holder);
       else
         failures.push({

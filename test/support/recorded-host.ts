@@ -10,7 +10,7 @@ import { writeRecorded, type Pair } from "./recorded.js";
 import { eth, type Frame } from "./packet.js";
 import { Wire } from "./wire.js";
 
-interface EndpointSpec {
+export interface EndpointSpec {
   readonly node: string;
   readonly interfaceName: string;
   readonly mac: string;
@@ -20,7 +20,10 @@ interface EndpointSpec {
 }
 
 /** The guest behind a recorded tap: what DHCP would give it, its pairs' addresses too. */
-function guestOf(name: string, { interfaceName, mac, ipNetworks, ipv4Gateway, ipv6Gateway }: EndpointSpec): GuestSpec {
+export function guestOf(
+  name: string,
+  { interfaceName, mac, ipNetworks, ipv4Gateway, ipv6Gateway }: EndpointSpec,
+): GuestSpec {
   return {
     name,
     tap: interfaceName,

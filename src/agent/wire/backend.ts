@@ -14,7 +14,7 @@ import type { Candidate } from "../../status/judge.js";
 import { UnsupportedError } from "../../errors.js";
 import { quote } from "../../text.js";
 import type { AgentLog, ReportPart } from "../parts.js";
-import { AfterPrograms, FormerRules, formerPins } from "./former.js";
+import { AfterPrograms, BesideOthers, FormerRules, formerPins } from "./former.js";
 import { openIptables, type HostBackend } from "./iptables.js";
 import { PacketLog } from "./packet-log.js";
 import { servedOf } from "./services.js";
@@ -32,12 +32,13 @@ export interface OpenedBackend {
 
 /**
  * `auto` really loads the programs, and takes iptables where this machine does not have them.
+ * @param beside whose rules enforce now, on the kernel's conntrack: another agent's, who is being replaced
  * @throws UnsupportedError: what this machine lacks and what to do about it; DataplaneError: what is pinned can't be adopted
  */
-export async function openBackend(config: Config, log: AgentLog): Promise<OpenedBackend> {
-  if (config.dataplane === "iptables") return openRules(config, log, "as configured");
+export async function openBackend(config: Config, log: AgentLog, beside?: string): Promise<OpenedBackend> {
+  if (config.dataplane === "iptables") return openRules(config, log, "as configured", beside);
   try {
-    return await openPrograms(config, log);
+    return await openPrograms(config, log, beside);
   } catch (error) {
     if (config.dataplane === "bpf" || !(error instanceof UnsupportedError)) throw error;
     if (formerPins(config).length > 0)
@@ -47,24 +48,38 @@ export async function openBackend(config: Config, log: AgentLog): Promise<Opened
         { cause: error },
       );
     log.warn({ code: error.code, error: error.message }, "the programs can't run here: iptables enforces instead");
-    return openRules(config, log, `not BPF, since ${error.message}`);
+    return openRules(config, log, `not BPF, since ${error.message}`, beside);
   }
 }
 
-async function openRules(config: Config, log: AgentLog, chosen: string): Promise<OpenedBackend> {
+async function openRules(
+  config: Config,
+  log: AgentLog,
+  chosen: string,
+  beside: string | undefined,
+): Promise<OpenedBackend> {
   const { backend, adopted, tools } = await openIptables(config, log);
   const pinDirs = formerPins(config);
   const from = pinDirs.length > 0 ? `taking over from programs in ${pinDirs.join(", ")}` : undefined;
   return {
-    backend: pinDirs.length > 0 ? new AfterPrograms(backend, pinDirs, config, log) : backend,
+    backend:
+      pinDirs.length > 0
+        ? new AfterPrograms(backend, pinDirs, config, log)
+        : beside === undefined
+          ? backend
+          : new BesideOthers(backend),
     adopted: adopted || from !== undefined,
     why: `${chosen}: ${tools}, ${from ?? (adopted ? "adopted what stood" : "written anew")}`,
   };
 }
 
-async function openPrograms(config: Config, log: AgentLog): Promise<OpenedBackend> {
+async function openPrograms(config: Config, log: AgentLog, beside: string | undefined): Promise<OpenedBackend> {
   const notTaken: NotTaken = [];
-  const rules = (await FormerRules.stand()) ? new FormerRules(config, log) : undefined;
+  const rules = (await FormerRules.stand())
+    ? FormerRules.own(config, log)
+    : beside === undefined
+      ? undefined
+      : FormerRules.others(beside, log);
   const backend = await BpfBackend.open({
     pinDir: pinsIn(config.pinDir),
     flows: config.flows,
@@ -85,7 +100,7 @@ async function openPrograms(config: Config, log: AgentLog): Promise<OpenedBacken
     throw error;
   });
   if (rules === undefined) forgetInventory(config.runDir);
-  const from = [...backend.takingOverFrom, ...(rules === undefined ? [] : ["iptables"])];
+  const from = [...backend.takingOverFrom, ...(rules === undefined ? [] : [rules.former.name])];
   const chosen = config.dataplane === "auto" ? "the best that this machine has" : "as configured";
   const pinned = backend.objects.adopted ? "adopted what was pinned" : "loaded anew";
   return {

@@ -46,17 +46,33 @@ function takingOver(from: string): Problem {
   };
 }
 
-/** iptables enforced; the programs take over. */
+/** Rules of the firewall enforced, on the kernel's conntrack; the programs take over. */
 export class FormerRules {
   readonly former: Former;
   readonly #conntrack = new Conntrack();
   #state: "enforce" | "overtaken" | "gone" = "enforce";
 
-  constructor(
-    private readonly config: Config,
+  private constructor(
+    private readonly whose: string,
+    private readonly remove: () => Promise<number>,
     private readonly log: AgentLog,
   ) {
-    this.former = new ConntrackFormer(this.#conntrack, hostAddresses);
+    this.former = new ConntrackFormer(this.#conntrack, hostAddresses, whose);
+  }
+
+  /** Ours. */
+  static own({ runDir }: Config, log: AgentLog): FormerRules {
+    const remove = async (): Promise<number> => {
+      const removed = await IptablesBackend.remove();
+      forgetInventory(runDir);
+      return removed.reduce((sum, { count }) => sum + count, 0);
+    };
+    return new FormerRules("iptables", remove, log);
+  }
+
+  /** Another agent's: who has asked for it (src/incumbent) removes them. */
+  static others(whose: string, log: AgentLog): FormerRules {
+    return new FormerRules(whose, () => Promise.resolve(0), log);
   }
 
   /** Whether rules of ours stand here. */
@@ -74,25 +90,24 @@ export class FormerRules {
 
   overtaken(report: FormerReport): void {
     this.#state = "overtaken";
-    this.log.info({ takeover: report }, "took over from iptables");
+    this.log.info({ takeover: report }, `took over from ${this.whose}`);
   }
 
   /** To be called when the programs enforce and the guard knows it. */
   async settle(): Promise<ReportPart> {
     if (this.#state !== "overtaken") return NOTHING;
     try {
-      const removed = await IptablesBackend.remove();
-      forgetInventory(this.config.runDir);
+      const writes = await this.remove();
       this.#state = "gone";
       this.close();
-      return { writes: removed.reduce((sum, { count }) => sum + count, 0), failures: [] };
+      return { writes, failures: [] };
     } catch (error) {
-      return { writes: 0, failures: [{ where: "iptables", error: asError(error) }] };
+      return { writes: 0, failures: [{ where: this.whose, error: asError(error) }] };
     }
   }
 
   problems(): readonly Problem[] {
-    return this.#state === "enforce" ? [takingOver("iptables")] : [];
+    return this.#state === "enforce" ? [takingOver(this.whose)] : [];
   }
 
   close(): void {
@@ -183,5 +198,39 @@ export class AfterPrograms implements HostBackend {
     this.#programs?.close();
     this.#conntrack.close();
     await this.#inner.close();
+  }
+}
+
+/** Another agent's rules enforce, and iptables takes over: until its own stand it closes no tap. */
+export class BesideOthers implements HostBackend {
+  readonly name = "iptables";
+  #enforces = false;
+
+  constructor(private readonly inner: HostBackend) {}
+
+  async apply(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Promise<ApplyReport> {
+    const report = await this.inner.apply(desired, interfaces, delta);
+    this.#enforces ||= report.failures.length === 0;
+    return report;
+  }
+
+  block(interfaces: Interfaces): Promise<ReportPart> {
+    return this.#enforces ? (this.inner.block?.(interfaces) ?? Promise.resolve(NOTHING)) : Promise.resolve(NOTHING);
+  }
+
+  readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>> {
+    return this.inner.readBack(candidates);
+  }
+
+  counters(): Promise<Counters> {
+    return this.inner.counters();
+  }
+
+  problems(): readonly Problem[] {
+    return this.inner.problems?.() ?? [];
+  }
+
+  close(): Promise<void> {
+    return this.inner.close();
   }
 }

@@ -31,6 +31,8 @@ export class GuardAdapter implements GuardPart {
   #uplinks: ReadonlyMap<number, string> = new Map();
   #claimedBy: JudgedBy | undefined;
   #problems: readonly Problem[] = [];
+  /** Judged packets pass FORWARD and INPUT: looked after by this process. */
+  #accepted = false;
 
   /** @param judgedBy what judges the taps that will be claimed; taps that are claimed already are left as they are until then */
   constructor(
@@ -61,6 +63,7 @@ export class GuardAdapter implements GuardPart {
     const claimed = this.#claimed ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy } : {};
     const report = await ensureGuard({ ...this.#options, forward, ...claimed });
     this.#problems = report.problems;
+    this.#accepted = forward;
     return report.changed.length;
   }
 
@@ -92,7 +95,12 @@ export class GuardAdapter implements GuardPart {
         ? await this.#asBefore(taps, uplinks, judgedBy)
         : this.#claimedBy === judgedBy && areSame(this.#claimed, taps) && areSame(this.#uplinks, uplinks);
     this.#claimed = undefined; // should it throw, the next pass writes again
-    if (!same) await setClaimed(taps, { ...this.#options, uplinks, judgedBy, forward: judgedBy === "programs" });
+    const forward = judgedBy === "programs";
+    const wish = { ...this.#options, uplinks, judgedBy, forward };
+    // Rules enforced until now, and programs do from here on.
+    if (forward && !this.#accepted) await ensureGuard({ ...wish, claimed: taps });
+    else if (!same) await setClaimed(taps, wish);
+    this.#accepted = forward;
     this.#claimed = taps;
     this.#claimedBy = judgedBy;
     this.#uplinks = uplinks;

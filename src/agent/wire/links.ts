@@ -3,6 +3,7 @@ import type { DesiredEndpoint, DesiredState } from "../../compile/desired.js";
 import type { Config } from "../../config/schema.js";
 import { Links } from "../../links/links.js";
 import type { RouteReport } from "../../links/routes.js";
+import type { Route } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import { isLoopback4 } from "../../model/services.js";
 import type { LinksPart, ReportPart } from "../parts.js";
@@ -15,9 +16,15 @@ const elevated = (normal: number): number => Math.max(1, Math.floor(normal / 2))
 /** NAT sends what guests ask of the metadata service to 127.0.0.0/8. */
 export const hasLocalnet = (config: Config): boolean => isLoopback4(metadataOf(config).addresses[4]);
 
-export function openLinks(config: Config, dataplane: "bpf" | "iptables" = "bpf"): Links {
+/** @param inherits whose routes ours take the place of */
+export function openLinks(
+  config: Config,
+  dataplane: "bpf" | "iptables" = "bpf",
+  inherits?: (holder: Route) => boolean,
+): Links {
   return new Links({
     dataplane,
+    ...(inherits === undefined ? {} : { inherits }),
     taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude },
     ...(config.uplinks.includes("auto") ? {} : { uplinks: config.uplinks }),
     protocol: config.routeProtocol,

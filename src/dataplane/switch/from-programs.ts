@@ -76,10 +76,14 @@ export class FormerPrograms {
     }
   }
 
-  /** Creates what is not there yet, or has changed since it was. @throws NetlinkError when the kernel's conntrack can't be written at all */
-  async copyFlows(desired: DesiredState): Promise<void> {
+  /**
+   * Creates what is not there yet, or has changed since it was.
+   * @param desired what is allowed; undefined: nobody knows, and all go on
+   * @throws NetlinkError when the kernel's conntrack can't be written at all
+   */
+  async copyFlows(desired: DesiredState | undefined): Promise<void> {
     this.#hz ||= (await findHz()).hz;
-    const judge = new DesiredJudge(desired);
+    const judge = desired && new DesiredJudge(desired);
     this.#leftOut = 0;
     for (const { predecessor, reader } of this.#sources) await this.#copy(predecessor, reader, judge);
   }
@@ -111,7 +115,7 @@ export class FormerPrograms {
     for (const { predecessor } of this.#sources.splice(0)) predecessor.close();
   }
 
-  async #copy(predecessor: Predecessor, reader: FlowReader, judge: DesiredJudge): Promise<void> {
+  async #copy(predecessor: Predecessor, reader: FlowReader, judge: DesiredJudge | undefined): Promise<void> {
     const { count, keys, values } = predecessor.dump("flow");
     const { keySize, valueSize } = predecessor.flows;
     const timeouts = readTimeouts(predecessor);
@@ -153,9 +157,9 @@ export class FormerPrograms {
   }
 
   /** Undefined: it would not be allowed, or can't be said. */
-  #entry(flow: Parameters<typeof entryOfFlow>[0], judge: DesiredJudge): ConntrackEntry | undefined {
+  #entry(flow: Parameters<typeof entryOfFlow>[0], judge: DesiredJudge | undefined): ConntrackEntry | undefined {
     const entry = entryOfFlow(flow, 0);
-    if (entry === undefined || flow.byHost) return entry;
+    if (entry === undefined || flow.byHost || judge === undefined) return entry;
     const verdict = judge.judge(openingOf(entry));
     if (verdict === undefined || !verdict.allowed) return undefined;
     const { opener = 0, other = 0 } = this.#options.stateless ?? {};

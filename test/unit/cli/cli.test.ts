@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { CommandError, EXIT } from "../../../src/cli/command.js";
 import { COMMANDS } from "../../../src/cli/table.js";
-import { UnsupportedError } from "../../../src/errors.js";
+import { DataplaneError, UnsupportedError } from "../../../src/errors.js";
 import { cli, HOSTILE, STATUS } from "./fake.js";
 
 const CONTROLS = /[\u0000-\u0009\u000b-\u001f\u007f]/;
@@ -367,6 +367,61 @@ describe("cleanup and guard", () => {
       out: "guard: off (it already was)\n",
     });
     expect(await cli(["guard", "install"])).toMatchObject({ exit: 0, out: "guard: on\n" });
+  });
+});
+
+describe("takeover and handback", () => {
+  test("takeover says each step, and what is to be done then", async () => {
+    expect(await cli(["takeover"])).toMatchObject({
+      exit: 0,
+      calls: ["takeover"],
+      out: expect.stringMatching(
+        /^ 1\. Removed 8 sets\n {4}cali40s:1, .*, and 2 more\nDone: .* systemctl enable --now torbie-guard torbie\n$/,
+      ) as string,
+    });
+    expect(await cli(["takeover", "--dry-run", "--force"])).toMatchObject({
+      calls: ["takeover dry-run force"],
+      out: expect.stringContaining("Nothing was changed (--dry-run).") as string,
+    });
+    expect(JSON.parse((await cli(["takeover", "--json"])).out)).toMatchObject({
+      dryRun: false,
+      enforced: { by: "bpf" },
+    });
+  });
+
+  test("what is in the way is refused, each with what to do; nothing there is no error", async () => {
+    const takeover = () =>
+      Promise.reject(new DataplaneError("HINDERED", "nothing was changed:\nFelix is running (pid 7)\n  systemctl …"));
+    expect(await cli(["takeover"], { takeover })).toMatchObject({
+      exit: EXIT.refused,
+      err: expect.stringContaining("Felix is running (pid 7)") as string,
+    });
+    const hindrances = [{ code: "INCUMBENT_RUNS", what: "Felix is running", how: "systemctl disable" }] as const;
+    const dry = () => Promise.resolve({ nothing: false, steps: [], hindrances, left: [] });
+    expect(await cli(["takeover", "--dry-run"], { takeover: dry })).toMatchObject({
+      exit: EXIT.refused,
+      out: expect.stringContaining("In the way: Felix is running\n  systemctl disable") as string,
+    });
+    const nothing = () => Promise.resolve({ nothing: true, steps: [], hindrances: [], left: [] });
+    expect(await cli(["takeover"], { takeover: nothing })).toMatchObject({ exit: 0 });
+    const unreadable = () => Promise.reject(new DataplaneError("NO_DATASTORE", "etcd can't be read"));
+    expect(await cli(["takeover"], { takeover: unreadable })).toMatchObject({ exit: EXIT.absent });
+  });
+
+  test("handback waits as long as it is told, and says which taps are open", async () => {
+    expect(await cli(["handback"])).toMatchObject({ exit: 0, calls: ["handback 60"] });
+    expect(await cli(["handback", "--wait", "5", "--force"])).toMatchObject({
+      exit: 0,
+      calls: ["handback 5 force"],
+      out: expect.stringContaining("Open: no rules of Felix's judge tapweb1") as string,
+    });
+    expect(await cli(["handback", "--dry-run"])).toMatchObject({ exit: EXIT.refused });
+    expect(await cli(["handback", "--wait", "soon"])).toMatchObject({ exit: EXIT.usage });
+  });
+
+  test("both need root", async () => {
+    for (const word of ["takeover", "handback"])
+      expect(await cli([word], { uid: 1000 })).toMatchObject({ exit: EXIT.notPermitted, calls: [] });
   });
 });
 

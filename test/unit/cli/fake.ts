@@ -297,6 +297,17 @@ export async function cli(
         { what: "routes", count: 0 },
       ]);
     },
+    takeover: (_, { dryRun, force, say }) => {
+      calls.push(`takeover${dryRun ? " dry-run" : ""}${force ? " force" : ""}`);
+      const steps = [{ what: "Removed 8 sets", count: 8, names: [..."12345678"].map((n) => `cali40s:${n}`) }];
+      if (!dryRun) steps.forEach(say);
+      const enforced = { by: "bpf", taps: ["tapweb1"], problems: 0 };
+      return Promise.resolve({ nothing: false, steps, hindrances: [], left: [], ...(dryRun ? {} : { enforced }) });
+    },
+    handback: (_, { dryRun, force, wait }) => {
+      calls.push(`handback ${wait}${dryRun ? " dry-run" : ""}${force ? " force" : ""}`);
+      return Promise.resolve({ nothing: false, steps: [], uncovered: force || dryRun ? ["tapweb1"] : [], left: [] });
+    },
     datastore: () => Promise.resolve(emptyDatastore()),
     check: () => Promise.resolve(SAME),
     repair: () => {

@@ -7,6 +7,7 @@ import { judgeUnit } from "../../../src/doctor/firewall.js";
 import { judgeHook } from "../../../src/doctor/hooks.js";
 import { lockedMemory, use } from "../../../src/doctor/limits.js";
 import { findRunning, judgeLeftovers, type Leftovers } from "../../../src/doctor/others.js";
+import { findRules } from "../../../src/incumbent/rules.js";
 import { chooseDataplane, judgeInterfaces } from "../../../src/doctor/run.js";
 import type { Link, Route } from "../../../src/links/types.js";
 import type { Mac, Prefix } from "../../../src/model/types.js";
@@ -66,7 +67,10 @@ describe("who else is here", () => {
     links: [],
     gateways: [],
   });
-  const NOTHING: Leftovers = { rules: {}, sets: "", routes: [route(116)], pins: [], markShift: 0 };
+  const NOTHING: Leftovers = {
+    ...{ rules: [], tables: [], sets: [], routes: [], programs: [], pins: [], limiters: [], markShift: 0 },
+    all: [route(116)],
+  };
 
   it("by the command line, an interpreter before it or not", () => {
     const root = mkdtempSync(join(tmpdir(), "tb-proc-"));
@@ -85,15 +89,21 @@ describe("who else is here", () => {
 
   it("nothing is left of Felix", () => expect(judgeLeftovers(NOTHING, false)).toEqual([]));
 
-  it("its chains count while something leads to them; sets, routes and pins are named", () => {
-    const rules = { "iptables-nft-save": "*filter\n:cali-FORWARD - [0:0]\n:cali-from - [0:0]\n" };
-    expect(judgeLeftovers({ ...NOTHING, rules }, false)).toMatchObject([{ level: "note" }]);
-    const hooked = { "iptables-nft-save": `${rules["iptables-nft-save"]}-A FORWARD -m comment -j cali-FORWARD\n` };
-    expect(judgeLeftovers({ ...NOTHING, rules: hooked, markShift: 16 }, false)).toMatchObject([
+  it("its chains count while something leads to them; sets, routes and pins are named, each with takeover as the remedy", () => {
+    const bare = "*filter\n:FORWARD ACCEPT [0:0]\n:cali-FORWARD - [0:0]\n:cali-from-wl-dispatch - [0:0]\n";
+    const left = (text: string, more: Partial<Leftovers> = {}) =>
+      judgeLeftovers({ ...NOTHING, rules: [findRules("iptables-nft-save", text)], ...more }, false);
+    expect(left(bare)).toMatchObject([{ level: "note", advice: /torbie takeover/ }]);
+    const hooked = `${bare}-A FORWARD -m comment --comment "cali:wUHhoiAYhphO9Mso" -j cali-FORWARD\n`;
+    expect(left(hooked, { markShift: 16 })).toMatchObject([
       { level: "fault", result: expect.stringContaining("2 chains, 1 rules") as string },
       { level: "fault", what: "mark-shift" },
     ]);
-    const rest = { sets: "cali40s:x\ncali60s:y\ntrb4-c-1", routes: [route(80)], pins: ["cali_v4_ct"] };
+    expect(left(`${hooked}-A DOCKER-USER -i eth0 -j cali-FORWARD\n`)).toMatchObject([
+      { level: "fault" },
+      { level: "warning", advice: expect.stringContaining("iptables-nft -t filter -D DOCKER-USER -i eth0") as string },
+    ]);
+    const rest = { sets: ["cali40s:x", "cali60s:y"], all: [route(80)], pins: ["/sys/fs/bpf/tc/globals/cali_v4_ct"] };
     expect(levels(judgeLeftovers({ ...NOTHING, ...rest }, false))).toEqual(["note", "warning", "note"]);
   });
 });
