@@ -15,6 +15,7 @@ import type { Walk } from "../dataplane/bpf/walk.js";
 import type { RuleCount, SetInfo } from "../dataplane/iptables/read-state.js";
 import type { HandbackOptions, HandbackReport } from "../incumbent/handback.js";
 import type { TakeoverOptions, TakeoverReport } from "../incumbent/takeover.js";
+import type { StandingRules } from "../dataplane/iptables/walk-rules.js";
 import type { Link, Route } from "../links/types.js";
 import type { Family } from "../model/types.js";
 import type { DatastoreAccess } from "./datastore-access.js";
@@ -39,6 +40,8 @@ export interface RulesView {
   drops(): PinnedDrop[];
   /** By chain, read anew. */
   dropCounts(): Promise<readonly ChainDrop[]>;
+  /** Chains and sets as they stand in the kernel. */
+  standing(family: Family): Promise<StandingRules>;
   policy(endpointNumber: number): PinnedPolicy | undefined;
   name(kind: number, number: number): string | undefined;
   /** Of the host's connection tracking: one table for all. */

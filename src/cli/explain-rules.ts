@@ -1,41 +1,42 @@
 /**
- * `explain` where iptables enforces: no packet can be run through its rules, so the evaluator answers, and what the agent wrote into
- * iptables for both ends is compared with what the datastore says.
+ * `explain` where iptables enforces: no packet can be run through its rules, so the chains and sets that stand in the kernel are read back
+ * and walked (walk-rules.ts). What the datastore says is asked of the evaluator, as with the programs.
  */
 import { servedOf } from "../agent/wire/services.js";
 import { Compiler } from "../compile/compiler.js";
 import type { Interfaces } from "../dataplane/backend.js";
 import { inventoryOf } from "../dataplane/iptables/inventory.js";
-import type { Link } from "../links/types.js";
-import { addressToPrefix } from "../model/cidr.js";
+import { bitsOf } from "../dataplane/iptables/types.js";
+import { walkRules, type Hook, type RulesWalk } from "../dataplane/iptables/walk-rules.js";
+import type { Link, Route } from "../links/types.js";
+import { addressToPrefix, contains, prefixLength } from "../model/cidr.js";
 import { DeltaBuilder } from "../model/delta.js";
-import type { Mac, Model } from "../model/types.js";
+import { METADATA_ADDRESS, METADATA_PORT } from "../model/services.js";
+import type { Address, Mac, Model } from "../model/types.js";
 import { CommandError, EXIT, type Invocation } from "./command.js";
-import type { KernelState } from "./context.js";
-import { evaluate, verdictOfOutcome } from "./explain-agreement.js";
+import type { KernelState, RulesView } from "./context.js";
+import type { Verdict } from "./explain-agreement.js";
 import { frameOf } from "./explain-frame.js";
 import type { Answer } from "./explain-kernel.js";
-import { questionOf } from "./explain-question.js";
+import { questionOf, type Question } from "./explain-question.js";
 import { callIt, portsOf, type Port } from "./ports.js";
 
 export interface RulesAnswer extends Answer {
-  /** Ports whose rules as written are not what the datastore says. */
-  readonly different: readonly string[];
-  /** The rule that decided, where one did. */
-  readonly rule?: string;
+  readonly walk: RulesWalk;
+  /** Where the kernel's routes lead; absent: it ends at this host. */
+  readonly out?: string;
 }
 
 const ELSEWHERE = "02:00:00:00:00:01" as Mac;
 
-/** @throws CommandError, UsageError */
+/** @throws CommandError, UsageError, DataplaneError FOREIGN_RULE */
 export async function askRules(
   { context, flags, config }: Pick<Invocation, "context" | "flags" | "config">,
-  state: KernelState,
+  rules: RulesView,
   interfaces: ReadonlyMap<number, string>,
-  model: Model,
 ): Promise<RulesAnswer> {
   const settings = config().config;
-  const ports = portsOf(state.endpoints(), interfaces);
+  const ports = portsOf(rules.endpoints(), interfaces);
   const hostAddresses = context.hostAddresses();
   const question = questionOf(
     { flags },
@@ -47,48 +48,112 @@ export async function askRules(
     },
   );
   const links = await context.links();
-  const { from, to, fromHost } = question;
+  const { family, from, to, fromHost } = question;
   const tap = (fromHost ? undefined : from.port) ?? to.port;
   const link = links.find(({ ifindex }) => ifindex === tap?.ifindex);
   if (tap === undefined || link === undefined)
     throw new CommandError(EXIT.absent, "NO_TAP", `the interface of ${tap?.workload ?? "the port"} is not there`);
   const own = from.port?.sources.find(({ prefix }) => prefix === addressToPrefix(from.address))?.mac;
   const inward = !fromHost && from.port !== undefined;
+  const sourceMac = inward ? (own ?? from.port?.mac ?? ELSEWHERE) : ELSEWHERE;
   const frame = frameOf({
     ...question,
     source: from.address,
     destination: to.address,
-    sourceMac: inward ? (own ?? from.port?.mac ?? ELSEWHERE) : ELSEWHERE,
+    sourceMac,
     destinationMac: inward ? link.mac : (to.port?.mac ?? ELSEWHERE),
   });
   const at = inward ? { tap: link.name } : fromHost ? { host: true as const, tap: link.name } : { uplink: "uplink" };
+  const served = servedOf(settings);
   const scene = {
     links,
     uplinks: ["uplink"],
     hostAddresses,
     unreachable: new Set<never>(),
     hostToGuest: settings.hostToGuest,
-    served: servedOf(settings),
+    served,
     announcers: new Map<never, never>(),
   };
-  const outcome = evaluate(model, scene, { at, frame });
+  const ends = hostAddresses.has(to.address) || isMetadata(question, served.metadata);
+  const out = ends ? undefined : leads(await context.routes(settings.routeProtocol), to.address, interfaces);
+  const hooks: Hook[] = fromHost ? ["OUTPUT"] : ["PREROUTING", ends ? "INPUT" : "FORWARD"];
+  const walk = walkRules(
+    await rules.standing(family),
+    {
+      ...question,
+      source: from.address,
+      destination: to.address,
+      bytes: frame.subarray(14),
+      ...(fromHost ? {} : { in: inward ? link.name : "uplink" }),
+      ...(ends ? {} : { out: out ?? "uplink" }),
+    },
+    hooks,
+    inward ? sourceMac : undefined,
+    bitsOf(settings.markShift).source,
+  );
+  const receiver = ports.find((port) => port.interface !== "" && port.interface === out);
   return {
     question,
     ports,
     sent: { at, frame },
-    verdict: verdictOfOutcome(outcome),
+    verdict: verdictOf(walk, { ends, receiver, sender: inward ? from.port : undefined, called: ports }),
     scene,
-    different: differences(
-      state,
-      [from.port, to.port].filter((port) => port !== undefined),
-      model,
-      links,
-    ),
-    ...(outcome.rule !== undefined && { rule: outcome.rule }),
+    walk,
+    ...(out === undefined ? {} : { out }),
   };
 }
 
-function differences(state: KernelState, ends: readonly Port[], model: Model, links: readonly Link[]): string[] {
+const isMetadata = ({ family, to, protocol, destinationPort }: Question, served: readonly number[]): boolean =>
+  served.includes(family) &&
+  protocol === 6 &&
+  destinationPort === METADATA_PORT &&
+  to.address === METADATA_ADDRESS[family];
+
+/** The tap that our longest route leads to. */
+function leads(routes: readonly Route[], to: Address, interfaces: ReadonlyMap<number, string>): string | undefined {
+  const [best] = routes
+    .filter(({ prefix }) => contains(prefix, to))
+    .sort((a, b) => prefixLength(b.prefix) - prefixLength(a.prefix) || a.metric - b.metric);
+  return interfaces.get(best?.links[0] ?? 0);
+}
+
+interface Ends {
+  readonly ends: boolean;
+  readonly receiver: Port | undefined;
+  readonly sender: Port | undefined;
+  readonly called: readonly Port[];
+}
+
+function verdictOf(walk: RulesWalk, { ends, receiver, sender, called }: Ends): Verdict {
+  if (walk.verdict === "drop") {
+    const chain = walk.passed.at(-1)?.chain ?? "";
+    const at =
+      called.find((port) => port.interface !== "" && chain.endsWith(`-${port.interface}`)) ?? sender ?? receiver;
+    return {
+      what: "drop",
+      reason: walk.reason ?? "MALFORMED",
+      ...(at === undefined ? {} : { endpoint: at.id as never }),
+    };
+  }
+  if (ends) return { what: "host" };
+  return receiver === undefined ? { what: "forward" } : { what: "deliver", endpoint: receiver.id as never };
+}
+
+/** A drop's reason is as fine as the chain it happened in: what is compared is whether it passes, and to whom. */
+export function agreeRules(kernel: Verdict, datastore: Verdict): boolean {
+  if (kernel.what === "drop" || datastore.what === "drop") return kernel.what === datastore.what;
+  if (datastore.what === "stack") return kernel.what === "deliver" || kernel.what === "forward";
+  if (kernel.what === "deliver" && datastore.what === "deliver") return kernel.endpoint === datastore.endpoint;
+  return kernel.what === datastore.what;
+}
+
+/** Ports among these whose rules as the agent wrote them last are not what the datastore says. */
+export function differences(
+  state: Pick<KernelState, "policy">,
+  ends: readonly Port[],
+  model: Model,
+  links: readonly Link[],
+): string[] {
   const compiler = new Compiler();
   compiler.apply(model, new DeltaBuilder());
   const taps: Interfaces["taps"] = new Map(links.map((link) => [link.name, link]));

@@ -4,11 +4,13 @@ import { NameKind } from "../abi/layout.gen.js";
 import type { Address, Model } from "../model/types.js";
 import { escape } from "../text.js";
 import { CommandError, EXIT, type Command, type Invocation } from "./command.js";
-import { STATE_SETTINGS, withMaps, withState } from "./endpoint.js";
+import type { RulesView } from "./context.js";
+import { STATE_SETTINGS, withMaps } from "./endpoint.js";
 import { agree, evaluate, verdictOfOutcome, type Verdict } from "./explain-agreement.js";
 import { askKernel, type Answer, type KernelAnswer } from "./explain-kernel.js";
 import { QUESTION_FLAGS, questionText } from "./explain-question.js";
-import { askRules, type RulesAnswer } from "./explain-rules.js";
+import { agreeRules, askRules, differences, type RulesAnswer } from "./explain-rules.js";
+import { policiesOfChains, rulesSection } from "./explain-rules-text.js";
 import { render, sectionsOf, verdictText, type Namer, type Section } from "./explain-text.js";
 import { json, style } from "./output.js";
 import { policyNames } from "../dataplane/bpf/policy-names.js";
@@ -27,6 +29,7 @@ const DATASTORE_SETTINGS = [
   "etcd-password-file",
   "region",
   "mark-shift",
+  "route-protocol",
 ];
 
 /** What the datastore says, where it was asked and could be. */
@@ -35,7 +38,7 @@ type Datastore = DatastoreModel | { readonly why: string };
 interface Explanation {
   readonly answer: Answer;
   readonly sections: readonly Section[];
-  /** Of the kernel; in iptables mode none can be run, and this is the evaluator's. */
+  /** Of the kernel. */
   readonly verdict: Verdict;
   readonly datastore: { readonly description: string; readonly verdict: Verdict; readonly rule: string | null } | null;
   /** Null: nothing to compare. */
@@ -53,7 +56,7 @@ export const explain: Command = {
     "Builds the packet, runs the programs that enforce over it on the live maps, in a run that no packet sees and that changes nothing, and",
     "prints how they decided at both ends. Then the reference evaluator judges the same packet by what the datastore holds now; if the two",
     "differ that is said first of all, and the exit status is 7. Works while the agent is dead. What an endpoint of another host decides is",
-    "to be asked there. With iptables the evaluator alone answers, and the rules as written are compared with the datastore.",
+    "to be asked there. With iptables no packet can be run: chains and sets are read back from the kernel and walked, and the answer says so.",
   ],
   arguments: [],
   flags: [...QUESTION_FLAGS, { name: "no-datastore", doc: "Ask only the kernel." }],
@@ -96,21 +99,16 @@ async function explainIt(invocation: Invocation): Promise<Explanation> {
   } catch (error) {
     if (!(error instanceof CommandError) || error.code !== "NO_MAPS") throw error;
   }
-  const found = await datastoreOf(invocation);
-  if ("why" in found)
-    throw new CommandError(
-      EXIT.absent,
-      "NO_DATASTORE",
-      `this host enforces with iptables, through which no packet can be run, and the datastore cannot be asked: ${found.why}`,
-    );
-  const opened: { answer?: Promise<RulesAnswer>; interfaces?: ReadonlyMap<number, string> } = {};
-  await withState(invocation, (state, interfaces) => {
-    opened.interfaces = interfaces;
-    opened.answer = askRules(invocation, state, interfaces, found.model);
-  });
-  const answer = await opened.answer;
-  if (answer === undefined) throw new RangeError("no answer");
-  return ofRules(answer, found, portNames(answer.ports, opened.interfaces ?? new Map()));
+  const rules = await invocation.context.openRules(invocation.config().config);
+  if (rules === undefined)
+    throw new CommandError(EXIT.absent, "NO_RULES", "the rules went while they were read: ask again");
+  try {
+    const interfaces = await invocation.context.interfaceNames();
+    const answer = await askRules(invocation, rules, interfaces);
+    return ofRules(invocation, rules, answer, await datastoreOf(invocation), portNames(answer.ports, interfaces));
+  } finally {
+    rules.close();
+  }
 }
 
 const portNames = (ports: readonly Port[], interfaces: ReadonlyMap<number, string>) => {
@@ -184,32 +182,58 @@ async function conclude(
   };
 }
 
-function ofRules(answer: RulesAnswer, found: DatastoreModel, names: ReturnType<typeof portNames>): Explanation {
-  const { different, verdict, rule } = answer;
-  const written =
-    different.length === 0
-      ? "what was written into iptables for the ports of this host is what the datastore says"
-      : `what was written into iptables is not what the datastore says: ${different.map(escape).join(", ")}`;
-  const lines: Section["lines"] = [
-    {
-      text: "this host enforces with iptables: no packet was run, the evaluator computed the answer from the datastore",
-    },
-    { text: written, tone: different.length === 0 ? "good" : "bad" },
-    ...(rule === undefined ? [] : [{ text: `decided by ${escape(rule)}` }]),
-    { text: "connections that the kernel tracks (conntrack -L) were not looked at: it is judged as a first packet" },
+function ofRules(
+  invocation: Invocation,
+  rules: RulesView,
+  answer: RulesAnswer,
+  found: Datastore,
+  names: ReturnType<typeof portNames>,
+): Explanation {
+  const { walk, verdict, question, scene, sent } = answer;
+  const policies = policiesOfChains(rules.endpoints(), rules);
+  const common = { answer, sections: [rulesSection(walk, policies)], verdict, called: names.called };
+  const notes = [
+    "read back and walked: no packet was run. Connections that the kernel tracks (torbie flow list) were not looked at: it is judged as a first packet",
+    ...walk.before.map(
+      ({ chain, rule }) => `${chain} asks a rule of others before ours, which may decide first: ${escape(rule)}`,
+    ),
   ];
+  const unhooked = walk.unhooked.map(
+    (hook) => `our jump is missing in ${hook}: what is not asked is not enforced (torbie check --repair)`,
+  );
+  if ("why" in found)
+    return {
+      ...common,
+      datastore: null,
+      agrees: unhooked.length > 0 ? false : null,
+      shout: ["DISAGREEMENT: the rules in the kernel are not whole.", ...unhooked.map((line) => `  ${line}`)],
+      notes: [...notes, `the datastore was not compared: ${found.why}`],
+    };
+  const outcome = evaluate(found.model, scene, sent);
+  const said = verdictOfOutcome(outcome);
+  const ends = [question.from.port, question.to.port].filter((port) => port !== undefined);
+  const different = differences(rules, ends, found.model, scene.links).map(escape);
+  const agrees = agreeRules(verdict, said);
+  const running = invocation.context.agentRuns(invocation.config().config.runDir);
   return {
-    answer,
-    sections: [{ title: "Computed", lines }],
-    verdict,
-    datastore: { description: found.description, verdict, rule: rule ?? null },
-    agrees: different.length === 0,
+    ...common,
+    datastore: { description: found.description, verdict: said, rule: outcome.rule ?? null },
+    agrees: agrees && unhooked.length === 0 && different.length === 0,
     shout: [
-      `DISAGREEMENT: what was written into iptables for ${different.map(escape).join(", ")} is not what the datastore says.`,
-      "  The answer is the datastore's, and perhaps not what is enforced (torbie check).",
+      agrees
+        ? "DISAGREEMENT: this packet goes the same way, but the rules are not what the datastore says."
+        : "DISAGREEMENT: the kernel does not do what the datastore says.",
+      `  kernel:    ${verdictText(verdict, names)}`,
+      `  datastore: ${verdictText(said, names)}`,
+      ...unhooked.map((line) => `  ${line}`),
+      ...(different.length === 0 ? [] : [`  what was written last for ${different.join(", ")} differs (torbie check)`]),
     ],
-    notes: [...elsewhere(found.model, answer), ...problemNotes(found)],
-    called: names.called,
+    notes: [
+      ...notes,
+      ...elsewhere(found.model, answer),
+      ...problemNotes(found),
+      ...(running ? [] : ["no agent runs: what has changed in the datastore since is not in force"]),
+    ],
   };
 }
 
@@ -244,7 +268,7 @@ function text(
   const { question } = answer;
   const passes = verdict.what !== "drop";
   const said =
-    datastore === null || !("walk" in answer)
+    datastore === null
       ? []
       : [
           `${bold("Datastore".padEnd(10))} ${verdictText(datastore.verdict, { called })}${datastore.rule === null ? "" : `, by ${escape(datastore.rule)}`}: ${
@@ -276,9 +300,16 @@ function shape({ answer, sections, verdict, datastore, agrees, notes }: Explanat
     verdict,
     datastore,
     agrees,
-    steps: "walk" in answer ? (answer as KernelAnswer).walk.steps : null,
-    cut: "walk" in answer ? (answer as KernelAnswer).walk.cut : false,
+    ...stepsOf(answer),
     walk: sections.map(({ title, lines }) => ({ title, lines: lines.map((line) => line.text) })),
     notes,
   };
+}
+
+/** Steps of the programs, or rules that matched. */
+function stepsOf(answer: Answer): object {
+  const { walk } = answer as KernelAnswer | RulesAnswer;
+  return "steps" in walk
+    ? { steps: walk.steps, cut: walk.cut }
+    : { steps: null, cut: false, rules: walk.passed, othersBefore: walk.before, unhooked: walk.unhooked };
 }

@@ -11,6 +11,7 @@ import { connectionCounts, dropCounters } from "../dataplane/iptables/counters.j
 import { readInventory } from "../dataplane/iptables/inventory.js";
 import { readSets } from "../dataplane/iptables/read-back.js";
 import { readRuleCounts, readSetInfos } from "../dataplane/iptables/read-state.js";
+import { readStanding } from "../dataplane/iptables/standing.js";
 import { bitsOf } from "../dataplane/iptables/types.js";
 import { run } from "../dataplane/run.js";
 import type { Address } from "../model/types.js";
@@ -45,6 +46,7 @@ export async function openRules({ runDir, markShift }: Config): Promise<RulesVie
         sentence: sentenceOf(count.reason),
       }));
     },
+    standing: (family) => readStanding(run, family),
     policy: (number) => state.policy(number),
     name: (kind, number) => state.name(kind, number),
     room: connectionCounts,

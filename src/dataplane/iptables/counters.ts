@@ -50,17 +50,23 @@ export async function dropCounters(run: Runner = runProgram): Promise<DropCount[
   return saved.flat();
 }
 
+/** Why a rule of ours that drops does so, and of which tap it is. */
+export function dropReason(chain: string, rule: string): { readonly reason: string; readonly tap?: string } {
+  const [, kind = "", tap] = /^TRB-(from|to|src)-(.+)$/.exec(chain) ?? [];
+  let reason = OF_TAP[kind] ?? FIXED.find(([pattern]) => pattern.test(chain))?.[1] ?? "MALFORMED";
+  if (chain === "TRB-raw" && rule.includes("--rt-segsleft")) reason = "SOURCE_ROUTE";
+  if (kind === "src" && /--sport \d+/.test(rule)) reason = "DHCP_SERVER";
+  if (kind === "from" && /-d .* -j DROP/.test(rule)) reason = "SELF";
+  if (chain.startsWith("TRB-new") && rule.includes("-here ")) reason = "RECEIVER_DOWN";
+  return { reason, ...(tap === undefined ? {} : { tap }) };
+}
+
 export function parseDrops(text: string, family: Family = 4): DropCount[] {
   const counts: DropCount[] = [];
   for (const line of text.split("\n")) {
     const [, packets, chain, rule = ""] = /^\[(\d+):\d+\] -A (TRB-\S+) (.*)$/.exec(line) ?? [];
     if (packets === undefined || chain === undefined || packets === "0" || !/-j DROP$/.test(rule)) continue;
-    const [, kind = "", tap] = /^TRB-(from|to|src)-(.+)$/.exec(chain) ?? [];
-    let reason = OF_TAP[kind] ?? FIXED.find(([pattern]) => pattern.test(chain))?.[1] ?? "MALFORMED";
-    if (chain === "TRB-raw" && rule.includes("--rt-segsleft")) reason = "SOURCE_ROUTE";
-    if (kind === "src" && /--sport \d+/.test(rule)) reason = "DHCP_SERVER";
-    if (kind === "from" && /-d .* -j DROP/.test(rule)) reason = "SELF";
-    if (chain.startsWith("TRB-new") && rule.includes("-here ")) reason = "RECEIVER_DOWN";
+    const { reason, tap } = dropReason(chain, rule);
     const direction = DIRECTIONS.find(([pattern]) => pattern.test(chain))?.[1];
     counts.push({
       reason,

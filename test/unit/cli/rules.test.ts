@@ -130,6 +130,7 @@ describe("where iptables enforces", () => {
         endpoints: () => [...ENDPOINTS],
         drops: () => [{ endpoint: 1, reason: "POLICY_INGRESS", sentence: "no rule allows it", packets: 7n }],
         dropCounts: () => Promise.resolve([]),
+        standing: () => Promise.reject(new Error("there is no kernel")),
         policy: () => undefined,
         name: () => undefined,
         room: () => ({ used: 4, limit: 100 }),
