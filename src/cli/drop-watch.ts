@@ -95,6 +95,7 @@ async function watchPackets(
   const watch = await context
     .watchDrops(state.tables, kernelFilter(invocation, COMMAND, names.ports, rate), onDrop)
     .catch(refused);
+  if (!json) context.err(`watching what is dropped, at most ${rate} a second; Ctrl-C ends\n`);
   const tellMissed = (): void => {
     const missed = watch.missed();
     if (missed === 0n) return;

@@ -17,6 +17,7 @@ const VERSION = (
 
 export function realContext(): Context {
   const { NO_COLOR, TERM } = process.env;
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", brokenPipe);
   return {
     version: VERSION,
     environment: process.env,
@@ -79,12 +80,20 @@ function readText(path: string): string | undefined {
   }
 }
 
+let stop: () => void = () => undefined;
+const stopped = new Promise<void>((resolve) => (stop = resolve));
+let listening = false;
+
+/** Who read what we print has seen enough ("… | head"): what goes on ends, as by Ctrl-C, and nothing is said. */
+function brokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  stop();
+}
+
 /** Stops at the first SIGINT or SIGTERM; the next one ends the process as usual. */
-let stopped: Promise<void> | undefined;
 function pause(milliseconds: number): Promise<boolean> {
-  stopped ??= new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
-  });
+  if (!listening) for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
+  listening = true;
   const asked = stopped;
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve(true), milliseconds);

@@ -1,7 +1,9 @@
 /** The pinned state for reading commands; "nothing there" has an exit status of its own. */
 import { existsSync } from "node:fs";
+import { basename } from "node:path";
 import { BpfError } from "#libbpf";
 import { pinsIn } from "../agent/wire/pins.js";
+import { findPredecessors } from "../dataplane/bpf/predecessor.js";
 import { openPinned, type PinnedState } from "../dataplane/bpf/read.js";
 import { quote } from "../text.js";
 import { CommandError, EXIT } from "./command.js";
@@ -32,7 +34,16 @@ function requireRights(): void {
 }
 
 function pinned(pinDir: string): PinnedState {
-  if (!existsSync(pinsIn(pinDir))) throw nothingPinned(pinDir);
+  if (!existsSync(pinsIn(pinDir))) {
+    const [other] = findPredecessors(pinsIn(pinDir));
+    if (other !== undefined)
+      throw new CommandError(
+        EXIT.absent,
+        "OTHER_LAYOUT",
+        `what is pinned at ${quote(other)} is of a build with another layout (this one reads ${basename(pinsIn(pinDir))}), whose programs go on enforcing: that build's torbie reads it; an agent of this build takes over from it when it starts`,
+      );
+    throw nothingPinned(pinDir);
+  }
   try {
     return openPinned(pinsIn(pinDir));
   } catch (error) {

@@ -58,11 +58,8 @@ export function findPort(ports: readonly Port[], word: string): Port {
       );
     }
   }
-  const meant = suggest(
-    word,
-    ports.flatMap((port) => [port.interface, port.workload, port.port].filter((name) => name !== "")),
-    3,
-  ).map(escape);
+  const names = ports.flatMap((port) => [port.interface, port.workload, port.port].filter((name) => name !== ""));
+  const meant = suggest(word, [...new Set(names)], 3).map(escape);
   const hint =
     meant.length > 0 ? `; did you mean ${meant.join(" or ")}?` : ports.length === 0 ? "; none is enforced here" : "";
   throw new CommandError(

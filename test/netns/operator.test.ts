@@ -1,7 +1,8 @@
 /** What the commands for operators print of real maps, taps and flows: explain, map, flow, route and counter. */
 import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -190,6 +191,60 @@ describe("explain", () => {
     );
     expect(status).toBe(0);
     expect(stdout).toContain("the datastore was not compared");
+  });
+});
+
+describe("at three in the morning", () => {
+  const shell = (pipeline: string): Promise<string> => {
+    const { pinDir, runDir } = cloud.agent.workspace;
+    const flags = `--pin-dir ${pinDir} --run-dir ${runDir}`;
+    const script = `torbie() { ${process.execPath} ${join(ROOT, "bin/torbie")} "$@" ${flags}; }; ${pipeline}; echo "\${PIPESTATUS[0]}"`;
+    return cloud.world.host.run(["bash", "-c", `{ ${script}; } 2>&1`]);
+  };
+
+  test.each([
+    ["torbie endpoint list | true"],
+    ["torbie map dump policy --json | head -1"],
+    ["torbie top --interval 1 | head -1"],
+    ["torbie flow list | true"],
+  ])("who has read enough is no fault: %s", async (pipeline) => {
+    const said = await shell(pipeline);
+    expect(said.trimEnd().split("\n").at(-1)).toBe("0");
+    expect(said).not.toMatch(/EPIPE|terminate|Abort/);
+  });
+
+  test("a watch whose reader is gone ends and lets go of its lease", async () => {
+    const { probe } = cloud.guest("client");
+    const [said] = await Promise.all([
+      shell("torbie drop watch --json --seconds 20 | head -1"),
+      (async () => {
+        for (let i = 0; i < 12; i++) await probe.tcp(cloud.guest("server").v4, 4999, 300);
+      })(),
+    ]);
+    const lines = said.trimEnd().split("\n");
+    expect(JSON.parse(lines[0] ?? "")).toMatchObject({ what: "drop", reason: "POLICY_INGRESS" });
+    expect(lines.at(-1)).toBe("0");
+    expect((await torbie("drop", "watch", "--seconds", "1")).status).toBe(0);
+  });
+
+  test("what a build of another layout left is not taken for nothing", async () => {
+    const directory = mkdtempSync(join(tmpdir(), "tb-layout-"));
+    mkdirSync(join(directory, "v0/maps"), { recursive: true });
+    try {
+      const argv = [process.execPath, join(ROOT, "bin/torbie"), "endpoint", "list", "--pin-dir", directory];
+      const said = await cloud.world.host.run([
+        "bash",
+        "-c",
+        '"$@" 2>&1; echo $?',
+        "bash",
+        ...argv,
+        "--run-dir",
+        `${directory}-run`,
+      ]);
+      expect(said).toMatch(/v0.* is of a build with another layout.*go on enforcing.*\n3\n$/);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
   });
 });
 
