@@ -25,6 +25,8 @@ export interface RulesAnswer extends Answer {
   readonly walk: RulesWalk;
   /** Where the kernel's routes lead; absent: it ends at this host. */
   readonly out?: string;
+  /** What NAT makes of the destination, a floating IP. */
+  readonly internal?: Address;
 }
 
 const ELSEWHERE = "02:00:00:00:00:01" as Mac;
@@ -75,14 +77,18 @@ export async function askRules(
     announcers: new Map<never, never>(),
   };
   const ends = hostAddresses.has(to.address) || isMetadata(question, served.metadata);
-  const out = ends ? undefined : leads(await context.routes(settings.routeProtocol), to.address, interfaces);
+  const standing = await rules.standing(family);
+  const internal = standing.floating.get(to.address) as Address | undefined;
+  const destination = internal ?? to.address;
+  const out = ends ? undefined : leads(await context.routes(settings.routeProtocol), destination, interfaces);
   const hooks: Hook[] = fromHost ? ["OUTPUT"] : ["PREROUTING", ends ? "INPUT" : "FORWARD"];
   const walk = walkRules(
-    await rules.standing(family),
+    standing,
     {
       ...question,
       source: from.address,
-      destination: to.address,
+      destination,
+      ...(internal === undefined ? {} : { asked: to.address }),
       bytes: frame.subarray(14),
       ...(fromHost ? {} : { in: inward ? link.name : "uplink" }),
       ...(ends ? {} : { out: out ?? "uplink" }),
@@ -99,6 +105,7 @@ export async function askRules(
     verdict: verdictOf(walk, { ends, receiver, sender: inward ? from.port : undefined, called: ports }),
     scene,
     walk,
+    ...(internal === undefined ? {} : { internal }),
     ...(out === undefined ? {} : { out }),
   };
 }

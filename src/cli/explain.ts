@@ -194,6 +194,9 @@ function ofRules(
   const common = { answer, sections: [rulesSection(walk, policies)], verdict, called: names.called };
   const notes = [
     "read back and walked: no packet was run. Connections that the kernel tracks (torbie flow list) were not looked at: it is judged as a first packet",
+    ...(answer.internal === undefined
+      ? []
+      : [`${question.to.address} is a floating IP: NAT makes ${answer.internal} of it, and that is walked`]),
     ...walk.before.map(
       ({ chain, rule }) => `${chain} asks a rule of others before ours, which may decide first: ${escape(rule)}`,
     ),

@@ -16,6 +16,8 @@ export interface WalkPacket {
   readonly protocol: number;
   readonly source: Address;
   readonly destination: Address;
+  /** Where it was sent to before NAT made it this. */
+  readonly asked?: Address;
   /** 0 where the protocol has none. */
   readonly sourcePort: number;
   readonly destinationPort: number;
@@ -105,8 +107,14 @@ function testOf(word: string, module: string, next: () => string): Test | undefi
     case "-s":
       return within("source", next());
     case "-d":
-    case "--ctorigdst":
+    case "--ctreplsrc":
       return within("destination", next());
+    case "--ctorigdst": {
+      const test = within("destination", next());
+      return (
+        test && ((packet, ...rest) => test({ ...packet, destination: packet.asked ?? packet.destination }, ...rest))
+      );
+    }
     case "--ctorigsrc":
       return within("source", next());
     case "-p":
@@ -133,7 +141,8 @@ function testOf(word: string, module: string, next: () => string): Test | undefi
     }
     case "--ctstate": {
       const states = next().split(",");
-      return (packet) => states.includes(connectionState(packet));
+      return (packet) =>
+        states.includes(connectionState(packet)) || (packet.asked !== undefined && states.includes("DNAT"));
     }
     case "--ctdir": {
       const original = next() === "ORIGINAL";

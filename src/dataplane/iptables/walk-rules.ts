@@ -17,6 +17,8 @@ export interface StandingRules {
   readonly sets: Sets;
   /** nft chains of the taps, by name. */
   readonly links: Printed;
+  /** Floating IP → the address that NAT makes of it. */
+  readonly floating: ReadonlyMap<string, string>;
 }
 
 export type Hook = "PREROUTING" | "FORWARD" | "INPUT" | "OUTPUT";

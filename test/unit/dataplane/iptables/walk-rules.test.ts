@@ -7,6 +7,7 @@ import { chainOf } from "../../../../src/dataplane/iptables/link-rules.js";
 import { parseRule } from "../../../../src/dataplane/iptables/rule-match.js";
 import { matchesU32 } from "../../../../src/dataplane/iptables/u32.js";
 import { matchesSet } from "../../../../src/dataplane/iptables/set-match.js";
+import { floatingOf } from "../../../../src/dataplane/iptables/standing.js";
 import { walkRules, type Hook, type StandingRules } from "../../../../src/dataplane/iptables/walk-rules.js";
 import { bitsOf, type Rendered, type RenderedTable } from "../../../../src/dataplane/iptables/types.js";
 import { Compiler } from "../../../../src/compile/compiler.js";
@@ -36,6 +37,7 @@ function standing(rendered: Rendered, family: Family): StandingRules {
     tables: { raw: whole(raw), filter: whole(filter) },
     sets: rendered.sets,
     links: new Map([...rendered.links].map(([tap, rules]) => [chainOf(tap), rules])),
+    floating: new Map(),
   };
 }
 
@@ -195,6 +197,7 @@ describe("one rule", () => {
       },
       sets: new Map(),
       links: new Map(),
+      floating: new Map(),
     });
     const walk = (...of: Parameters<typeof rules>) =>
       walkRules(rules(...of), packet, ["PREROUTING", "FORWARD"], undefined, bits.source);
@@ -225,6 +228,21 @@ describe("one rule", () => {
     expect(matchesSet(set("bitmap:port", "80"), ["dst"], packet)).toBe(true);
     expect(matchesSet(set("hash:ip", "10.0.0.2"), ["dst"], packet)).toBe(true);
     expect(matchesSet(undefined, ["dst"], packet)).toBe(false);
+  });
+  it("what was sent to a floating IP is known by what was asked, and by DNAT", () => {
+    const packet = { source: "10.0.0.1", destination: "10.0.0.2", protocol: 17, asked: "203.0.113.7" } as never;
+    const says = (text: string): boolean | undefined =>
+      parseRule(text)?.tests.every((test) => test(packet, { mark: 0, connmark: 0 }, new Map()));
+    expect(says("-m conntrack --ctorigdst 203.0.113.7 -j ACCEPT")).toBe(true);
+    expect(says("-m conntrack --ctreplsrc 10.0.0.2 -j ACCEPT")).toBe(true);
+    expect(says("-d 10.0.0.2/32 -m conntrack ! --ctstate DNAT -j DROP")).toBe(false);
+    const text =
+      "table ip torbie_services {\n\tmap floating {\n\t\telements = { 203.0.113.7 : 10.0.0.2,\n 203.0.113.8 : 10.0.0.3 }\n}\n}";
+    expect([...floatingOf(text)]).toEqual([
+      ["203.0.113.7", "10.0.0.2"],
+      ["203.0.113.8", "10.0.0.3"],
+    ]);
+    expect(floatingOf("").size).toBe(0);
   });
   it("u32 as iptables-extensions(8) has it", () => {
     const bytes = Uint8Array.from([
