@@ -8,6 +8,8 @@
 #define FAMILY_INET6 10
 
 enum { SENDER = 1, RECEIVER = 2 };
+/* No reason for a drop: what rejudge() says of a flow that only stateless rules allow. */
+enum { NOT_REMEMBERED = -1 };
 
 /* Whether the endpoint owns the address (S6), and what differs for it: policy set and MAC, 0 if they are the
  * endpoint's. */
@@ -303,6 +305,12 @@ NOINLINE int flow_take_over(struct flow *f, struct flow *fresh)
     return 0;
 }
 
+/* Whether no end on this host may rely on a flow: nothing is remembered then. After judge_sides(). */
+ALWAYS_INLINE int is_stateless(const struct packet *p)
+{
+    return (!p->endpoint || p->stateless & SENDER) && (!p->receiver || p->stateless & RECEIVER);
+}
+
 /* Remembers the flow that p opens, after judge_sides allowed it. `more` are flags to add. 0 or a reason. */
 GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
 {
@@ -317,7 +325,7 @@ GLOBAL int flow_open(struct __sk_buff *skb, __u32 more)
         return FLOW_TABLE_FULL;
     p = &w->packet;
     fresh = (struct flow *)w->fresh;
-    if ((!p->endpoint || p->stateless & SENDER) && (!p->receiver || p->stateless & RECEIVER)) {
+    if (is_stateless(p)) {
         note(STEP_STATELESS, 0, 0, 0, 0);
         return 0;
     }
@@ -415,7 +423,8 @@ NOINLINE int flow_renew(struct packet *p, struct flow *f)
 
 /*
  * A live flow whose generations moved: judged again in the direction of its opener (D3). p is any packet of it, with
- * endpoint and receiver as in the entry. 0: still allowed, and the entry says so.
+ * endpoint and receiver as in the entry. 0: still allowed, and the entry says so. Left to stateless rules alone it ends
+ * as well: its next packet begins what it may.
  */
 ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *f)
 {
@@ -441,6 +450,8 @@ ALWAYS_INLINE int rejudge(struct __sk_buff *skb, struct packet *p, struct flow *
         judge_sides(skb, 0); /* reads the generations */
     } else {
         reason = judge_sides(skb, SENDER | RECEIVER);
+        if (!reason && is_stateless(p))
+            reason = NOT_REMEMBERED;
     }
     note(STEP_FLOW, 0, reason ? FINDING_REVOKED : FINDING_RENEWED, f->state | (__u32)f->flags << 8, f->rule);
     if (!reason) {

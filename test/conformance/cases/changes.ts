@@ -1,4 +1,5 @@
 /** D3 and S5: what a change of rules, members or endpoints does to flows that were there. */
+import { bare } from "../../support/packet.js";
 import { endpoint, inGroup, group } from "../../support/resources.js";
 import {
   ack,
@@ -9,10 +10,12 @@ import {
   each,
   forward,
   incoming,
+  ipOf,
   out,
   sends,
   syn,
   tcp,
+  unreachable,
   type Case,
 } from "../case.js";
 import {
@@ -36,6 +39,11 @@ const without80 = changed(BASE, [group("web", { ingress: WEB_INGRESS.slice(2), e
 const silentWeb = changed(BASE, [group("web", { ingress: WEB_INGRESS, egress: [] })]);
 const noWebMember = changed(BASE, [respec("web1", { groups: ["db"] })]);
 const statelessWeb = changed(BASE, [group("web", { ingress: WEB_INGRESS, egress: ANYTHING, stateful: false })]);
+/** free1 in a stateful group and in a stateless one that lets the same in. */
+const openToAll = changed(BASE, [
+  respec("free1", { groups: ["free", "web"] }),
+  group("free", { ingress: both({ protocol: 6, destination: { ports: [80] } }), egress: ANYTHING, stateful: false }),
+]);
 const web2Here = endpoint(spec("web2", { groups: ["web"] }));
 const web2Gone = changed(BASE, [], [web2Here.key]);
 const web2Moved = changed(BASE, [endpoint(spec("web2", { groups: ["web"] }, ELSEWHERE))], [web2Here.key]);
@@ -106,6 +114,24 @@ export const CHANGES: readonly Case[] = [
     sends("web1", out("web1", f, OUTSIDE[f]).tcp(ack(40000, 443)), forward),
     arrives(incoming(f, OUTSIDE[f], ip("web1", f)).tcp(ack(443, 40000)), drop("POLICY_INGRESS", "web1")),
   ]),
+  ...each(
+    "D3",
+    "left to a stateless rule, what an outsider began is nobody's: the guest's next packet begins anew",
+    (f) => [
+      arrives(incoming(f, OUTSIDE[f], ip("free1", f)).tcp(syn(40000, 80)), deliver("free1")),
+      change(changed(openToAll, [group("web", { ingress: WEB_INGRESS.slice(2), egress: ANYTHING })])),
+      sends("free1", out("free1", f, OUTSIDE[f]).tcp(tcp(80, 40000, "SA")), forward),
+      arrives(
+        unreachable(
+          incoming(f, ELSE_OUTSIDE[f], ip("free1", f)),
+          f,
+          ipOf(bare, f, ip("free1", f), OUTSIDE[f]).tcp(tcp(80, 40000, "SA")),
+        ),
+        deliver("free1"),
+      ),
+    ],
+    { world: openToAll },
+  ),
   ...each("D3", "a guest that is gone is off the host for the others", (f) => [
     sends("web1", out("web1", f, ip("web2", f)).tcp(syn(40000, 80)), deliver("web2")),
     change(web2Gone),
