@@ -1,6 +1,9 @@
 import { afterAll, describe, it } from "vitest";
+import { endpoint } from "../support/resources.js";
+import { arrives, deliver, drop, each, incoming, out, sends, syn, tcp, type Case } from "./case.js";
 import { CASES } from "./cases.js";
 import { IptablesWorld, play } from "./iptables.js";
+import { BASE, changed, ELSEWHERE, ip, spec, VIP } from "./world.js";
 
 /**
  * Where iptables differs from the programs, and why; README says the same. A case that is listed here and passes fails the test, so that
@@ -10,6 +13,8 @@ const DIFFERS: Readonly<Record<string, string>> = {
   "a shared address: the lowest id, then whoever announced it last": "the kernel's routes decide: always the lowest id",
   "an allowed pair that is another guest's very address shares it: the lowest id is given what is sent there":
     "the kernel's routes decide, also for answers to the other",
+  "left to a stateless rule, what an outsider began is nobody's: the guest's next packet begins anew":
+    "to the kernel it stays one connection that the outsider began: an error about the answer is judged by the rules",
   "an expired hop limit goes up the stack, judged": "the kernel answers before FORWARD, whatever the rules say",
   "spoofed sources from the uplink, in whatever shape": "its last step is a refused packet with hop limit 1",
   "extension headers are read through, to eight": "the kernel reads more than eight",
@@ -35,6 +40,35 @@ const DIFFERS: Readonly<Record<string, string>> = {
     "fragments are put together before they are judged",
 };
 
+const VIP_ELSEWHERE = changed(BASE, [
+  endpoint(spec("far1", { groups: ["web"], pairs: [{ ip: VIP[4] }, { ip: VIP[6] }] }, ELSEWHERE)),
+]);
+
+/** The other side of the first two: what the kernel's routes bring to another than the opener has to pass his rules. */
+const HOLDERS: readonly Case[] = [
+  ...each("S6", "an answer to one holder of an address passes no other holder's rules", (f) => [
+    sends("vip2", out("vip2", f, ip("web1", f), { src: VIP[f] }).tcp(syn(40000, 80)), deliver("web1")),
+    sends("web1", out("web1", f, VIP[f]).tcp(tcp(80, 40000, "SA")), drop("POLICY_INGRESS", "vip1")),
+    sends("vip1", out("vip1", f, ip("web1", f), { src: VIP[f] }).tcp(syn(40001, 80)), deliver("web1")),
+    sends("web1", out("web1", f, VIP[f]).tcp(tcp(80, 40001, "SA")), deliver("vip1")),
+  ]),
+  ...each(
+    "S6",
+    "nor does an answer to a holder elsewhere",
+    (f) => [
+      arrives(incoming(f, VIP[f], ip("web1", f)).tcp(syn(40000, 80)), deliver("web1")),
+      sends("web1", out("web1", f, VIP[f]).tcp(tcp(80, 40000, "SA")), drop("POLICY_INGRESS", "vip1")),
+    ],
+    { world: VIP_ELSEWHERE },
+  ),
+  ...each("S6", "nor does one that a guest without port security has drawn by another's address", (f) => [
+    sends("open1", out("open1", f, ip("web1", f), { src: ip("web2", f) }).tcp(syn(40000, 80)), deliver("web1")),
+    sends("web1", out("web1", f, ip("web2", f)).tcp(tcp(80, 40000, "SA")), drop("POLICY_INGRESS", "web2")),
+    sends("open1", out("open1", f, ip("web1", f)).tcp(syn(40001, 80)), deliver("web1")),
+    sends("web1", out("web1", f, ip("open1", f)).tcp(tcp(80, 40001, "SA")), deliver("open1")),
+  ]),
+];
+
 const world = new IptablesWorld();
 afterAll(() => world.close());
 
@@ -50,3 +84,7 @@ for (const clause of [...new Set(CASES.map((one) => one.clause))])
       else it.fails(`${one.name}: differs, ${why}`, () => play(world, one));
     }
   });
+
+describe("iptables: holders of one address", () => {
+  for (const one of HOLDERS) it(one.name, () => play(world, one));
+});

@@ -12,6 +12,7 @@ export interface Live {
   readonly endpoint: DesiredEndpoint;
   readonly tap: string;
   readonly hostMac: string;
+  readonly ifindex: number;
 }
 
 export function liveEndpoints(
@@ -23,7 +24,7 @@ export function liveEndpoints(
   for (const endpoint of desired.endpoints.values()) {
     const tap = settledTap(taps, endpoint.interfaceName);
     if (tap === undefined || !endpoint.adminUp || endpoint.blocked !== undefined) continue;
-    if (isSayable(tap.name)) live.push({ endpoint, tap: tap.name, hostMac: tap.mac });
+    if (isSayable(tap.name)) live.push({ endpoint, tap: tap.name, hostMac: tap.mac, ifindex: tap.ifindex });
     else
       problems.push({
         where: `interface ${JSON.stringify(tap.name)}`,
@@ -96,7 +97,8 @@ function judged(which: "-s" | "-d", endpoint: DesiredEndpoint, of: Family, direc
   ];
 }
 
-const side = (which: "-s" | "-d", prefix: string): string => (prefix.endsWith("/0") ? "" : `${which} ${prefix} `);
+export const side = (which: "-s" | "-d", prefix: string): string =>
+  prefix.endsWith("/0") ? "" : `${which} ${prefix} `;
 
 /** An ICMP error is about a flow of this guest: noted in the mark. What was sent to a floating IP has the guest's own address in the answers. */
 export function renderRelated({ endpoint }: Live, of: Family, bits: Bits): Chain {

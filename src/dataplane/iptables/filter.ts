@@ -4,6 +4,7 @@
  */
 import type { Family } from "../../model/types.js";
 import { METADATA_ADDRESS, METADATA_PORT, NAMES_PORT, NOTHING_SERVED, type Served } from "../../model/services.js";
+import { heldRules, type Holders } from "./holders.js";
 import { SET_PREFIX } from "./names.js";
 import { bitsOf, marked, type Bits, type Chain, type RenderOptions } from "./types.js";
 
@@ -94,7 +95,13 @@ const REPLIES = "--ctdir REPLY";
 const SYN = "-p tcp -m tcp --tcp-flags SYN,RST,ACK SYN";
 
 /** @param anyStateless some rule in force is stateless: only then must a connection's mark be looked at */
-export function forwardChain(of: Family, bits: Bits, { excluded }: RenderOptions, anyStateless: boolean): Chain {
+export function forwardChain(
+  of: Family,
+  bits: Bits,
+  { excluded, prefixes }: RenderOptions,
+  anyStateless: boolean,
+  holders: Holders,
+): Chain {
   // Where the kernel has no tracker of DCCP (Linux 6.18 has none) it knows no ports: one connection would then admit every other between
   // the same hosts, so that each packet is judged by the rules.
   const established = "-m conntrack --ctstate ESTABLISHED ! --ctproto 33";
@@ -102,6 +109,7 @@ export function forwardChain(of: Family, bits: Bits, { excluded }: RenderOptions
   return [
     ...excluded.flatMap((name) => [`-i ${pattern(name)} -j RETURN`, `-o ${pattern(name)} -j RETURN`]),
     `${SYN} -g ${NEW}`,
+    ...heldRules(of, holders, prefixes, bits),
     anyStateless ? `${established} ${stateful} -j ACCEPT` : `${established} -j ACCEPT`,
     ...(anyStateless ? [`${established} -g TRB-half`] : []),
     `${ICMP[of]} -m conntrack --ctstate RELATED ! --ctproto 33 ${stateful} -g TRB-error`,
@@ -112,7 +120,7 @@ export function forwardChain(of: Family, bits: Bits, { excluded }: RenderOptions
 export function filterChains(of: Family, bits: Bits, options: RenderOptions): Map<string, Chain> {
   const { prefixes, excluded, hostToGuest } = options;
   const mine = (bits.opener | bits.other) >>> 0;
-  const ours = (mine | bits.both) >>> 0;
+  const ours = (mine | bits.both | bits.holder) >>> 0;
   const all = (bits.allow | bits.pass | bits.stateless) >>> 0;
   const from = (rule: string): string[] => prefixes.map((prefix) => `-i ${prefix}+ ${rule}`);
   const to = (rule: string): string[] => prefixes.map((prefix) => `-o ${prefix}+ ${rule}`);

@@ -30,6 +30,7 @@ import {
   KNOWN_OUT,
   localSet,
   NEVER,
+  NEW,
   OPEN,
   neverSet,
   rawChains,
@@ -37,8 +38,9 @@ import {
   SOURCE,
   TO,
 } from "./filter.js";
+import { heldChains, holdersOf, renderHold, sharedSet, type Holders } from "./holders.js";
 import { CLOSED_LINK, linkLocal, renderLink } from "./link-rules.js";
-import { MemberTable } from "./members.js";
+import { MemberTable, sayable } from "./members.js";
 import { classSet, isSayable } from "./names.js";
 import { policyChains, setChains, verdictChains } from "./policy.js";
 import { dispatchTree } from "./tree.js";
@@ -58,6 +60,7 @@ import {
 /** What depends on endpoints and taps, not on rules. */
 interface TapPart {
   readonly live: readonly Live[];
+  readonly holders: Holders;
   readonly problems: Rendered["problems"];
   readonly sets: readonly RenderedSet[];
   readonly raw: Readonly<Record<Family, RenderedTable>>;
@@ -84,7 +87,7 @@ export class Renderer {
     const touched = this.#members.update(desired, delta);
     if (touched === undefined) this.#classes.clear();
     for (const key of touched ?? []) for (const of of FAMILIES) this.#classes.delete(classSet(key, of));
-    const present = JSON.stringify([...interfaces.taps.values()].map(({ name, mac }) => [name, mac]));
+    const present = JSON.stringify([...interfaces.taps.values()].map(({ name, mac, ifindex }) => [name, mac, ifindex]));
     if (delta === undefined || delta.endpoints.size > 0 || present !== this.#interfaces) this.#taps = undefined;
     this.#interfaces = present;
     const part = (this.#taps ??= tapPart(desired, interfaces, this.#bits, this.options));
@@ -93,7 +96,7 @@ export class Renderer {
     for (const of of FAMILIES) {
       const chains = new Map(part.filter[of]);
       const classes = policies(desired, part.live, of, this.#bits, chains, (set) => void sets.set(set.name, set));
-      chains.set(FORWARD, forwardChain(of, this.#bits, this.options, anyStateless(desired)));
+      chains.set(FORWARD, forwardChain(of, this.#bits, this.options, anyStateless(desired), part.holders));
       for (const key of classes) sets.set(classSet(key, of), this.#class(key, of));
       tables[of] = { raw: part.raw[of], filter: { chains, hooks: this.#hooks.filter } };
     }
@@ -117,6 +120,7 @@ const isStateless = ({ stateless }: DesiredRule): boolean => stateless;
 
 function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, options: RenderOptions): TapPart {
   const { live, problems } = liveEndpoints(desired, interfaces);
+  const holders = holdersOf(desired, live, bits);
   const sets: RenderedSet[] = [];
   const raw = {} as Record<Family, RenderedTable>;
   const filter = {} as Record<Family, ReadonlyMap<string, Chain>>;
@@ -126,9 +130,16 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
       { name: neverSet(of), type: "hash:net", family: of, members: new Set(NEVER[of]) },
       { name: localSet(of), type: "hash:ip", family: of, members: local },
       { name: hereSet(of), type: "hash:ip", family: of, members: here },
+      {
+        name: sharedSet(of),
+        type: "hash:net",
+        family: of,
+        members: new Set([...holders.shared].filter((one) => family(one) === of).flatMap(sayable)),
+      },
     );
     const chains = filterChains(of, bits, options);
-    taps(live, of, bits, chains);
+    taps(live, of, bits, chains, holders);
+    for (const [name, chain] of heldChains(holders, NEW, bits)) chains.set(name, chain);
     filter[of] = chains;
     const rawOf = rawChains(of, options);
     for (const one of live) rawOf.set(sourceChain(one.tap), renderSource(one, of, linkLocal(one.hostMac)));
@@ -136,13 +147,21 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
       rawOf.set(name, chain);
     raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
   }
-  return { live, problems, sets, raw, filter, links: links(desired, interfaces, live, bits, options.served?.metadata) };
+  return {
+    live,
+    holders,
+    problems,
+    sets,
+    raw,
+    filter,
+    links: links(desired, interfaces, live, bits, options.served?.metadata),
+  };
 }
 
 const named = (live: readonly Live[], chain: (tap: string) => string): Map<string, string> =>
   new Map(live.map(({ tap }) => [tap, chain(tap)]));
 
-function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string, Chain>): void {
+function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string, Chain>, holders: Holders): void {
   const clear = [`-j MARK --set-xmark ${marked(0, (bits.allow | bits.pass | bits.stateless) >>> 0)}`];
   const open = live.filter(({ endpoint }) => !endpoint.portSecurity);
   const trees = [
@@ -167,7 +186,7 @@ function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string,
   ];
   for (const tree of trees) for (const [name, chain] of tree) chains.set(name, chain);
   for (const one of live) {
-    chains.set(fromChain(one.tap), renderFrom(one, of, bits));
+    chains.set(fromChain(one.tap), [...renderHold(one, of, holders, bits), ...renderFrom(one, of, bits)]);
     chains.set(toChain(one.tap), renderTo(one, of, bits));
     chains.set(relatedChain(one.tap), renderRelated(one, of, bits));
   }

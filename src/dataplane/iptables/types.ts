@@ -47,6 +47,8 @@ export interface Bits {
   readonly other: number;
   /** Both ends are guests of this host. */
   readonly both: number;
+  /** A mask of the connection mark: number of the guest that opened it, where that must be known (holders.ts). */
+  readonly holder: number;
 }
 
 export function bitsOf(markShift: number): Bits {
@@ -59,6 +61,7 @@ export function bitsOf(markShift: number): Bits {
     opener: bit(0x8000),
     other: bit(0x4000),
     both: bit(0x2000),
+    holder: bit(0x0fff),
   };
 }
 
