@@ -21,12 +21,7 @@ export default defineConfig({
         test: {
           name: "kernel",
           include: ["test/**/*.test.ts", "native/test/**/*.test.ts"],
-          exclude: [
-            "test/unit/**",
-            "**/node_modules/**",
-            // `make fuzz`: it still finds differences that README names.
-            ...(process.env["FUZZ"] === "1" ? [] : ["test/conformance/three-way.test.ts"]),
-          ],
+          exclude: ["test/unit/**", "**/node_modules/**"],
           pool: "forks",
           fileParallelism: false,
           maxWorkers: 1,

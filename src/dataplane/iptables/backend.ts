@@ -74,9 +74,11 @@ export class IptablesBackend implements Backend {
       told?.begin("read rules back");
       if (delta === undefined) await this.#readBack();
       told?.begin("plan rules");
-      await this.#write(planSteps(this.#standing, wanted), wanted, writes, told);
+      const steps = planSteps(this.#standing, wanted);
+      await this.#write(steps, wanted, writes, told);
       told?.begin("read rules back");
-      if (delta === undefined) await this.#print();
+      // Where nothing had to be written, all was found as it was printed before.
+      if (delta === undefined && steps.length > 0) await this.#print();
     } catch (error) {
       failures.push({ where: "iptables", error: error instanceof Error ? error : new Error(String(error)) });
     }
