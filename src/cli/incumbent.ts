@@ -90,7 +90,7 @@ function takeoverEnd(
       ...((enforced?.problems ?? 0) > 0
         ? [`${enforced?.problems ?? 0} values or settings are a problem: torbie status`]
         : []),
-      `${good("Done")}: the kernel enforces ${enforced?.taps.length ?? 0} endpoints. Start the agent, so that changes of policy are followed: systemctl enable --now torbie-guard torbie`,
+      `${good("Done")}: the kernel enforces ${enforced?.taps.length ?? 0} endpoint${enforced?.taps.length === 1 ? "" : "s"}. Start the agent, so that changes of policy are followed: systemctl enable --now torbie-guard torbie`,
     );
   return `${lines.join("\n")}\n`;
 }
