@@ -180,10 +180,8 @@ test(
     expect({ status: ran.status, err: ran.err }).toEqual({ status: 0, err: "" });
     expect(ran.out).toMatch(/Of 2 routes 1 became ours in place, and 1 were removed/);
     expect(ran.out).toMatch(/Removed 2 programs\n {4}cali_\w+ at tapweb1 ingress/);
-    expect((await host.run(["tc", "filter", "show", "dev", "tapweb1", "ingress"])).match(/cali_|tap_ingress/g)).toEqual(
-      ["tap_ingress"],
-    );
-    expect(readdirSync(directory).sort()).toEqual(["mine", "tc", "torbie"]);
+    const filters = await host.run(["tc", "filter", "show", "dev", "tapweb1", "ingress"]);
+    expect([/tap_ingress/.test(filters), /cali_/.test(filters)]).toEqual([true, false]);
     expect(readdirSync(join(directory, "tc", "globals"))).toEqual([]);
     const now = await everything();
     expect(now.match(/.*(?:cali-|cali40|ip calico).*/g)).toBeNull();
