@@ -76,8 +76,7 @@ for (const clause of [...new Set(CASES.map((one) => one.clause))])
   describe(`iptables: ${clause}`, () => {
     for (const one of CASES.filter((candidate) => candidate.clause === clause)) {
       const waits =
-        one.needs?.includes("time") === true ||
-        one.needs?.includes("services") === true ||
+        (["time", "services", "nat"] as const).some((need) => one.needs?.includes(need) === true) ||
         one.steps.some((step) => "wait" in step);
       const why = DIFFERS[one.name.replace(/ \(v[46]\)$/, "")];
       if (why === undefined) it.skipIf(waits)(one.name, () => play(world, one));
