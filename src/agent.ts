@@ -5,6 +5,7 @@
 import { collectProblems } from "./agent/collect.js";
 import { describeDelta, isEmpty, NO_CHANGE, NO_DESIRED_CHANGE, type Change } from "./agent/delta.js";
 import { Gate, type SyncState } from "./agent/gate.js";
+import { Migrations } from "./agent/migrations.js";
 import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
 import { ProblemList } from "./agent/problems.js";
@@ -72,6 +73,8 @@ export interface AgentHealth {
 }
 
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
+/** Milliseconds between two looks at whether the guest of a live migration has come. */
+const LISTEN = 50;
 /** Changes that an event names; the others are counted. */
 const MOST_CHANGES = 50;
 /** Milliseconds: a pass of so long says where it was slow, and one that goes on for so long where it is. */
@@ -90,6 +93,8 @@ export class Agent {
   #stopped: string | undefined;
   #stopping = false;
   #cancelResync: (() => void) | undefined;
+  readonly #migrations = new Migrations();
+  #cancelMoves: (() => void) | undefined;
 
   /** What to compile. Undefined: everything may have changed. */
   #modelDelta: DeltaBuilder | undefined;
@@ -158,6 +163,7 @@ export class Agent {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#cancelResync?.();
+    this.#cancelMoves?.();
     await this.#parts.datastore.stop();
     await this.#loop.stop();
     await this.#parts.links.stop();
@@ -318,12 +324,15 @@ export class Agent {
   async #compile(): Promise<Error | undefined> {
     const { model, compiler, log } = this.#parts;
     if (this.#gate.closed(model.model.cluster) !== undefined) return undefined;
+    for (const id of this.#migrations.update(model.model, this.#spoke(), this.#parts.clock.now()))
+      this.#modelDelta?.endpoints.add(id);
+    this.#armMoves();
     if (this.#desired !== undefined && this.#modelDelta !== undefined && isEmpty(this.#modelDelta)) return undefined;
     const since = this.#desired === undefined ? undefined : this.#modelDelta;
     // Big changes are compiled in several turns of the event loop; what comes meanwhile is compiled next.
     this.#modelDelta = new DeltaBuilder();
     try {
-      const { desired, delta } = await compiler.compile(model.model, since);
+      const { desired, delta } = await compiler.compile(model.model, since, this.#migrations.moves);
       if (this.#gate.closed(model.model.cluster) !== undefined) {
         // Half of a snapshot may have got into it.
         this.#forget();
@@ -338,6 +347,24 @@ export class Agent {
     }
     this.#gate.applied(model.model.cluster);
     return undefined;
+  }
+
+  /** Asks the kernel at most once. */
+  #spoke(): (interfaceName: string) => boolean {
+    let known: ReadonlySet<string> | undefined;
+    return (name) => (known ??= this.#parts.links.speakers?.() ?? new Set()).has(name);
+  }
+
+  /** A guest that is awaited is listened to, and a route that was preferred long enough becomes one like any other. */
+  #armMoves(): void {
+    const { clock } = this.#parts;
+    this.#cancelMoves?.();
+    const wait = this.#migrations.wait(LISTEN, clock.now());
+    if (wait === undefined || this.#stopping) return;
+    this.#cancelMoves = clock.after(wait, () => {
+      if (this.#migrations.isDue(this.#spoke(), clock.now())) this.#loop.mark();
+      else this.#armMoves();
+    });
   }
 
   /** Nothing is written until everything has been compiled anew. */

@@ -1,5 +1,5 @@
 /** What the agent's loop is composed of. src/agent/wire.ts makes the real ones; tests make fakes. */
-import type { DesiredDelta, DesiredState } from "../compile/desired.js";
+import type { DesiredDelta, DesiredState, Move } from "../compile/desired.js";
 import type { Backend, Interfaces } from "../dataplane/backend.js";
 import type { Datastore, DatastoreEvent } from "../datastore/types.js";
 import type { HookChange } from "../links/types.js";
@@ -25,9 +25,14 @@ export interface Compiled {
 export interface CompilerPart {
   /**
    * `delta` absent: everything may have changed. The result's delta is absent when there is nothing to compare with. `desired` may be
-   * the same object as before, changed in place; what is in its maps is replaced, never changed.
+   * the same object as before, changed in place; what is in its maps is replaced, never changed. `moves`: the delta names whoever is
+   * there otherwise than before.
    */
-  compile(model: Model, delta: ModelDelta | undefined): Compiled | Promise<Compiled>;
+  compile(
+    model: Model,
+    delta: ModelDelta | undefined,
+    moves: ReadonlyMap<EndpointId, Move>,
+  ): Compiled | Promise<Compiled>;
   problems(): readonly Problem[];
 }
 
@@ -63,6 +68,8 @@ export interface LinksPart {
   withdraw(desired: DesiredState): Promise<ReportPart>;
   /** Sysctls and neighbours, then routes, for the endpoints that are enforced. */
   program(desired: DesiredState, enforced: ReadonlySet<EndpointId>): Promise<ReportPart>;
+  /** Names of interfaces by which anything has ever come; for live migration. */
+  speakers?(): ReadonlySet<string>;
   problems(): readonly Problem[];
   stop(): Promise<void>;
 }

@@ -16,29 +16,34 @@ export function endpointsStatus(
   { taps }: Interfaces,
   enforced: ReadonlySet<EndpointId>,
 ): readonly EndpointStatus[] {
-  return [...(desired?.endpoints.values() ?? [])].map(({ id, interfaceName, workload, blocked, adminUp, floating }) => {
-    const why =
-      blocked ??
-      (!taps.has(interfaceName)
-        ? "its interface is not there"
-        : taps.get(interfaceName)?.fresh === true
-          ? "its interface has not been switched on yet"
-          : !enforced.has(id)
-            ? "could not be written; see problems"
-            : !adminUp
-              ? "its admin state is down: nothing passes"
-              : undefined);
-    return {
-      id,
-      workload: workload.workload,
-      endpoint: workload.endpoint,
-      interface: interfaceName,
-      enforced: enforced.has(id),
-      ...(why === undefined ? {} : { why }),
-      notEnforced: workload.notEnforced,
-      ...(floating === undefined ? {} : { floating }),
-    };
-  });
+  return [...(desired?.endpoints.values() ?? [])].map(
+    ({ id, interfaceName, workload, blocked, adminUp, floating, move }) => {
+      const why =
+        blocked ??
+        (!taps.has(interfaceName)
+          ? "its interface is not there"
+          : taps.get(interfaceName)?.fresh === true
+            ? "its interface has not been switched on yet"
+            : !enforced.has(id)
+              ? "could not be written; see problems"
+              : !adminUp
+                ? "its admin state is down: nothing passes"
+                : move === "held"
+                  ? "live migration: nothing leads here until its guest speaks, or the migration is complete"
+                  : undefined);
+      return {
+        id,
+        workload: workload.workload,
+        endpoint: workload.endpoint,
+        interface: interfaceName,
+        enforced: enforced.has(id),
+        ...(why === undefined ? {} : { why }),
+        notEnforced: workload.notEnforced,
+        ...(floating === undefined ? {} : { floating }),
+        ...(move === "held" ? { held: true as const } : {}),
+      };
+    },
+  );
 }
 
 /** Policies only: profiles have no origin of their own. A key may be that of a variant, "<policy id>~…". */

@@ -39,6 +39,8 @@ export interface EndpointStatus {
   readonly why?: string;
   /** What its description asks for and this version does not do. */
   readonly notEnforced: readonly string[];
+  /** Target of a live migration whose guest has not come yet: nothing leads to it. */
+  readonly held?: true;
   /** Floating IPs that lead to it; absent: none. */
   readonly floating?: readonly Nat[];
 }

@@ -153,7 +153,7 @@ async function measure(url: string): Promise<void> {
     });
   });
   console.log(`in sync: ${seconds()}, ${rss()} resident (${before} before), loop stood still ${longest()}`);
-  const { desired } = await compiler.compile(model.model, undefined);
+  const { desired } = await compiler.compile(model.model, undefined, new Map());
   const readAndCompiled = (performance.now() - began) / 1000;
   console.log(`compiled: ${seconds()}, ${rss()} resident, loop stood still ${longest()}`);
   console.log(

@@ -82,9 +82,14 @@ async function look(loaded: LoadedConfig): Promise<CheckReport> {
   const { config } = loaded;
   const dataplane = enforcing(loaded);
   const running = agentRuns(config.runDir);
-  const wanted = await wantedNow(loaded, readStatus(config.runDir)?.cluster);
   const agent = running ? await askDesired(config.runDir).catch((error: unknown) => error as Error) : undefined;
   const known = agent === undefined || agent instanceof Error ? undefined : agent;
+  const moves =
+    known &&
+    new Map(
+      [...known.desired.endpoints].flatMap(([id, { move }]) => (move === undefined ? [] : [[id, move] as const])),
+    );
+  const wanted = await wantedNow(loaded, readStatus(config.runDir)?.cluster, moves);
   const desired = wanted.readable ? wanted.desired : known?.desired;
   if (desired === undefined) {
     const why = wanted.readable ? "" : wanted.why;

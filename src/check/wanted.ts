@@ -1,14 +1,16 @@
 /** What the datastore says now, compiled for this host: as an agent that starts would, and without writing anything anywhere. */
 import { CompilerAdapter, ModelAdapter } from "../agent/wire/pure.js";
 import { Gate } from "../agent/gate.js";
-import type { DesiredState } from "../compile/desired.js";
+import { Migrations } from "../agent/migrations.js";
+import type { DesiredState, Move } from "../compile/desired.js";
 import { checkDatastore, etcdSettings } from "../config/etcd.js";
 import type { LoadedConfig } from "../config/load.js";
 import { IdentityFile, judge } from "../datastore/etcd-identity.js";
 import { EtcdError, EtcdStore } from "../datastore/transfer/etcd-store.js";
 import type { DatastoreEvent, KeyChange } from "../datastore/types.js";
 import { YamlDirectory } from "../datastore/yaml-directory.js";
-import type { Model } from "../model/types.js";
+import { speakers } from "../links/speakers.js";
+import type { EndpointId, Model } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { printable } from "../text.js";
 
@@ -27,8 +29,16 @@ export type Wanted =
 /** Milliseconds for a directory to be read. */
 const PATIENCE = 15_000;
 
-/** @param cluster guid of the cluster whose policy the last agent applied, if one is known @throws ConfigError */
-export async function wantedNow(loaded: LoadedConfig, cluster: string | undefined): Promise<Wanted> {
+/**
+ * @param cluster guid of the cluster whose policy the last agent applied, if one is known
+ * @param moves what the running agent makes of live migrations; undefined: as an agent that starts would see them
+ * @throws ConfigError
+ */
+export async function wantedNow(
+  loaded: LoadedConfig,
+  cluster: string | undefined,
+  moves?: ReadonlyMap<EndpointId, Move>,
+): Promise<Wanted> {
   checkDatastore(loaded);
   const { config } = loaded;
   const description =
@@ -54,7 +64,7 @@ export async function wantedNow(loaded: LoadedConfig, cluster: string | undefine
         : `${closed.where}: ${closed.what}`);
   if (why !== undefined) return { readable: false, description, why };
   const compiler = new CompilerAdapter();
-  const { desired } = await compiler.compile(model.model, undefined);
+  const { desired } = await compiler.compile(model.model, undefined, moves ?? movesNow(model.model));
   return {
     readable: true,
     description,
@@ -62,6 +72,12 @@ export async function wantedNow(loaded: LoadedConfig, cluster: string | undefine
     desired,
     problems: [...model.problems(), ...compiler.problems()],
   };
+}
+
+function movesNow(model: Model): ReadonlyMap<EndpointId, Move> {
+  const migrations = new Migrations();
+  migrations.update(model, (name) => speakers().has(name), 0);
+  return migrations.moves;
 }
 
 async function readEtcd(loaded: LoadedConfig, take: (event: DatastoreEvent) => void): Promise<string | undefined> {

@@ -140,6 +140,7 @@ function details(port: Port, state: KernelState, config: Config, context: Contex
       harmless: isHarmless(reason),
       sentence,
     })),
+    held: told?.held ?? false,
     floating: told?.floating ?? [],
     notEnforced: told?.notEnforced ?? [],
   };
@@ -164,6 +165,14 @@ function render(of: ReturnType<typeof details>, colours: boolean): string {
       i === 0 ? "may send from" : "",
       `${prefix}${mac === of.mac ? "" : ` as ${mac}`}`,
     ]),
+    ...(of.held
+      ? [
+          ["live migration", bad("nothing leads here until its guest speaks, or the migration is complete")] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
     ...of.floating.map(({ external, internal }): [string, string] => ["floating IP", `${external} for ${internal}`]),
     ["port security", of.portSecurity ? "on" : bad("off")],
     [
@@ -181,7 +190,7 @@ function render(of: ReturnType<typeof details>, colours: boolean): string {
   const drops = of.dropsByReason.map(({ reason, count, sentence }) => [String(count), reason, sentence]);
   return [
     bold(escape(of.interface ?? of.workload)),
-    ...lines.map(([name, value]) => `  ${name.padEnd(15)}${value}`),
+    ...lines.map(([name, value]) => `  ${name.padEnd(16)}${value}`),
     "",
     ...(drops.length > 0 ? [columns(["DROPPED", "REASON", "WHAT IT MEANS"], drops)] : ["Nothing was dropped.\n"]),
   ].join("\n");

@@ -1,5 +1,6 @@
 /** What the reference evaluator says of the packet on the datastore's contents, and whether the kernel's verdict is the same. Pure. */
 import { Evaluator, type At, type Outcome, type Tap } from "../compile/evaluate.js";
+import type { AgentStatus } from "../agent/status.js";
 import type { Walk } from "../dataplane/bpf/walk.js";
 import type { Link } from "../links/types.js";
 import type { Served } from "../model/services.js";
@@ -25,6 +26,8 @@ export interface Scene {
   readonly hostToGuest: boolean;
   readonly served: Served;
   readonly announcers: ReadonlyMap<Address, EndpointId>;
+  /** Targets of live migrations to which nothing leads yet, as the agent said last. */
+  readonly held: ReadonlySet<EndpointId>;
 }
 
 export interface Sent {
@@ -32,10 +35,14 @@ export interface Sent {
   readonly frame: Uint8Array;
 }
 
+/** From the status file. */
+export const heldOf = (status: Pick<AgentStatus, "endpoints"> | undefined): ReadonlySet<EndpointId> =>
+  new Set((status?.endpoints ?? []).filter(({ held }) => held === true).map(({ id }) => id as EndpointId));
+
 /** @param before what opened the flow that the kernel knows */
 export function evaluate(
   model: Model,
-  { links, uplinks, hostAddresses, unreachable, hostToGuest, served, announcers }: Scene,
+  { links, uplinks, hostAddresses, unreachable, hostToGuest, served, announcers, held }: Scene,
   sent: Sent,
   before?: Sent,
 ): Outcome {
@@ -51,6 +58,7 @@ export function evaluate(
       hostToGuest,
       served,
       announcers,
+      held,
     },
   );
   if (before !== undefined) evaluator.receive(before.at, before.frame, 0);

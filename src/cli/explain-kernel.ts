@@ -8,7 +8,7 @@ import { contains, prefixLength, prefixToAddress } from "../model/cidr.js";
 import type { Served } from "../model/services.js";
 import type { Address, EndpointId, Mac, Prefix } from "../model/types.js";
 import { CommandError, EXIT, type Invocation } from "./command.js";
-import { verdictOfWalk, type Scene, type Sent, type Verdict } from "./explain-agreement.js";
+import { heldOf, verdictOfWalk, type Scene, type Sent, type Verdict } from "./explain-agreement.js";
 import { frameOf, type FrameFields } from "./explain-frame.js";
 import { questionOf, type Question } from "./explain-question.js";
 import { leadsSomewhere } from "./explain-text.js";
@@ -35,7 +35,7 @@ const SYN = 2;
 
 /** @throws CommandError, UsageError, UnsupportedError */
 export async function askKernel(
-  { context, flags }: Pick<Invocation, "context" | "flags">,
+  { context, flags, config }: Pick<Invocation, "context" | "flags" | "config">,
   state: PinnedState,
   interfaces: ReadonlyMap<number, string>,
 ): Promise<KernelAnswer> {
@@ -122,6 +122,7 @@ export async function askKernel(
       hostToGuest: (flagsOfHost & ControlFlag.CONTROL_HOST_TO_GUEST) !== 0,
       served: servedBy(flagsOfHost),
       announcers: announcersOf(locals, idOf),
+      held: heldOf(context.readStatus(config().config.runDir)),
     },
   };
 }

@@ -15,7 +15,7 @@ import { METADATA_ADDRESS, METADATA_PORT } from "../model/services.js";
 import type { Address, Mac, Model } from "../model/types.js";
 import { CommandError, EXIT, type Invocation } from "./command.js";
 import type { KernelState, RulesView } from "./context.js";
-import type { Verdict } from "./explain-agreement.js";
+import { heldOf, type Verdict } from "./explain-agreement.js";
 import { frameOf } from "./explain-frame.js";
 import type { Answer } from "./explain-kernel.js";
 import { questionOf, type Question } from "./explain-question.js";
@@ -75,6 +75,7 @@ export async function askRules(
     hostToGuest: settings.hostToGuest,
     served,
     announcers: new Map<never, never>(),
+    held: heldOf(context.readStatus(settings.runDir)),
   };
   const ends = hostAddresses.has(to.address) || isMetadata(question, served.metadata);
   const standing = await rules.standing(family);

@@ -3,7 +3,7 @@ import { BigMap } from "../model/big-map.js";
 import type { Endpoint, EndpointId, Model, ModelDelta, NetworkSet, PolicyId } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { quote } from "../text.js";
-import type { DesiredDelta, DesiredState } from "./desired.js";
+import type { DesiredDelta, DesiredState, Move } from "./desired.js";
 import type { Owner } from "./labels-index.js";
 import { Locals } from "./locals.js";
 import { Membership } from "./membership.js";
@@ -65,6 +65,11 @@ export class Compiler {
       ...[...classes.gained].filter((key) => this.sets.isRefused(key)),
     ]);
     return { endpoints, sets, policies, addresses, prefixes, narrowed };
+  }
+
+  /** From now on; the next delta must name each endpoint whose move is another. */
+  setMoves(moves: ReadonlyMap<EndpointId, Move>): void {
+    this.locals.moves = moves;
   }
 
   /** What is wrong now. */

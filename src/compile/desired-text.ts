@@ -76,7 +76,7 @@ const KINDS: Readonly<Record<MapField, DesiredDifference["kind"]>> = {
 /** Where something was read is no difference, nor are labels. */
 const content = (value: unknown): string =>
   JSON.stringify(value, (key: string, part: unknown) =>
-    key === "labels" || (key === "origin" && typeof part === "string") ? undefined : part,
+    key === "labels" || key === "move" || (key === "origin" && typeof part === "string") ? undefined : part,
   );
 
 /** What the datastore says and the agent does not want, or wants otherwise. */

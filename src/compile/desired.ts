@@ -67,6 +67,12 @@ export interface OwnedPrefix {
   readonly set?: PolicySetKey;
 }
 
+/**
+ * What a live migration does to an endpoint here: held, nothing leads to it, since its guest still runs elsewhere; elevated, its routes are
+ * preferred to those of the host that it left.
+ */
+export type Move = "held" | "elevated";
+
 export interface DesiredEndpoint {
   readonly id: EndpointId;
   readonly workload: LocalWorkload;
@@ -76,6 +82,8 @@ export interface DesiredEndpoint {
   readonly set: PolicySetKey;
   readonly portSecurity: boolean;
   readonly adminUp: boolean;
+  /** Absent: it is not moving. */
+  readonly move?: Move;
   /** Floating IPs that lead here (S8); absent: none. */
   readonly floating?: readonly Nat[];
   /** Passes nothing, and why. */

@@ -65,6 +65,8 @@ export interface Interfaces {
 export interface EvaluatorOptions {
   /** Where the host's routes send what is for no guest of this host. Default: everything is reached by an uplink. */
   readonly fib?: (destination: Address) => "uplink" | "none" | "local-host";
+  /** Targets of live migrations to which nothing leads yet. */
+  readonly held?: ReadonlySet<EndpointId>;
   /** S9: what the host originates passes. Default true. */
   readonly hostToGuest?: boolean;
   /** S7: what guests reach of the host besides DHCP. Default: nothing. */

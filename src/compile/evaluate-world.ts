@@ -14,6 +14,7 @@ export class World {
   constructor(
     readonly model: Model,
     readonly interfaces: Interfaces,
+    private readonly held: ReadonlySet<EndpointId> = new Set(),
   ) {}
 
   /** Of several endpoints that claim a tap the one with the lowest id has it. */
@@ -48,7 +49,7 @@ export class World {
   receivers(address: Address): { readonly ids: readonly EndpointId[]; readonly prefix: Prefix } | undefined {
     const hits = [...this.model.locals.values()].flatMap((workload) => {
       const hit = this.owned(workload, address);
-      return hit === undefined ? [] : [{ id: workload.id, prefix: hit.prefix }];
+      return hit === undefined || this.held.has(workload.id) ? [] : [{ id: workload.id, prefix: hit.prefix }];
     });
     const best = longest(hits);
     if (best === undefined) return undefined;

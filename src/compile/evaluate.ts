@@ -33,6 +33,7 @@ const FAMILIES: ReadonlyMap<number, Family> = new Map([
 
 export class Evaluator {
   private world: World;
+  private readonly held: ReadonlySet<EndpointId>;
   private readonly gate: Gate;
   /** Address that several local endpoints have → the last to say that it is there. */
   private readonly announcers: Map<Address, EndpointId>;
@@ -41,7 +42,8 @@ export class Evaluator {
   private readonly served: Served;
 
   constructor(model: Model, interfaces: Interfaces, options: EvaluatorOptions = {}) {
-    this.world = new World(model, interfaces);
+    this.held = options.held ?? new Set();
+    this.world = new World(model, interfaces, this.held);
     this.gate = new Gate(this.world);
     this.fib = options.fib ?? (() => "uplink");
     this.hostToGuest = options.hostToGuest ?? true;
@@ -51,7 +53,7 @@ export class Evaluator {
 
   /** D3: flows that are known are judged again at their next packet. */
   update(model: Model, interfaces: Interfaces = this.world.interfaces): void {
-    this.world = new World(model, interfaces);
+    this.world = new World(model, interfaces, this.held);
     this.gate.update(this.world);
   }
 

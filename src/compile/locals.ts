@@ -4,7 +4,7 @@ import { floatingIps, type Floating } from "../model/floating.js";
 import type { EndpointId, LocalWorkload, Prefix } from "../model/types.js";
 import type { Problem } from "../problems.js";
 import { quote } from "../text.js";
-import type { DesiredEndpoint, PolicySetKey } from "./desired.js";
+import type { DesiredEndpoint, Move, PolicySetKey } from "./desired.js";
 import type { LabelSetRecord, Owner } from "./labels-index.js";
 import { isEndpoint } from "./owners.js";
 import type { Enforcement, Planner } from "./planes.js";
@@ -28,6 +28,8 @@ export class Locals {
   private dirty = new Set<EndpointId>();
   /** Of endpoints that name floating IPs. */
   private readonly named = new Set<EndpointId>();
+  /** What live migrations do to endpoints; who is named otherwise than before is to be put or marked. */
+  moves: ReadonlyMap<EndpointId, Move> = new Map();
   private floating: Floating = { byEndpoint: new Map(), problems: [] };
   private wrong: readonly Problem[] | undefined;
   /** Whose `alsoRemote` must be looked at again. */
@@ -141,6 +143,7 @@ export class Locals {
     if (enforcement === undefined) return undefined;
     const winner = this.rival(id, workload);
     const floating = this.floating.byEndpoint.get(id);
+    const move = this.moves.get(id);
     const blocked = workload.blocked ?? (winner && `its interface belongs to ${quote(winner.key)} as well`);
     return {
       id,
@@ -151,6 +154,7 @@ export class Locals {
       set: enforcement.sets[0].shape.key,
       portSecurity: workload.portSecurity,
       adminUp: workload.adminUp,
+      ...(move === undefined ? {} : { move }),
       ...(floating === undefined ? {} : { floating }),
       ...(blocked === undefined ? {} : { blocked }),
     };
@@ -158,7 +162,7 @@ export class Locals {
 
   /** Who has which floating IP may depend on any endpoint of the cloud: those for whom it is different now are compiled again. */
   private settleFloating(): void {
-    if (this.named.size + this.floating.byEndpoint.size === 0) return;
+    if (this.named.size + this.floating.byEndpoint.size + this.floating.problems.length === 0) return;
     const workloads = [...this.named].flatMap((id) => this.records.get(id)?.workload ?? []);
     const next = floatingIps(workloads, (external) => this.isOwned(addressToPrefix(external)));
     const before = this.floating;

@@ -29,7 +29,7 @@ export interface PlanInput {
   readonly enforced: ReadonlySet<EndpointId>;
   /** Who gets what is sent to an address that several endpoints have; by default, and when it names none of `ids`, the lowest id. */
   readonly ownerOf?: (prefix: Prefix, ids: readonly EndpointId[]) => EndpointId | undefined;
-  /** Endpoints whose routes are announced before others' (live migration). */
+  /** Endpoints whose routes are announced before others', besides those that a live migration elevates. */
   readonly elevated?: ReadonlySet<EndpointId>;
   readonly metric?: { readonly normal: number; readonly elevated: number };
   /** Addresses that must never lead to a guest: this host's gateways. */
@@ -60,6 +60,7 @@ export function planRoutes(input: PlanInput): RoutePlan {
       !tap.up ||
       !endpoint.adminUp ||
       endpoint.blocked !== undefined ||
+      endpoint.move === "held" ||
       !input.enforced.has(id)
     )
       continue;
@@ -106,7 +107,7 @@ export function planRoutes(input: PlanInput): RoutePlan {
     const route: TapRoute = {
       family: prefix.includes(":") ? 6 : 4,
       prefix,
-      metric: input.elevated?.has(owner) === true ? metric.elevated : metric.normal,
+      metric: endpoint?.move === "elevated" || input.elevated?.has(owner) === true ? metric.elevated : metric.normal,
       ifindex: tap.ifindex,
     };
     routes.set(routeKey(route), route);

@@ -7,7 +7,7 @@ import { parseGateways, parseNats } from "./endpoint-extras.js";
 import type { EndpointParts } from "./keys.js";
 import type { LabelReader } from "./labels.js";
 import { parseEndpointAnnotations } from "./parse-annotations.js";
-import { describe, get, readObject, readResource, readStrings, type RawObject } from "./raw.js";
+import { describe, get, isObject, readObject, readResource, readStrings, type RawObject } from "./raw.js";
 import { Report, type Outcome } from "./report.js";
 import { NAMESPACE_LABEL, ORCHESTRATOR_LABEL } from "./selector.js";
 import type { EndpointId, LocalWorkload, Mac, Prefix } from "./types.js";
@@ -55,6 +55,8 @@ const READ = new Set([
 /** What Linux takes as an interface name (dev_valid_name in net/core/dev.c). */
 // eslint-disable-next-line no-control-regex -- NUL is one of the characters that may not be there
 const INTERFACE = /^(?!\.{1,2}$)[^\s/:\u0000]{1,15}$/u;
+/** More than there are: then it is not worth naming them. */
+const MOST_CONTROLS = 40;
 const NO_MAC = "00:00:00:00:00:00" as Mac;
 
 /** @param local whether the endpoint is of this host, and wanted in full */
@@ -125,11 +127,22 @@ function localPart(
     portSecurity,
     adminUp,
     ...(networkId !== undefined && { networkId }),
-    notEnforced: Object.keys(spec)
-      .filter((field) => !READ.has(field))
-      .map((field) => escape(field.slice(0, 100))),
+    notEnforced: notEnforcedOf(spec),
     origin: place.origin,
   };
+}
+
+/** By name; of qosControls each control that says something, since whoever set one wants to know of that one. */
+function notEnforcedOf(spec: RawObject): readonly string[] {
+  const named = (name: string): string => escape(name.slice(0, 100));
+  return Object.keys(spec)
+    .filter((field) => !READ.has(field))
+    .flatMap((field) => {
+      const value = get(spec, field);
+      if (field !== "qosControls" || !isObject(value)) return [named(field)];
+      const said = Object.keys(value).filter((control) => ![undefined, null, 0].includes(get(value, control) as null));
+      return said.length > MOST_CONTROLS ? [field] : said.map((control) => named(`${field}.${control}`));
+    });
 }
 
 /** What spec repeats of the key may be left out; what contradicts it makes the endpoint nobody's. */

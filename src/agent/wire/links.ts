@@ -2,6 +2,7 @@
 import type { DesiredEndpoint, DesiredState } from "../../compile/desired.js";
 import type { Config } from "../../config/schema.js";
 import { Links } from "../../links/links.js";
+import { speakers } from "../../links/speakers.js";
 import type { RouteReport } from "../../links/routes.js";
 import type { Route } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
@@ -69,6 +70,9 @@ export class LinksAdapter implements LinksPart {
   }
   problems(): ReturnType<Links["problems"]> {
     return this.#links.problems();
+  }
+  speakers(): ReadonlySet<string> {
+    return speakers();
   }
   stop(): Promise<void> {
     this.#links.close();

@@ -205,7 +205,7 @@ function planLocals(
   for (const prefix of prefixes) {
     const ids = [...(owners.get(prefix) ?? [])];
     if (ids.length === 0) owners.delete(prefix);
-    const all = ids.flatMap((id) => states.get(id) ?? []);
+    const all = ids.flatMap((id) => states.get(id) ?? []).filter(({ desired }) => desired.move !== "held");
     // Where another one can be reached, nothing goes to one that can't.
     const reachable = all.filter(canReceive);
     const list = (reachable.length > 0 ? reachable : all).map(({ desired, number }) => ({ endpoint: desired, number }));

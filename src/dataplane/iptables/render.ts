@@ -225,8 +225,8 @@ function policies(
 function addresses(desired: DesiredState, of: Family): { local: Set<string>; here: Set<string> } {
   const local = new Set<string>();
   const here = new Set<string>();
-  for (const { owned } of desired.endpoints.values())
-    for (const { prefix } of owned) {
+  for (const { owned, move } of desired.endpoints.values())
+    for (const { prefix } of move === "held" ? [] : owned) {
       if (family(prefix) !== of || !isSingle(prefix)) continue;
       here.add(prefixToAddress(prefix));
       if (!desired.alsoRemote.has(prefix)) local.add(prefixToAddress(prefix));

@@ -82,8 +82,8 @@ export async function removeServices(run: Runner = runProgram): Promise<string[]
 /** What leads where, but for addresses that are the host's own: those keep meaning the host. */
 export function floatsIn(desired: Pick<DesiredState, "endpoints">, hosts: ReadonlySet<string>): Floats {
   return new Map(
-    [...desired.endpoints.values()].flatMap(({ floating = [], adminUp, blocked }) =>
-      adminUp && blocked === undefined
+    [...desired.endpoints.values()].flatMap(({ floating = [], adminUp, blocked, move }) =>
+      adminUp && blocked === undefined && move !== "held"
         ? floating.filter(({ external }) => !hosts.has(external)).map((one) => [one.external, one.internal] as const)
         : [],
     ),

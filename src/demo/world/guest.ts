@@ -18,6 +18,8 @@ export interface GuestSpec {
   readonly ports?: readonly string[];
   /** Default 1,500. */
   readonly mtu?: number;
+  /** As a virtual machine that does not run yet: nothing comes from it by itself, since IPv6 is off. */
+  readonly silent?: boolean;
   /** False: as a guest whose network card does nothing in hardware. */
   readonly offload?: boolean;
 }
@@ -42,6 +44,7 @@ export class Guest {
     const namespace = await Namespace.create(spec.name);
     // Persistent, so that the guest keeps its addresses while its tap is unplugged.
     await namespace.ip("tuntap add dev eth0 mode tap vnet_hdr");
+    if (spec.silent === true) await namespace.sysctl({ "net.ipv6.conf.eth0.disable_ipv6": 1 });
     const probe = await Probe.start(namespace, spec.ports ?? []);
     const guest = new Guest(spec, namespace, host, probe);
     await guest.plug();

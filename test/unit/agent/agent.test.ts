@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { Agent, type AgentOptions } from "../../../src/agent.js";
 import type { AgentStatus, ApplyEvent } from "../../../src/agent/status.js";
+import type { LiveMigration } from "../../../src/model/types.js";
 import { barrier, tap, World } from "./fakes.js";
 
 const FULL = ["guard", "refresh", "withdraw", "apply full", "claim", "program"];
@@ -180,6 +181,35 @@ describe("what runs when", () => {
     hold.open();
     await agent.idle();
     expect(world.take()).toEqual(["compile np:b", ...DELTA, ...FULL]);
+  });
+});
+
+describe("live migration", () => {
+  test("a target is listened to between passes, and routes settle by themselves", async () => {
+    const world = new World();
+    world.endpoints.set("here", "tap1");
+    const [source, target] = ["there", "here"] as unknown as LiveMigration["source"][];
+    const one = { name: "m", source, target } as LiveMigration;
+    world.migrations.set("m", one);
+    const agent = await inSync(world);
+    expect([...world.moves]).toEqual([["here", "held"]]);
+    world.clock.advance(500);
+    await agent.idle();
+    expect(world.take()).toEqual([]);
+    world.speakers.add("tap1");
+    world.clock.advance(50);
+    await agent.idle();
+    expect([...world.moves]).toEqual([["here", "elevated"]]);
+    expect(world.take()).toEqual(["compile ", ...DELTA]);
+    world.migrations.delete("m");
+    world.change("np:b");
+    await agent.idle();
+    expect([...world.moves]).toEqual([["here", "elevated"]]);
+    world.take();
+    world.clock.advance(30_000);
+    await agent.idle();
+    expect([...world.moves]).toEqual([]);
+    expect(world.take()).toContain("compile ");
   });
 });
 

@@ -1,9 +1,18 @@
 /** Fakes of the agent's collaborators: they record the order of effects and do as the test says. */
 import type { AgentParts, Clock, ReportPart } from "../../../src/agent/parts.js";
-import type { DesiredDelta, DesiredState } from "../../../src/compile/desired.js";
+import type { DesiredDelta, DesiredState, Move } from "../../../src/compile/desired.js";
 import type { ApplyReport, Interfaces, Tap } from "../../../src/dataplane/backend.js";
 import type { DatastoreEvent } from "../../../src/datastore/types.js";
-import type { ClusterInfo, EndpointId, Mac, Model, ModelDelta, Policy, PolicyId } from "../../../src/model/types.js";
+import type {
+  ClusterInfo,
+  EndpointId,
+  LiveMigration,
+  Mac,
+  Model,
+  ModelDelta,
+  Policy,
+  PolicyId,
+} from "../../../src/model/types.js";
 import { NO_CHANGE, NO_DESIRED_CHANGE } from "../../../src/agent/delta.js";
 
 export class FakeClock implements Clock {
@@ -65,6 +74,11 @@ export class World {
   readonly applied: { desired: DesiredState; delta: DesiredDelta | undefined; interfaces: Interfaces }[] = [];
   cluster: ClusterInfo | undefined;
   policies = new Map<PolicyId, Policy>();
+  migrations = new Map<string, LiveMigration>();
+  /** Interfaces by which something has come. */
+  readonly speakers = new Set<string>();
+  /** What the compiler was last told of live migrations. */
+  moves: ReadonlyMap<EndpointId, Move> = new Map();
   /** Thrown by the next calls, one each. */
   readonly applyErrors: Error[] = [];
   readonly compileErrors: Error[] = [];
@@ -96,6 +110,8 @@ export class World {
       ({
         policies: this.policies,
         endpoints: new Map(),
+        locals: new Map([...this.endpoints].map(([id, interfaceName]) => [id, { id, interfaceName }])),
+        migrations: this.migrations,
         ...(this.cluster ? { cluster: this.cluster } : {}),
       }) as unknown as Model;
     return {
@@ -125,7 +141,8 @@ export class World {
         problems: () => [],
       },
       compiler: {
-        compile: (_model, delta) => {
+        compile: (_model, delta, moves) => {
+          this.moves = moves;
           this.effects.push(delta ? `compile ${[...delta.policies].join(",")}` : "compile all");
           const error = this.compileErrors.shift();
           if (error) throw error;
@@ -172,6 +189,7 @@ export class World {
         },
       },
       links: {
+        speakers: () => this.speakers,
         start: (onChange) => {
           this.effects.push("links start");
           this.linksChanged = onChange;

@@ -22,7 +22,7 @@ describe("an endpoint of this host", () => {
         ipv4Gateway: "10.65.0.254",
         ipv6Gateway: "fd00::",
         ipNATs: [{ internalIP: "10.65.0.1", externalIP: "172.24.4.1" }],
-        qosControls: {},
+        qosControls: { ingressBandwidth: 1000, egressMaxConnections: 0, dscp: 46 },
         profiles: ["p"],
       },
       { annotations },
@@ -50,7 +50,7 @@ describe("an endpoint of this host", () => {
       profiles: ["p"],
       portSecurity: false,
       adminUp: false,
-      notEnforced: ["qosControls"],
+      notEnforced: ["qosControls.ingressBandwidth", "qosControls.dscp"],
       networkId: "net",
       origin: "test:1",
     });

@@ -99,5 +99,9 @@ test("pairs, floating IPs and what is not enforced", () => {
     prefixes: ["10.65.0.213/32", "fd00:65::291/128", "10.65.0.210/32"],
     nats: [{ internal: "10.65.0.213", external: "172.24.4.51" }],
   });
-  expect(byTap.get("tap08c3bd7f-c8")?.notEnforced).toEqual(["qosControls"]);
+  expect(byTap.get("tap08c3bd7f-c8")?.notEnforced).toEqual(
+    ["egressBandwidth", "egressPeakrate", "egressPacketRate", "egressBurst", "egressPacketBurst"].map(
+      (control) => `qosControls.${control}`,
+    ),
+  );
 });
