@@ -26,7 +26,7 @@ help:
 	  'make test         every test; installs what is missing' \
 	  'make build        bin/torbie, runnable from the checkout' \
 	  'make fuzz         generated conversations on the evaluator, the programs and iptables (SEED=… RUNS=… repeats one)' \
-	  'make bench        ratios against the limits of this machine' \
+	  'make bench        ratios against the limits of this machine and against rivals; a report in build/bench/ (QUICK=1 is short)' \
 	  'make vm-test      load, verifier and the table of cases on kernels 5.10 to the newest, in VMs (test/vm/README.md); make vm-fetch gets them' \
   'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
 	  'make check        lint, format, types, generated files' \
@@ -91,7 +91,8 @@ test: root deps-test build
 fuzz: root deps-test build
 	@FUZZ=1 node scripts/test.mjs test/conformance/three-way.test.ts test/conformance/differential.test.ts
 
-bench: root deps-run build
+# Real etcd and conntrack are among what the tests want.
+bench: root deps-run deps-test build
 	@node dist/bench/main.js
 
 # --- kernels in VMs ----------------------------------------------------------------------------------------------

@@ -97,14 +97,20 @@ export function member(i: number): Entry {
   return workload({ node: "elsewhere", name, tap: `tap${name}`, mac: "fa:16:3e:ff:ff:ff", address, groups: ["far"] });
 }
 
+export interface CloudOptions {
+  /** IP protocol of every rule's port; default 17, UDP. */
+  readonly protocol?: number;
+}
+
 /**
- * `rules` rules in the guests' group: port 9 from anyone, the others one UDP port each from the group of the `members`
+ * `rules` rules in the guests' group: port 9 from anyone, the others one port each from the group of the `members`
  * remote addresses, which are counted up from 11.0.0.0.
  */
 export function* cloud(
   guests: readonly Omit<Workload, "node" | "groups">[],
   rules: number,
   members: number,
+  { protocol = 17 }: CloudOptions = {},
 ): IterableIterator<KeyPut> {
   const put = ({ key, value }: Entry): KeyPut => ({
     op: "put",
@@ -114,6 +120,6 @@ export function* cloud(
   });
   for (const guest of guests) yield put(workload({ ...guest, node: HOSTNAME, groups: ["local"] }));
   for (let i = 0; i < members; i++) yield put(member(i));
-  const remote = Array.from({ length: rules - 1 }, (_, i) => allow(17, FIRST_RULE_PORT + i, "far"));
-  yield put(group("local", [allow(17, OPEN_PORT), ...remote]));
+  const remote = Array.from({ length: rules - 1 }, (_, i) => allow(protocol, FIRST_RULE_PORT + i, "far"));
+  yield put(group("local", [allow(protocol, OPEN_PORT), ...remote]));
 }

@@ -29,25 +29,53 @@ export function spread(values: readonly number[]): number {
 /** Spread beyond which a figure means nothing. */
 const TOO_WIDE = 0.35;
 
+function judged(name: string, vs: string, ratios: readonly number[]): Figure {
+  const unit = "ratio";
+  if (!(spread(ratios) < TOO_WIDE)) {
+    const why = `rounds differ too much: ${ratios.map((one) => one.toFixed(2)).join(" ")}`;
+    return { name, value: null, unit, vs, why };
+  }
+  return { name, value: Math.round(median(ratios) * 100) / 100, unit, vs };
+}
+
+const unmeasured = (name: string, vs: string, what: string): Figure => ({
+  name,
+  value: null,
+  unit: "ratio",
+  vs,
+  why: `${what} was not measured`,
+});
+
 /**
  * Median of the rounds' own ratios, both sides net of the floor of their round: what disturbs the machine for a while
  * disturbs both.
+ * @param floor "" where there is nothing to subtract
  */
-export function ratio(samples: Samples, name: string, ours: string, theirs: string): Figure {
-  const [a, b, floor] = [samples[ours], samples[theirs], samples["floor"]];
-  if (!a?.length || !b?.length || !floor?.length)
-    return { name, value: null, unit: "ratio", vs: theirs, why: `${!a?.length ? ours : theirs} was not measured` };
-  const ratios = a.map((value, i) => (value - (floor[i] ?? NaN)) / ((b[i] ?? NaN) - (floor[i] ?? NaN)));
-  const value = Math.round(median(ratios) * 100) / 100;
-  if (!(spread(ratios) < TOO_WIDE))
-    return {
-      name,
-      value: null,
-      unit: "ratio",
-      vs: theirs,
-      why: `rounds differ too much: ${ratios.map((one) => one.toFixed(2)).join(" ")}`,
-    };
-  return { name, value, unit: "ratio", vs: theirs };
+export function ratio(samples: Samples, name: string, ours: string, theirs: string, floor = "floor"): Figure {
+  const [a, b] = [samples[ours], samples[theirs]];
+  const under = floor === "" ? a?.map(() => 0) : samples[floor];
+  if (!a?.length || !b?.length) return unmeasured(name, theirs, !a?.length ? ours : theirs);
+  if (!under?.length) return unmeasured(name, theirs, floor);
+  const ratios = a.map((value, i) => (value - (under[i] ?? NaN)) / ((b[i] ?? NaN) - (under[i] ?? NaN)));
+  return judged(name, theirs, ratios);
+}
+
+/** Operations per second, ours to theirs, from nanoseconds an operation. */
+export function rate(samples: Samples, name: string, ours: string, theirs: string): Figure {
+  const [a, b] = [samples[ours], samples[theirs]];
+  if (!a?.length || !b?.length) return unmeasured(name, theirs, !a?.length ? ours : theirs);
+  const ratios = a.map((value, i) => (b[i] ?? NaN) / value);
+  return judged(name, theirs, ratios);
+}
+
+/** b of y = a * x^b, by least squares on logarithms: 0 is flat, 1 grows as x does. NaN with fewer than two sizes. */
+export function exponent(points: readonly { readonly x: number; readonly y: number }[]): number {
+  const logs = points.filter(({ x, y }) => x > 0 && y > 0).map(({ x, y }) => [Math.log(x), Math.log(y)] as const);
+  const mean = (of: 0 | 1): number => logs.reduce((sum, pair) => sum + pair[of], 0) / logs.length;
+  const [mx, my] = [mean(0), mean(1)];
+  const over = logs.reduce((sum, [x, y]) => sum + (x - mx) * (y - my), 0);
+  const under = logs.reduce((sum, [x]) => sum + (x - mx) ** 2, 0);
+  return under === 0 ? NaN : over / under;
 }
 
 /** The value that a part (0..1) of the samples does not exceed. */

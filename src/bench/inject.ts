@@ -13,6 +13,8 @@ export interface Plan {
   readonly destination: number;
   readonly firstPort: number;
   readonly ports?: number;
+  /** Packets sent before, from which the turn of the flows goes on; default 0. */
+  readonly sent?: number;
 }
 
 export type Measure = "inject_floor" | "limit" | "insert_limit";
@@ -94,6 +96,7 @@ export class Injector {
     value.writeUInt32LE(plan.destination, 12);
     value.writeUInt32LE(plan.ports ?? 1, 16);
     value.writeUInt32LE(plan.firstPort, 20);
+    value.writeBigUInt64LE(BigInt(plan.sent ?? 0), 24);
     macBytes(on.mac).copy(value, 32);
     macBytes(from).copy(value, 38);
     value.writeUInt32LE(plan.firstSourcePort ?? 1024, 44);

@@ -1,7 +1,7 @@
 /** A real etcd, real taps and a real agent in the network namespace of this process; for what is measured from outside. */
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
@@ -60,14 +60,19 @@ export class Lab {
     }
   }
 
+  /** In order when they fit in one transaction, else several transactions at once. */
   async put(...entries: readonly Entry[]): Promise<void> {
-    for (let from = 0; from < entries.length; from += BATCH) {
-      const part = entries.slice(from, from + BATCH);
-      await this.client
-        .if("none", "Version", "==", 0)
-        .then(...part.map(({ key, value }) => this.client.put(key).value(JSON.stringify(value))))
-        .commit();
-    }
+    const parts = Array.from({ length: Math.ceil(entries.length / BATCH) }, (_, i) =>
+      entries.slice(i * BATCH, (i + 1) * BATCH),
+    );
+    await Promise.all(
+      parts.map((part) =>
+        this.client
+          .if("none", "Version", "==", 0)
+          .then(...part.map(({ key, value }) => this.client.put(key).value(JSON.stringify(value))))
+          .commit(),
+      ),
+    );
   }
 
   async taps(names: readonly string[]): Promise<void> {
@@ -81,6 +86,13 @@ export class Lab {
     const places = ["--pin-dir", this.pinDir, "--run-dir", join(this.directory, "run")];
     const state = ["--state-dir", join(this.directory, "state"), "--log-level", "warn"];
     return this.start("bin/torbie", ["agent", "--dataplane", dataplane, ...source, ...places, ...state]);
+  }
+
+  /** Ends an agent; nothing waits for it any more. */
+  async end(agent: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+    this.children.splice(this.children.indexOf(agent), 1);
+    await stop(agent, signal);
+    rmSync(join(this.directory, "run", "status.json"), { force: true }); // what the next one says is to be told from it
   }
 
   /** What the agent's status file says. */

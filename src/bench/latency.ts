@@ -3,7 +3,6 @@
  * one after the other until the verdict changes.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BpfProgram } from "#libbpf";
@@ -12,6 +11,7 @@ import { programPath } from "../dataplane/bpf/pins.js";
 import { allow, dotted, group, HOSTNAME, ready, workload, type Entry } from "./cloud.js";
 import { Injector } from "./inject.js";
 import { Lab } from "./lab.js";
+import { handed } from "./links.js";
 
 export interface Scenario {
   readonly ports: number;
@@ -33,8 +33,8 @@ const PAUSE = 0.1;
 const SLEEPER = new Int32Array(new SharedArrayBuffer(4));
 const FIRST_PORT = 20_000;
 const hex = (n: number): string => n.toString(16).padStart(2, "0");
-const address = (i: number): string => dotted(0x0a410001 + i);
-const guestMac = (i: number): string => `fa:16:3e:00:${hex(i >> 8)}:${hex(i & 255)}`;
+export const address = (i: number): string => dotted(0x0a410001 + i);
+export const guestMac = (i: number): string => `fa:16:3e:00:${hex(i >> 8)}:${hex(i & 255)}`;
 
 /** Port i of this host: in the group that all share, and in one of its own, so that no two have the same policy set. */
 export function port(i: number): Entry[] {
@@ -126,13 +126,6 @@ async function packets(): Promise<{ passes: Passes; close: () => void }> {
   const link = linksByName();
   const injector = await Injector.load("build/bench.bpf.o");
   const number = (text: string): number => text.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  const handed = (tap: string): number => {
-    const line = readFileSync("/proc/net/dev", "utf8")
-      .split("\n")
-      .find((one) => one.trim().startsWith(`${tap}:`));
-    const fields = line?.split(":")[1]?.trim().split(/\s+/).map(Number) ?? [];
-    return (fields[9] ?? 0) + (fields[11] ?? 0);
-  };
   const passes: Passes = (from, to, source, destination) => {
     const [tap, before] = [link(`tapl${from}`), handed(`tapl${to}`)];
     const plan = { firstSource: number(address(from)), destination: number(address(to)), firstPort: destination };
