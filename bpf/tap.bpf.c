@@ -493,14 +493,24 @@ GLOBAL int from_nat(struct __sk_buff *skb, __u32 number)
     return p->receiver == number ? TC_ACT_UNSPEC : drop_at(skb, number, RECEIVER_GONE);
 }
 
+/*
+ * In what the mark differs from that of what was judged for this tap; MARK_HOST: judged for NAT. Read anew each time: on
+ * 5.10 there is no stack left to keep it (512 bytes for all frames, each rounded up to 32).
+ */
+ALWAYS_INLINE __u32 strangeness(struct __sk_buff *skb)
+{
+    __u32 mark = *(volatile __u32 *)&skb->mark;
+
+    return (mark >> mark_shift & MARK_ALL) ^ MARK_JUDGED ^ tap_number(skb->ifindex);
+}
+
 SEC("tc") int tap_egress(struct __sk_buff *skb)
 {
     struct scratch *w;
     __u32 number = 0;
     int verdict = TC_ACT_SHOT, reason;
-    __u32 mark = (skb->mark >> mark_shift & MARK_ALL) ^ MARK_JUDGED ^ tap_number(skb->ifindex);
 
-    if (!mark)
+    if (!strangeness(skb))
         return TC_ACT_UNSPEC;
     w = work();
     if (!w || !owner_of(skb, &number, &verdict))
@@ -514,7 +524,7 @@ SEC("tc") int tap_egress(struct __sk_buff *skb)
     }
     if (reason)
         return drop_at(skb, number, reason == -1 ? UNKNOWN_ETHERTYPE : reason);
-    return mark == MARK_HOST ? from_nat(skb, number) : from_elsewhere(skb, number);
+    return strangeness(skb) == MARK_HOST ? from_nat(skb, number) : from_elsewhere(skb, number);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

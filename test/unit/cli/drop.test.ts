@@ -97,7 +97,6 @@ describe("drop watch", () => {
     };
     const { out } = await cli(["drop", "watch"], told([{ ...drop, reason: "SPOOFED_ARP" }]).change);
     expect(out.trimEnd().split("\n")).toHaveLength(1);
-    // eslint-disable-next-line no-control-regex -- that there is none is what is tested
     expect(out).not.toMatch(/\u001b/);
   });
   it("another's watch, and nothing that is pinned, have their status", async () => {
