@@ -494,8 +494,8 @@ GLOBAL int from_nat(struct __sk_buff *skb, __u32 number)
 }
 
 /*
- * In what the mark differs from that of what was judged for this tap; MARK_HOST: judged for NAT. Read anew each time: on
- * 5.10 there is no stack left to keep it (512 bytes for all frames, each rounded up to 32).
+ * In what the mark differs from that of what was judged for this tap; MARK_HOST: judged for NAT. Read anew each time:
+ * on 5.10 there is no stack left to keep it (512 bytes for all frames, each rounded up to 32).
  */
 ALWAYS_INLINE __u32 strangeness(struct __sk_buff *skb)
 {
