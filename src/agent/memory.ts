@@ -7,9 +7,9 @@ import { setFlagsFromString } from "node:v8";
 
 /**
  * By how many percent the heap may grow before V8 collects all of it, beside what runs; V8 itself would let it grow to three times and more. With 100,000
- * remote endpoints that takes some 60 MB off; at 50 it would be 90, and the collections longer than a turn of the loop may be.
+ * remote endpoints that takes some 60 MB off; at 50 it would be 80, and the collections longer than a turn of the loop may be.
  */
-const HEAP_GROWTH = 100;
+const HEAP_GROWTH = 70;
 /** Bytes by which the process may grow before it is worth a look: that takes some milliseconds. */
 const GROWTH = 24 << 20;
 
