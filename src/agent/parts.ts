@@ -89,8 +89,8 @@ export interface GuardPart {
 
 /** Services of the host that guests reach (S7). */
 export interface ServicesPart {
-  /** `whole`: read back what stands. @returns how much had to be written */
-  ensure(desired: DesiredState, whole: boolean): Promise<number>;
+  /** `delta` absent: read back what stands. @returns how much had to be written */
+  ensure(desired: DesiredState, delta?: DesiredDelta): Promise<number>;
   problems(): readonly Problem[];
 }
 

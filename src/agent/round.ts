@@ -87,7 +87,7 @@ export async function runRound(
       ),
     );
   steps.begin(SERVICES);
-  await serving(parts, wish.desired, wish.delta === undefined, add);
+  await serving(parts, wish.desired, wish.delta, add);
   steps.begin("sysctls, neighbours and routes");
   add("links", await links.program(wish.desired, report.enforced));
   // Last: only now does nothing depend on it any more.
@@ -103,12 +103,12 @@ export const SERVICES = "services";
 async function serving(
   { services }: Pick<AgentParts, "services">,
   desired: DesiredState,
-  whole: boolean,
+  delta: DesiredDelta | undefined,
   add: (name: string, report: ReportPart) => void,
 ): Promise<void> {
   if (services === undefined) return;
   try {
-    add(SERVICES, { writes: await services.ensure(desired, whole), failures: [] });
+    add(SERVICES, { writes: await services.ensure(desired, delta), failures: [] });
   } catch (error) {
     add(SERVICES, { writes: 0, failures: [{ where: SERVICES, error: asError(error) }] });
   }

@@ -1,5 +1,5 @@
 /** src/dataplane/services as the agent's loop sees it. */
-import type { DesiredState } from "../../compile/desired.js";
+import type { DesiredDelta, DesiredState } from "../../compile/desired.js";
 import type { Config } from "../../config/schema.js";
 import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
 import type { Floats } from "../../dataplane/services/floating.js";
@@ -32,13 +32,17 @@ export function metadataOf(config: Config): MetadataService {
 
 export const servedOf = (config: Config): Served => served(metadataOf(config), config.guestDns && config.hostToGuest);
 
-export function servicesWish(config: Config, desired: Pick<DesiredState, "endpoints">): ServicesWish {
+export function servicesWish(
+  config: Config,
+  desired: Pick<DesiredState, "endpoints">,
+  hosts = hostAddresses(),
+): ServicesWish {
   const { interfacePrefix: prefixes, interfaceExclude: excluded } = config;
   return {
     taps: { prefixes, excluded },
     metadata: metadataOf(config),
     knownBy: knownByTap(desired),
-    floating: floatsIn(desired, hostAddresses()),
+    floating: floatsIn(desired, hosts),
   };
 }
 
@@ -58,11 +62,13 @@ export class ServicesAdapter implements ServicesPart {
     return this.#problems;
   }
 
-  async ensure(desired: DesiredState, whole: boolean): Promise<number> {
-    const wish = servicesWish(this.#config, desired);
-    const text = JSON.stringify([[...wish.knownBy], [...wish.floating]]);
-    if (!whole && text === this.#stands) return 0;
+  async ensure(desired: DesiredState, delta?: DesiredDelta): Promise<number> {
+    // A pass that changes no endpoint must not cost what grows with them, and reading the host's addresses grows with its interfaces.
+    if (delta?.endpoints.size === 0 && this.#stands !== "") return 0;
     const hosts = hostAddresses();
+    const wish = servicesWish(this.#config, desired, hosts);
+    const text = JSON.stringify([[...wish.knownBy], [...wish.floating]]);
+    if (delta !== undefined && text === this.#stands) return 0;
     this.#problems = [...metadataProblems(wish, hosts), ...floatingProblems(desired, hosts)];
     this.#stands = ""; // should it throw, the next pass writes again
     const { writes, changed } = await ensureServices(wish);

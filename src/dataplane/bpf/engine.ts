@@ -252,7 +252,7 @@ export class Engine {
         );
         if (planned.flipped) registry.release(NameKind.NAME_POLICY_SET, old.number);
         else if (planned.narrowed) narrowedUsers.push(key);
-        sets.set(key, planned.state);
+        if (planned.state !== old) sets.set(key, planned.state);
       }
     }
     return { sets, narrowedUsers };

@@ -130,7 +130,8 @@ export interface SetPlan {
 
 /** What differs between two expansions of a policy's half; remembered, since many sets ask. */
 export class HalfDifferences {
-  readonly #known = new Map<string, ReadonlySet<Bytes>>();
+  /** By side, whether it was there and whether it is; then by policy. */
+  readonly #known = new Map<string, Map<PolicyKey, ReadonlySet<Bytes>>>();
   readonly #stay: Readonly<Record<Side, Map<PolicyKey, boolean>>> = { ingress: new Map(), egress: new Map() };
   constructor(
     private readonly before: Images,
@@ -161,8 +162,10 @@ export class HalfDifferences {
 
   /** Keys whose entry differs. */
   of(key: PolicyKey, side: Side, wasThere: boolean, isThere: boolean): ReadonlySet<Bytes> {
-    const name = `${wasThere ? 1 : 0}${isThere ? 1 : 0}${side}${key}`;
-    let keys = this.#known.get(name);
+    const name = wasThere && isThere ? side : `${wasThere ? 1 : 0}${isThere ? 1 : 0}${side}`;
+    let known = this.#known.get(name);
+    if (known === undefined) this.#known.set(name, (known = new Map<PolicyKey, ReadonlySet<Bytes>>()));
+    let keys = known.get(key);
     if (keys === undefined) {
       const a = wasThere ? this.before.get(key)?.[side].entries : undefined;
       const b = isThere ? this.after.get(key)?.[side].entries : undefined;
@@ -171,7 +174,7 @@ export class HalfDifferences {
         for (const [at, value] of a ?? []) if (b?.get(at) !== value) found.add(at);
         for (const at of b?.keys() ?? []) if (a?.has(at) !== true) found.add(at);
       }
-      this.#known.set(name, (keys = found));
+      known.set(key, (keys = found));
     }
     return keys;
   }
@@ -186,6 +189,22 @@ const halvesOf = (images: Images, policies: readonly PolicyKey[], side: Side): P
 const samePlane = (a: PlaneShape, b: PlaneShape): boolean =>
   a === b ||
   (a.end === b.end && a.policies.length === b.policies.length && a.policies.every((key, i) => key === b.policies[i]));
+
+const SEVERAL = Symbol("several");
+
+/** Which of a plane's policies changed. */
+function touchedOf(
+  policies: readonly PolicyKey[],
+  changed: ReadonlySet<PolicyKey>,
+): PolicyKey | typeof SEVERAL | undefined {
+  let only: PolicyKey | undefined;
+  for (const key of policies) {
+    if (!changed.has(key)) continue;
+    if (only !== undefined) return SEVERAL;
+    only = key;
+  }
+  return only;
+}
 
 /**
  * Plans one set from its state to `shape`. `changed`: policies whose expansion may differ. `renew` gives the number to flip to. `moving`: an endpoint comes to this set or leaves it at the same
@@ -213,15 +232,16 @@ export function planSet(
   const changes: (() => void)[] = [];
   const states: Record<Side, PlaneState[]> = { ingress: [], egress: [] };
   let narrowed = false;
+  // A rule of a group that hundreds of sets hold comes by here hundreds of times: what is as it was costs no object.
   for (const side of SIDES) {
-    if (old[side].length !== shape[side].length) return flip();
-    for (const [i, plane] of shape[side].entries()) {
-      const was = old[side][i];
-      const wasShape = old.shape[side][i];
-      if (was === undefined || wasShape === undefined) return flip();
+    const planes = shape[side];
+    if (old[side].length !== planes.length) return flip();
+    for (let i = 0; i < planes.length; i++) {
+      const [plane, was, wasShape] = [planes[i], old[side][i], old.shape[side][i]];
+      if (plane === undefined || was === undefined || wasShape === undefined) return flip();
       const stays = samePlane(wasShape, plane);
-      const touched = plane.policies.filter((key) => changed.has(key));
-      if (stays && touched.length === 0) {
+      const touched = touchedOf(plane.policies, changed);
+      if (stays && touched === undefined) {
         states[side].push(was);
         continue;
       }
@@ -234,14 +254,17 @@ export function planSet(
       };
       const settle = (value: Bytes): void => {
         if (value !== was.value) changes.push(() => planPlane(plan, planeKey(old.number, side, i), was.value, value));
-        states[side].push({ open: true, value, policies: plane.policies });
+        const same = value === was.value && was.open && plane.policies === was.policies;
+        states[side].push(same ? was : { open: true, value, policies: plane.policies });
       };
       // A policy that many sets hold: only what differs in it is looked at, whatever else they hold.
-      const [only] = touched;
-      if (stays && was.open && touched.length === 1 && only !== undefined && differences.staysOpen(only, side)) {
-        const keys = differences.of(only, side, true, true);
-        for (const key of keys) change(key, ...differences.entries(plane.policies, side, key));
-        const asBefore = differences.hasSameMasks(only, side) && !concernsPlane(keys);
+      if (stays && was.open && touched !== undefined && touched !== SEVERAL && differences.staysOpen(touched, side)) {
+        const keys = differences.of(touched, side, true, true);
+        for (const key of keys) {
+          const [from, to] = differences.entries(plane.policies, side, key);
+          change(key, from, to);
+        }
+        const asBefore = differences.hasSameMasks(touched, side) && !concernsPlane(keys);
         settle(asBefore ? was.value : openPlaneValue(halvesOf(after, plane.policies, side), plane.end));
         continue;
       }
@@ -265,7 +288,8 @@ export function planSet(
   }
   if (moving && changes.length > 0) return flip();
   for (const change of changes) change();
-  return { state: { number: old.number, shape, ...states }, flipped: false, narrowed };
+  const same = shape === old.shape && SIDES.every((side) => states[side].every((plane, i) => plane === old[side][i]));
+  return { state: same ? old : { number: old.number, shape, ...states }, flipped: false, narrowed };
 }
 
 /** An entry that no longer remembers the flow. */
