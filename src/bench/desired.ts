@@ -3,24 +3,20 @@ import { Compiler } from "../compile/compiler.js";
 import type { DesiredState } from "../compile/desired.js";
 import { ModelStore } from "../model/store.js";
 import type { Address } from "../model/types.js";
-import { cloud, dotted, FIRST_MEMBER, HOSTNAME, type CloudOptions, type Workload } from "./cloud.js";
-
-export interface Size {
-  readonly rules: number;
-  readonly members: number;
-}
+import { cloud, dotted, FIRST_MEMBER, HOSTNAME, type CloudOptions, type Size, type Workload } from "./cloud.js";
 
 /** Members that are read and compiled; the others are in the same classes as the first of them. */
 const READ = 10;
 
 export function desiredOf(
   guests: readonly Omit<Workload, "node" | "groups">[],
-  { rules, members }: Size,
+  size: Size,
   options: CloudOptions = {},
 ): DesiredState {
+  const { members } = size;
   const store = new ModelStore(HOSTNAME);
   store.apply({ type: "snapshot-begin" });
-  store.apply({ type: "changes", changes: [...cloud(guests, rules, Math.min(members, READ), options)] });
+  store.apply({ type: "changes", changes: [...cloud(guests, { ...size, members: Math.min(members, READ) }, options)] });
   store.apply({ type: "in-sync" });
   const compiler = new Compiler();
   compiler.apply(store.model, store.takeDelta());

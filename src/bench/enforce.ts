@@ -8,13 +8,12 @@ import { BpfBackend } from "../dataplane/bpf/backend.js";
 import { IptablesBackend } from "../dataplane/iptables/backend.js";
 import { tapSettings } from "../links/sysctl-plan.js";
 import type { Mac } from "../model/types.js";
-import { dotted, OPEN_PORT, type CloudOptions } from "./cloud.js";
-import { desiredOf, type Size } from "./desired.js";
+import { dotted, FROM, guest6, OPEN_PORT, type CloudOptions, type Size } from "./cloud.js";
+import { desiredOf } from "./desired.js";
 import type { Link } from "./links.js";
 import { nftPolicy } from "./nft-policy.js";
 
-export const FROM = 0x0a410001;
-export const TO = 0x0a410002;
+export const ROUTER_MAC = "02:00:00:00:00:01";
 export const GUEST_MACS = ["fa:16:3e:00:00:01", "fa:16:3e:00:00:02"] as const;
 
 export interface Judged {
@@ -24,7 +23,13 @@ export interface Judged {
 }
 
 const guestsOf = (taps: readonly Link[]) =>
-  taps.map(({ name }, i) => ({ name: `g${i}`, tap: name, mac: GUEST_MACS[i] ?? "", address: dotted(FROM + i) }));
+  taps.map(({ name }, i) => ({
+    name: `g${i}`,
+    tap: name,
+    mac: GUEST_MACS[i] ?? "",
+    address: dotted(FROM + i),
+    address6: guest6(i),
+  }));
 
 const asTap = ({ name, ifindex, mac, mtu }: Link): [string, Tap] => [
   name,
@@ -52,13 +57,26 @@ export function route(taps: readonly Link[]): void {
   execFileSync("sysctl", [
     "-qw",
     "net.ipv4.ip_forward=1",
+    "net.ipv6.conf.all.forwarding=1",
     "net.ipv4.conf.all.rp_filter=0",
     ...taps.map(({ name }) => `net.ipv4.conf.${name}.rp_filter=0`),
   ]);
   for (const [i, { name }] of taps.entries()) {
-    const address = dotted(FROM + i);
-    execFileSync("ip", ["route", "replace", `${address}/32`, "dev", name]);
-    execFileSync("ip", ["neigh", "replace", address, "lladdr", GUEST_MACS[i] ?? "", "dev", name, "nud", "permanent"]);
+    for (const address of [dotted(FROM + i), guest6(i)]) {
+      execFileSync("ip", ["route", "replace", address, "dev", name]);
+      execFileSync("ip", ["neigh", "replace", address, "lladdr", GUEST_MACS[i] ?? "", "dev", name, "nud", "permanent"]);
+    }
+  }
+}
+
+/** Where the rest of the world is: behind a router on the uplink. */
+export function routeOut({ name }: Link): void {
+  for (const [gateway, everything] of [
+    ["169.254.1.1", "0.0.0.0/0"],
+    ["fe80::1", "::/0"],
+  ] as const) {
+    execFileSync("ip", ["neigh", "replace", gateway, "lladdr", ROUTER_MAC, "dev", name, "nud", "permanent"]);
+    execFileSync("ip", ["route", "replace", everything, "via", gateway, "dev", name, "onlink"]);
   }
 }
 
@@ -106,7 +124,8 @@ export function enforceByHand(taps: readonly Link[], protocol: "tcp" | "udp", mo
     rule(OPEN_PORT),
     "COMMIT",
   ];
-  execFileSync("iptables-restore", ["-w"], { input: `${lines.join("\n")}\n` });
+  for (const program of ["iptables-restore", "ip6tables-restore"])
+    execFileSync(program, ["-w"], { input: `${lines.join("\n")}\n` });
 }
 
 export function enforceNft({ taps, size, options }: Judged): void {

@@ -1,10 +1,12 @@
 /** Frames put on a tap's receive path inside the kernel, and what they cost (DESIGN, "How speed is judged"). */
 import { readFileSync } from "node:fs";
 import { BpfObject, clsact, type BpfMap, type BpfProgram } from "#libbpf";
+import { addressBytes } from "../model/cidr.js";
+import type { Address } from "../model/types.js";
 
 /** struct inject_plan of bpf/bench.bpf.c. Addresses are numbers: 10.0.0.1 is 0x0a000001. */
 export interface Plan {
-  /** Source ports used in turn from firstSourcePort (default 1024) on, at most 60,000. */
+  /** Used in turn: 50,000 source ports from firstSourcePort (default 1024) on, then as many to the next destination port. */
   readonly flows: number;
   readonly firstSourcePort?: number;
   readonly firstSource: number;
@@ -15,9 +17,11 @@ export interface Plan {
   readonly ports?: number;
   /** Packets sent before, from which the turn of the flows goes on; default 0. */
   readonly sent?: number;
+  /** The packets are IPv6, from and to these, and firstSource, sources and destination mean nothing. */
+  readonly ipv6?: { readonly source: string; readonly destination: string };
 }
 
-export type Measure = "inject_floor" | "limit" | "insert_limit";
+export type Measure = "inject_floor" | "limit" | "limit6" | "insert_limit";
 
 export interface Interface {
   readonly ifindex: number;
@@ -26,9 +30,18 @@ export interface Interface {
 
 const macBytes = (mac: string): Buffer => Buffer.from(mac.replaceAll(":", ""), "hex");
 
-/** An IPv4/UDP frame of `size` bytes whose addresses and ports the program fills in. */
-function frame(size: number): Buffer {
+/** A UDP frame of `size` bytes whose addresses and ports the program fills in. */
+function frame(size: number, family: 4 | 6): Buffer {
   const bytes = Buffer.alloc(size);
+  if (family === 6) {
+    bytes.writeUInt16BE(0x86dd, 12);
+    bytes[14] = 0x60;
+    bytes.writeUInt16BE(size - 54, 18);
+    bytes[20] = 17;
+    bytes[21] = 64;
+    bytes.writeUInt16BE(size - 54, 58);
+    return bytes;
+  }
   bytes.writeUInt16BE(0x0800, 12);
   bytes[14] = 0x45;
   bytes.writeUInt16BE(size - 14, 16);
@@ -89,7 +102,7 @@ export class Injector {
 
   /** Nanoseconds a packet, injecting included. */
   run(on: Interface, from: string, plan: Plan, packets: number, size = 64): number {
-    const value = Buffer.alloc(48);
+    const value = Buffer.alloc(88);
     value.writeUInt32LE(plan.flows, 0);
     value.writeUInt32LE(plan.sources ?? 1, 4);
     value.writeUInt32LE(plan.firstSource, 8);
@@ -100,8 +113,13 @@ export class Injector {
     macBytes(on.mac).copy(value, 32);
     macBytes(from).copy(value, 38);
     value.writeUInt32LE(plan.firstSourcePort ?? 1024, 44);
+    if (plan.ipv6 !== undefined) {
+      value.writeUInt32LE(6, 48);
+      for (const [at, address] of [plan.ipv6.source, plan.ipv6.destination].entries())
+        value.set(addressBytes(address as Address), 52 + at * 16);
+    }
     this.plan.set(Buffer.alloc(4), value);
-    const data = frame(size);
+    const data = frame(size, plan.ipv6 === undefined ? 4 : 6);
     return this.program.testRun({
       data,
       context: context(size, on.ifindex),

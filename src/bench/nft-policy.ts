@@ -1,9 +1,8 @@
 /**
  * The policy of cloud(), as someone who knows nftables would write it: the strongest rival that needs no BPF. A verdict map by
- * tap, another by port, one set of members; no rule is looked at in vain. Pure; syntax: nft(8).
+ * tap, another by port, one set of members or prefixes; no rule is looked at in vain. Pure; syntax: nft(8).
  */
-import { dotted, FIRST_MEMBER, FIRST_RULE_PORT, OPEN_PORT, type CloudOptions } from "./cloud.js";
-import type { Size } from "./desired.js";
+import { cidrsOf, dotted, FIRST_MEMBER, OPEN_PORT, remotePortsOf, type CloudOptions, type Size } from "./cloud.js";
 
 interface Guest {
   readonly tap: string;
@@ -16,15 +15,19 @@ const AT_ONCE = 10_000;
 
 export function nftPolicy(
   guests: readonly Guest[],
-  { rules, members }: Size,
+  size: Size,
   { protocol = 17 }: CloudOptions = {},
 ): string {
   const l4 = protocol === 6 ? "tcp" : "udp";
-  const remotePorts = Array.from({ length: rules - 1 }, (_, i) => `${FIRST_RULE_PORT + i} : goto far`);
+  const remotePorts = remotePortsOf(size).map((port) => `${port} : goto far`);
+  const remote =
+    size.cidrs === undefined
+      ? Array.from({ length: size.members }, (_, i) => dotted(FIRST_MEMBER + i))
+      : cidrsOf(size);
   const list = (elements: readonly string[]): string => elements.join(", ");
   const lines = [
     "table inet peer {",
-    "  set member { type ipv4_addr; }",
+    `  set member { type ipv4_addr; ${size.cidrs === undefined ? "" : "flags interval; "}}`,
     "  set source {",
     "    typeof iifname . ether saddr . ip saddr",
     `    elements = { ${list(guests.map(({ tap, mac, address }) => `"${tap}" . ${mac} . ${address}`))} }`,
@@ -48,9 +51,7 @@ export function nftPolicy(
     "  }",
     "}",
   ];
-  for (let from = 0; from < members; from += AT_ONCE) {
-    const some = Array.from({ length: Math.min(AT_ONCE, members - from) }, (_, i) => dotted(FIRST_MEMBER + from + i));
-    lines.push(`add element inet peer member { ${list(some)} }`);
-  }
+  for (let from = 0; from < remote.length; from += AT_ONCE)
+    lines.push(`add element inet peer member { ${list(remote.slice(from, from + AT_ONCE))} }`);
   return `${lines.join("\n")}\n`;
 }

@@ -5,13 +5,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { ended, stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
 import { exponent, median, ratio, type Figure, type Samples } from "./figures.js";
-import { curve, firstOf, measurements, BASE, OLD_LARGE, OLD_SMALL, type Judge, type Role } from "./plan.js";
+import { curve, firstOf, GROWS, measurements, BASE, OLD_LARGE, OLD_SMALL, type Judge, type Role } from "./plan.js";
 import { reason } from "./reason.js";
+import { byHandOf, floorOf, limitOf, steadies, steadyOf, suffixOf } from "./steady.js";
 
 export interface Curve {
   readonly name: string;
   readonly judge: Judge;
-  /** What grows: "rules" or "members". */
+  /** What grows: "rules", "members" and so on. */
   readonly grows: string;
   /** Nanoseconds a packet, net of the floor. */
   readonly points: readonly { readonly x: number; readonly y: number }[];
@@ -114,7 +115,7 @@ export async function measurePackets(main: string, { quick, rounds, patience }: 
 export function curvesOf({ samples }: PacketCosts, quick: boolean): Curve[] {
   const floor = median(samples["floor"] ?? []);
   return (["bpf", "iptables_nft", "iptables_legacy", "nftables"] as const).flatMap((judge) =>
-    (["rules", "members"] as const).flatMap((grows) => {
+    GROWS.flatMap((grows) => {
       const points = curve(judge, grows, quick)
         .filter(({ name }) => samples[name] !== undefined)
         .map(({ x, name }) => ({ x, y: median(samples[name] ?? []) - floor }));
@@ -123,8 +124,20 @@ export function curvesOf({ samples }: PacketCosts, quick: boolean): Curve[] {
   );
 }
 
+/** How many first packets one core judges in a second, at the ends of each curve. */
+function newFlows(curves: readonly Curve[]): Figure[] {
+  return curves.flatMap(({ judge, grows, points }) =>
+    [points[0], points.at(-1)].flatMap((point): Figure[] => {
+      if (point === undefined || point.y <= 0) return [];
+      const [name, vs] = [`${judge}_new_flows_per_s_${point.x}_${grows}`, "one core, net of the floor"];
+      return [{ name, value: Math.round(1e9 / point.y / 1000) * 1000, unit: "1/s", vs }];
+    }),
+  );
+}
+
 export function packetFigures(costs: PacketCosts, quick: boolean): Figure[] {
   const { samples, failed } = costs;
+  const curves = curvesOf(costs, quick);
   const of = (name: string, ours: string, theirs: string, floor?: string): Figure => {
     const figure = ratio(samples, name, ours, theirs, floor);
     const why = failed.get(ours) ?? failed.get(theirs) ?? failed.get(floor ?? "floor");
@@ -144,7 +157,14 @@ export function packetFigures(costs: PacketCosts, quick: boolean): Figure[] {
     of("established_net_vs_limit", "established_1", "limit"),
     of("established_1000_flows_net_vs_limit", "established_1000", "limit"),
     inFull("established_50000_flows_net_vs_limit", "established_50000", "limit"),
-    inFull("established_1500_bytes_net_vs_limit", "established_1500", "limit_1500", "floor_1500"),
+    inFull("established_100000_flows_net_vs_limit", "established_100000", "limit"),
+    of("established_stateless_net_vs_limit", "established_stateless", "limit"),
+    ...steadies(quick).map((steady) =>
+      of(`established${suffixOf(steady)}_net_vs_limit`, steadyOf(steady), limitOf(steady), floorOf(steady)),
+    ),
+    ...(quick ? [] : steadies(quick)).map((steady) =>
+      of(`established${suffixOf(steady)}_net_vs_iptables`, steadyOf(steady), byHandOf(steady), floorOf(steady)),
+    ),
     of("established_net_vs_forwarding", "established_1", "forwarding"),
     of("established_net_vs_iptables", "established_1", "two_rules"),
     of("established_net_vs_nftables_policy", "established_1", "nftables_established"),
@@ -158,7 +178,8 @@ export function packetFigures(costs: PacketCosts, quick: boolean): Figure[] {
     of("iptables_path_with_guard_net_vs_two_rules", "iptables_nft_guarded", "two_rules"),
     of("iptables_path_legacy_established_net_vs_two_rules", "iptables_legacy_established", "two_rules"),
     of("iptables_path_first_packet_1000_rules_vs_10", firstOf("iptables_nft", thousand), firstOf("iptables_nft", BASE)),
-    ...curvesOf(costs, quick).map(({ name, grows, points }): Figure => {
+    ...newFlows(curves),
+    ...curves.map(({ name, grows, points }): Figure => {
       const value = Math.round(exponent(points) * 1000) / 1000;
       const vs = `${grows} of ${points.map(({ x }) => x).join(", ")}`;
       return Number.isFinite(value)

@@ -66,7 +66,7 @@ export function drawPlots(page: Page, UPlot: Plot): void {
       into,
     );
   };
-  for (const grows of ["rules", "members"]) {
+  for (const grows of new Set(curves.map((one) => one.grows))) {
     const mine = curves.filter((one) => one.grows === grows);
     const xs = [...new Set(mine.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
     // A cost below the floor has no logarithm.

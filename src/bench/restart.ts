@@ -1,8 +1,7 @@
 /** Packets that go missing while the agent is killed, ended and started again. */
 import { execFileSync, type ChildProcess } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { allow, group, OPEN_PORT, ready } from "./cloud.js";
-import { FROM, TO } from "./enforce.js";
+import { allow, FROM, group, OPEN_PORT, ready, TO } from "./cloud.js";
 import { Injector } from "./inject.js";
 import { Lab } from "./lab.js";
 import { guestMac, port, tapNames } from "./latency.js";

@@ -12,7 +12,7 @@ import { reason } from "./reason.js";
 async function setUp(role: Role, quick: boolean): Promise<Record<string, Measurement>> {
   if (role === "bpf") return bpf(quick);
   if (role === "forwarding") return forwarding();
-  if (role === "two_rules") return twoRules();
+  if (role === "two_rules") return twoRules(quick);
   const found = peerOf(role);
   if (found === undefined) throw new Error(`no role ${role}`);
   return peer(found.peer, found.size);

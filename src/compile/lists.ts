@@ -3,24 +3,38 @@ import type { ClassRecord } from "./classes.js";
 import type { ClassKey, ClassList } from "./desired.js";
 
 interface Entry {
-  readonly text: string;
   readonly list: ClassList;
   holders: number;
 }
 
+/** Lists that begin alike. Found key by key: a class of many prefixes has a long key, which is never to be copied for each of them. */
+interface Branch {
+  readonly longer: Map<ClassKey, Branch>;
+  /** Of the list that ends here: as it is, and complete. */
+  readonly entries: [Entry | undefined, Entry | undefined];
+}
+
+const newBranch = (): Branch => ({ longer: new Map(), entries: [undefined, undefined] });
+
 export class ListPool {
-  private readonly byText = new Map<string, Entry>();
+  private readonly root = newBranch();
   private readonly byList = new Map<ClassList, Entry>();
   private fresh: Entry[] = [];
 
   /** Sorted and without repetition. Lives until the next `sweep` unless somebody holds it. */
   intern(records: Iterable<ClassRecord>, complete = false): ClassList {
     const classes = [...new Set(Array.from(records, (record) => record.key))].sort();
-    const text = JSON.stringify([complete, classes]);
-    let entry = this.byText.get(text);
+    let branch = this.root;
+    for (const key of classes) {
+      let longer = branch.longer.get(key);
+      if (longer === undefined) branch.longer.set(key, (longer = newBranch()));
+      branch = longer;
+    }
+    const at = complete ? 1 : 0;
+    let entry = branch.entries[at];
     if (entry === undefined) {
-      entry = { text, list: Object.freeze({ classes: Object.freeze(classes), complete }), holders: 0 };
-      this.byText.set(text, entry);
+      entry = { list: Object.freeze({ classes: Object.freeze(classes), complete }), holders: 0 };
+      branch.entries[at] = entry;
       this.byList.set(entry.list, entry);
       this.fresh.push(entry);
     }
@@ -38,10 +52,22 @@ export class ListPool {
   sweep(): void {
     for (const entry of this.fresh) {
       if (entry.holders > 0) continue;
-      this.byText.delete(entry.text);
+      this.forget(entry.list);
       this.byList.delete(entry.list);
     }
     this.fresh = [];
+  }
+
+  private forget({ classes, complete }: ClassList): void {
+    const path: Branch[] = [this.root];
+    for (const key of classes) path.push(path.at(-1)?.longer.get(key) ?? newBranch());
+    const last = path.at(-1);
+    if (last !== undefined) last.entries[complete ? 1 : 0] = undefined;
+    for (let i = classes.length; i > 0; i--) {
+      const [branch, key] = [path[i], classes[i - 1]];
+      if (branch === undefined || key === undefined || branch.longer.size > 0 || branch.entries.some(Boolean)) return;
+      path[i - 1]?.longer.delete(key);
+    }
   }
 
   private entry(list: ClassList | undefined): Entry | undefined {
