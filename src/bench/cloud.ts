@@ -82,7 +82,12 @@ export function group(name: string, ingress: readonly object[], { ipv6, stateles
 }
 
 /** @param from the name of a group, or prefixes; absent: anyone */
-export function allow(protocol: number, port: number | string, from?: string | readonly string[], ipVersion = 4): object {
+export function allow(
+  protocol: number,
+  port: number | string,
+  from?: string | readonly string[],
+  ipVersion = 4,
+): object {
   const source =
     from === undefined
       ? {}

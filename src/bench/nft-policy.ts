@@ -13,17 +13,11 @@ interface Guest {
 /** Elements that nft is given at once: longer lists overflow the message. */
 const AT_ONCE = 10_000;
 
-export function nftPolicy(
-  guests: readonly Guest[],
-  size: Size,
-  { protocol = 17 }: CloudOptions = {},
-): string {
+export function nftPolicy(guests: readonly Guest[], size: Size, { protocol = 17 }: CloudOptions = {}): string {
   const l4 = protocol === 6 ? "tcp" : "udp";
   const remotePorts = remotePortsOf(size).map((port) => `${port} : goto far`);
   const remote =
-    size.cidrs === undefined
-      ? Array.from({ length: size.members }, (_, i) => dotted(FIRST_MEMBER + i))
-      : cidrsOf(size);
+    size.cidrs === undefined ? Array.from({ length: size.members }, (_, i) => dotted(FIRST_MEMBER + i)) : cidrsOf(size);
   const list = (elements: readonly string[]): string => elements.join(", ");
   const lines = [
     "table inet peer {",

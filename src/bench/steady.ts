@@ -32,7 +32,8 @@ export function steadies(quick: boolean): Steady[] {
   );
   return all.filter(
     ({ family, way, bytes }) =>
-      (family === 6 || way !== "tap_tap" || bytes !== 64) && (!quick || (bytes === 64 && (family === 4 || way === "tap_tap"))),
+      (family === 6 || way !== "tap_tap" || bytes !== 64) &&
+      (!quick || (bytes === 64 && (family === 4 || way === "tap_tap"))),
   );
 }
 
