@@ -28,6 +28,7 @@ help:
 	  'make fuzz         generated conversations on the evaluator, the programs and iptables (SEED=… RUNS=… repeats one)' \
 	  'make bench        ratios against the limits of this machine and against rivals; a report in build/bench/ (QUICK=1 is short)' \
 	  'make vm-test      load, verifier and the table of cases on kernels 5.10 to the newest, in VMs (test/vm/README.md); make vm-fetch gets them' \
+	  'make guest-test   booted guests (qemu, virtio-net) behind both dataplanes: DHCP, metadata, groups, large frames (GUEST_KERNEL=6.12)' \
   'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
 	  'make check        lint, format, types, generated files' \
 	  'make lint, format, generate, clean'
@@ -110,6 +111,13 @@ vm-test: deps-vm build
 	@mkdir -p build/vm
 	@node_modules/.bin/rolldown test/vm/main.ts --file build/vm/main.mjs --platform node --external rolldown --logLevel silent >/dev/null
 	@node build/vm/main.mjs
+
+# Guests of this kernel (a name of test/vm/kernels), under emulation on taps of this machine's. T='-t bpf' runs a part.
+GUEST_KERNEL ?= 5.10
+.PHONY: guest-test
+guest-test: deps-vm build
+	@test/vm/fetch $(GUEST_KERNEL)
+	@GUEST_KERNEL=$(GUEST_KERNEL) node scripts/test.mjs --config test/guest/vitest.config.ts $(T)
 
 # --- package -------------------------------------------------------------------------------------------------
 

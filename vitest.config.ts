@@ -21,7 +21,7 @@ export default defineConfig({
         test: {
           name: "kernel",
           include: ["test/**/*.test.ts", "native/test/**/*.test.ts"],
-          exclude: ["test/unit/**", "**/node_modules/**"],
+          exclude: ["test/unit/**", "test/guest/**", "**/node_modules/**"],
           pool: "forks",
           fileParallelism: false,
           maxWorkers: 1,

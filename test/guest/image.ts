@@ -1,0 +1,63 @@
+/** What a guest boots: the kernel and the initramfs of test/vm, and after that a second one with the guest's own files. */
+import { execFileSync } from "node:child_process";
+import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { helper } from "../../src/demo/world/pump.js";
+
+/** A name of test/vm/kernels. */
+export const KERNEL = process.env["GUEST_KERNEL"] ?? "5.10";
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const DIRECTORY = join(ROOT, "build/vm/kernels", KERNEL);
+const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+
+export interface Image {
+  readonly kernel: string;
+  readonly initramfs: string;
+}
+
+const which = (program: string): string =>
+  execFileSync("sh", ["-c", 'command -v "$1"', "sh", program], { encoding: "utf8" }).trim();
+
+/** The files that the dynamic linker wants for a program: "/lib64/ld-linux-x86-64.so.2". */
+function libraries(program: string): string[] {
+  const said = execFileSync("ldd", [program], { encoding: "utf8" });
+  return [...said.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
+}
+
+/**
+ * Makes it in build/guest; `make guest-test` has fetched the kernel.
+ * @throws Error when the kernel is not there
+ */
+export function makeImage(): Image {
+  const work = mkdtempSync(join(tmpdir(), "tb-guest-"));
+  try {
+    const programs = { dhclient: which("dhclient"), probe: helper("probe") };
+    mkdirSync(join(work, "bin"));
+    for (const [name, path] of Object.entries(programs)) {
+      cpSync(path, join(work, "bin", name), { dereference: true });
+      for (const library of libraries(path)) {
+        mkdirSync(join(work, dirname(library)), { recursive: true });
+        cpSync(library, join(work, library), { dereference: true });
+      }
+    }
+    copyFileSync(here("guest-init"), join(work, "guest-init"));
+    copyFileSync(here("dhcp-script"), join(work, "dhcp-script"));
+    chmodSync(join(work, "dhcp-script"), 0o755);
+    const files = execFileSync("find", ["."], { cwd: work });
+    const own = execFileSync("cpio", ["--quiet", "-o", "-H", "newc", "-R", "0:0"], {
+      cwd: work,
+      input: files,
+      maxBuffer: 64 << 20,
+    });
+    mkdirSync(join(ROOT, "build/guest"), { recursive: true });
+    const initramfs = join(ROOT, "build/guest/initramfs");
+    // The kernel unpacks one after the other, compressed or not, each beginning at a multiple of four.
+    const first = readFileSync(join(DIRECTORY, "initramfs.gz"));
+    writeFileSync(initramfs, Buffer.concat([first, Buffer.alloc((4 - (first.length % 4)) % 4), own]));
+    return { kernel: join(DIRECTORY, "vmlinuz"), initramfs };
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,167 @@
+/** A guest that is a virtual machine: a kernel under qemu's emulation with virtio-net on a tap, told what to do by its serial line. */
+import type { ChildProcess } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ended, onLines, stop } from "../../src/demo/world/command.js";
+import { tapMac, type GuestSpec } from "../../src/demo/world/guest.js";
+import type { Namespace } from "../../src/demo/world/namespace.js";
+import { splats } from "../vm/judge.js";
+import type { Image } from "./image.js";
+
+const LOGS = fileURLToPath(new URL("../../build/guest", import.meta.url));
+const MEMORY_MB = 192;
+/** Milliseconds, under emulation on a busy machine. */
+const BOOT = 120_000;
+const PATIENCE = 30_000;
+/** One retransmission of a SYN (1 s) fits in. */
+const ATTEMPT = 1_500;
+/** What a card that does nothing in hardware lacks. */
+const PLAIN = ["csum", "gso", "guest_csum", "guest_tso4", "guest_tso6", "guest_ufo", "host_tso4", "host_tso6"];
+
+export interface Said {
+  readonly status: number;
+  readonly text: string;
+}
+
+export class Machine {
+  private readonly waiting = new Map<string, { resolve: (said: Said) => void; reject: (error: Error) => void }>();
+  private lines: string[] = [];
+  private next = 1;
+  /** Why it takes no command any more. */
+  private over: Error | undefined;
+
+  private constructor(
+    readonly spec: GuestSpec,
+    private readonly host: Namespace,
+    private readonly child: ChildProcess,
+    private readonly log: string,
+  ) {}
+
+  /** Makes the tap as Nova does, boots, and resolves when commands are taken. `offload` of the specification false: see PLAIN. */
+  static async boot(host: Namespace, spec: GuestSpec, image: Image): Promise<Machine> {
+    const { name, tap, mac, mtu = 1500, offload = true } = spec;
+    await host.ip(
+      `tuntap add dev ${tap} mode tap vnet_hdr`,
+      `link set ${tap} address ${tapMac(mac)} mtu ${mtu}`,
+      `link set ${tap} up`,
+    );
+    mkdirSync(LOGS, { recursive: true });
+    const log = join(LOGS, `${name}.kernel.log`);
+    const features = offload ? "" : PLAIN.map((feature) => `,${feature}=off`).join("");
+    const argv = [
+      ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
+      ...["-m", String(MEMORY_MB), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+      ...["-kernel", image.kernel, "-initrd", image.initramfs],
+      ...["-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=5 mitigations=off"],
+      ...["-netdev", `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`],
+      ...["-device", `virtio-net-pci,netdev=net,mac=${mac},romfile=${features}`],
+      ...["-device", "virtio-rng-pci", "-serial", `file:${log}`, "-serial", "stdio"],
+    ];
+    const child = host.spawn(argv, { stdio: ["pipe", "pipe", "pipe"] });
+    const machine = new Machine(spec, host, child, log);
+    let stderr = "";
+    child.stderr?.on("data", (chunk: Buffer) => (stderr += chunk.toString()));
+    child.stdin?.on("error", () => undefined); // its end says more
+    const because = (why: string): Error =>
+      new Error(`${name}: ${why} ${stderr.trim()}\n${machine.kernelLog().slice(-2_000)}`);
+    child.once("close", () => machine.end(because("qemu has ended")));
+    try {
+      await new Promise<void>((resolve, reject) => {
+        const fail = (why: string): void => {
+          clearTimeout(timer);
+          reject(because(why));
+        };
+        const timer = setTimeout(() => fail(`not booted after ${BOOT} ms`), BOOT);
+        child.once("error", (error) => fail(error.message));
+        child.once("close", () => fail("qemu ended"));
+        if (child.stdout)
+          onLines(child.stdout, (line) => {
+            if (line.startsWith("guest: booted ")) {
+              clearTimeout(timer);
+              resolve();
+            } else machine.onLine(line.replace(/\r$/, ""));
+          });
+      });
+    } catch (error) {
+      await machine.remove();
+      throw error;
+    }
+    return machine;
+  }
+
+  private onLine(line: string): void {
+    const [, number, status] = /^(\d+) status (\d+)$/.exec(line) ?? [];
+    if (number === undefined) {
+      this.lines.push(line);
+      return;
+    }
+    this.waiting.get(number)?.resolve({ status: Number(status), text: this.lines.join("\n").trim() });
+    this.waiting.delete(number);
+    this.lines = [];
+  }
+
+  private end(error: Error): void {
+    this.over = error;
+    for (const { reject } of this.waiting.values()) reject(error);
+    this.waiting.clear();
+  }
+
+  /** Runs a line of its shell; one after the other. Throws when it takes longer than `timeout` milliseconds, and when the machine has ended. */
+  say(command: string, timeout = PATIENCE): Promise<Said> {
+    const number = String(this.next++);
+    if (this.over !== undefined) return Promise.reject(this.over);
+    return new Promise((resolve, reject) => {
+      const done = (): void => clearTimeout(timer);
+      const fail = (error: Error): void => {
+        done();
+        reject(error);
+      };
+      const timer = setTimeout(
+        () => fail(new Error(`${this.spec.name}: '${command}' took more than ${timeout} ms: ${this.lines.join("\n")}`)),
+        timeout,
+      );
+      this.waiting.set(number, {
+        resolve: (said) => {
+          done();
+          resolve(said);
+        },
+        reject: fail,
+      });
+      this.child.stdin?.write(`${number} ${command}\n`);
+    });
+  }
+
+  /** What a command printed. Throws when it fails. */
+  async run(command: string, timeout?: number): Promise<string> {
+    const { status, text } = await this.say(command, timeout);
+    if (status !== 0) throw new Error(`${this.spec.name}: '${command}': status ${status}: ${text}`);
+    return text;
+  }
+
+  /** What its probe made of each, tried at once ("tcp ADDRESS PORT"): "ok", "timeout", "refused", "unreachable". */
+  async attempt(...words: readonly string[]): Promise<string[]> {
+    const said = await this.run(`attempt ${words.map((one) => `'${one} ${ATTEMPT}'`).join(" ")}`);
+    return said.split("\n").map((line) => line.split(" ")[0] ?? "");
+  }
+
+  kernelLog(): string {
+    try {
+      return readFileSync(this.log, "latin1");
+    } catch {
+      return ""; // qemu has not come so far
+    }
+  }
+
+  /** Lines of its kernel's log that tell of a fault. */
+  splats(): string[] {
+    return splats(this.kernelLog());
+  }
+
+  /** As when it is destroyed: qemu ends, and the tap goes. */
+  async remove(): Promise<void> {
+    await stop(this.child, "SIGTERM");
+    await ended(this.child);
+    await this.host.ip(`link del ${this.spec.tap}`);
+  }
+}
