@@ -21,6 +21,7 @@ import { probeKernel } from "./kernel.js";
 import { findLimits } from "./limits.js";
 import { findRunning, judgeLeftovers } from "./others.js";
 import { findSysctls } from "./sysctls.js";
+import { judgeSwitchPorts, readSwitchPorts } from "./userspace-switch.js";
 
 export interface Doctored {
   /** What `torbie agent` with these settings would take; undefined: neither works here. */
@@ -63,6 +64,11 @@ export async function doctor(config: Config): Promise<Doctored> {
           links.links(),
           config,
           interfaces.uplinks.map(({ name }) => name),
+        ),
+        ...judgeSwitchPorts(
+          links.links(),
+          { prefixes: config.interfacePrefix, excluded: config.interfaceExclude },
+          readSwitchPorts(),
         ),
         ...(others.length + left.length > 0
           ? [...others, ...left]

@@ -5,11 +5,14 @@ import { TorbieError } from "../../errors.js";
 export class CommandError extends TorbieError {
   readonly status: number | null;
   readonly stderr: string;
+  /** What it had printed by then. */
+  readonly stdout: string;
 
-  constructor(argv: readonly string[], status: number | null, stderr: string, cause?: unknown) {
+  constructor(argv: readonly string[], status: number | null, stderr: string, cause?: unknown, stdout = "") {
     super("COMMAND_FAILED", `${argv.join(" ")}: ${stderr.trim() || `status ${String(status)}`}`, { cause });
     this.status = status;
     this.stderr = stderr;
+    this.stdout = stdout;
   }
 }
 
@@ -29,7 +32,13 @@ export function command(argv: readonly string[], options: CommandOptions = {}): 
       if (error === null) resolve(stdout);
       else
         reject(
-          new CommandError(argv, typeof error.code === "number" ? error.code : null, stderr || error.message, error),
+          new CommandError(
+            argv,
+            typeof error.code === "number" ? error.code : null,
+            stderr || error.message,
+            error,
+            stdout,
+          ),
         );
     });
     child.stdin?.on("error", () => undefined); // a program that does not read its input says why in its status

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -9,6 +9,7 @@ import { lockedMemory, use } from "../../../src/doctor/limits.js";
 import { findRunning, judgeLeftovers, type Leftovers } from "../../../src/doctor/others.js";
 import { findRules } from "../../../src/incumbent/rules.js";
 import { chooseDataplane, judgeInterfaces } from "../../../src/doctor/run.js";
+import { judgeSwitchPorts, readSwitchPorts } from "../../../src/doctor/userspace-switch.js";
 import type { Link, Route } from "../../../src/links/types.js";
 import type { Mac, Prefix } from "../../../src/model/types.js";
 import { cli } from "../cli/fake.js";
@@ -145,6 +146,31 @@ describe("interfaces", () => {
       ["warning", "tap12", "is a port of br0: Torbie leaves it alone, and nothing protects that guest"],
     ]);
     expect(judgeInterfaces([], config, [])).toMatchObject([{}, { level: "warning", what: "uplinks" }]);
+  });
+
+  it("ports of Open vSwitch's userspace datapath are told by what its process has open", () => {
+    const root = mkdtempSync(join(tmpdir(), "tb-proc-"));
+    for (const part of ["41/fd", "41/fdinfo", "41/net"]) mkdirSync(join(root, part), { recursive: true });
+    writeFileSync(join(root, "41/cmdline"), "/usr/sbin/ovs-vswitchd\0unix:/run/db.sock\0");
+    for (const [fd, to] of [
+      ["3", "/dev/net/tun"],
+      ["4", "socket:[77]"],
+    ] as const) {
+      symlinkSync(to, join(root, "41/fd", fd));
+      writeFileSync(join(root, "41/fdinfo", fd), `pos:\t0\n${fd === "3" ? "iff:\ttapdhcp\n" : ""}`);
+    }
+    const packet = "sk RefCnt Type Proto Iface R Rmem User Inode\nff 3 3 0003 7 1 0 0 77\nff 3 3 0003 9 1 0 0 78\n";
+    writeFileSync(join(root, "41/net/packet"), packet);
+    const switches = readSwitchPorts(root);
+    rmSync(root, { recursive: true });
+    expect(switches).toEqual([{ pid: 41, held: new Set(["tapdhcp"]), read: new Set([7]) }]);
+    // By their names' length, 7, 7 and 9.
+    const links = [link("tapdhcp"), link("taplive"), link("tapvpn012"), link("eth0123"), link("tap345678")];
+    const rule = { prefixes: config.interfacePrefix, excluded: config.interfaceExclude };
+    expect(judgeSwitchPorts(links, rule, switches)).toMatchObject([
+      { level: "fault", what: "tapdhcp", advice: "interface-exclude: tapdhcp" },
+      { level: "fault", what: "taplive", advice: expect.stringContaining("ovs-vsctl del-port taplive") as string },
+    ]);
   });
 });
 
