@@ -6,8 +6,8 @@ import type { Problem } from "../problems.js";
 import { composeAgent } from "./compose.js";
 import { AgentLock } from "./lock.js";
 import type { AgentLog } from "./parts.js";
-import { StatusWriter } from "./status-writer.js";
-import type { AgentStatus, ApplyEvent } from "./status.js";
+import { QuietWriter } from "./quiet-writer.js";
+import { writeStatus, type AgentStatus, type ApplyEvent } from "./status.js";
 import { openBackend } from "./wire/backend.js";
 import { openDatastore } from "./wire/datastore.js";
 
@@ -59,13 +59,13 @@ export async function onePass(
   const datastore = openDatastore(loaded);
   const opened = await openBackend(config, log, beside?.whose);
   lock.holdPins();
-  const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
+  const writer = new QuietWriter((err) => log.warn({ err }, "the status file cannot be written"));
   let passed: () => void = () => undefined;
   const first = new Promise<void>((resolve) => (passed = resolve));
   const agent = composeAgent(loaded, version, opened, {
     datastore,
     log,
-    onStatus: (status) => writer.put(status),
+    onStatus: (status) => writer.put(() => writeStatus(config.runDir, status())),
     onPass: () => passed(),
     ...(beside === undefined ? {} : { inherits: beside.inherits }),
   });

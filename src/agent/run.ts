@@ -6,7 +6,8 @@ import { AgentLock } from "./lock.js";
 import { Companions } from "./companions.js";
 import { Memory } from "./memory.js";
 import { composeAgent } from "./compose.js";
-import { StatusWriter } from "./status-writer.js";
+import { QuietWriter } from "./quiet-writer.js";
+import { writeStatus } from "./status.js";
 import { openBackend } from "./wire/backend.js";
 import { openDatastore } from "./wire/datastore.js";
 
@@ -41,7 +42,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     const { backend, adopted, why } = opened;
     lock.holdPins();
     const companions = new Companions(loaded, { version, backend, adopted, log });
-    const writer = new StatusWriter(config.runDir, (err) => log.warn({ err }, "the status file cannot be written"));
+    const writer = new QuietWriter((err) => log.warn({ err }, "the status file cannot be written"));
     const memory = new Memory();
     const agent = composeAgent(loaded, version, opened, {
       datastore,
@@ -49,7 +50,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
       onStatus: (status) => {
         writer.put(() => {
           memory.tidy();
-          return status();
+          writeStatus(config.runDir, status());
         });
         companions.tell();
       },

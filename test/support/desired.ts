@@ -3,6 +3,7 @@ import type {
   ClassKey,
   ClassList,
   CompiledPolicy,
+  DesiredDelta,
   DesiredEndpoint,
   DesiredRule,
   DesiredState,
@@ -122,4 +123,36 @@ export function stateOf(says: {
 
 export function interfacesOf(taps: readonly Tap[] = []): Interfaces {
   return { taps: new Map(taps.map((tap) => [tap.name, tap])), uplinks: [] };
+}
+
+/** Everything that differs between two states, as the compiler would say it (narrowed: whatever lost or gained). */
+export function deltaOf(from: DesiredState, to: DesiredState): DesiredDelta {
+  const changed = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): Set<K> =>
+    new Set([...a.keys(), ...b.keys()].filter((key) => JSON.stringify(a.get(key)) !== JSON.stringify(b.get(key))));
+  const addresses = changed(from.addresses, to.addresses);
+  const prefixes = changed(from.prefixes, to.prefixes);
+  const lists = [
+    ...[...addresses].map((key) => from.addresses.get(key)),
+    ...[...prefixes].map((key) => from.prefixes.get(key)),
+  ];
+  return {
+    endpoints: changed(from.endpoints, to.endpoints),
+    sets: changed(from.sets, to.sets),
+    policies: changed(from.policies, to.policies),
+    addresses,
+    prefixes,
+    narrowed: new Set(lists.flatMap((list) => list?.classes ?? [])),
+  };
+}
+
+/** `from` with some policies, the shape of some sets, and the sets of some endpoints, of `to`. */
+export function mixed(from: DesiredState, to: DesiredState, choice: readonly boolean[]): DesiredState {
+  const pick = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>, offset: number): Map<K, V> =>
+    new Map([...a].map(([key, value], i) => [key, choice[offset + i] === true ? (b.get(key) ?? value) : value]));
+  return {
+    ...from,
+    policies: pick(from.policies, to.policies, 0),
+    sets: pick(from.sets, to.sets, 4),
+    endpoints: pick(from.endpoints, to.endpoints, 6),
+  };
 }

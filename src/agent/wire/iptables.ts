@@ -9,13 +9,16 @@ import { Revoker } from "../../dataplane/conntrack/revoke.js";
 import { IptablesBackend } from "../../dataplane/iptables/backend.js";
 import { connectionCounts, dropCounters } from "../../dataplane/iptables/counters.js";
 import { readSetInfos } from "../../dataplane/iptables/read-state.js";
+import { RESTORES } from "../../dataplane/iptables/tools.js";
 import { run } from "../../dataplane/run.js";
+import { Standby } from "../../dataplane/standby.js";
 import { writeInventory } from "../../dataplane/iptables/inventory.js";
 import { bitsOf } from "../../dataplane/iptables/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
 import { servedOf } from "./services.js";
+import { QuietWriter } from "../quiet-writer.js";
 import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
 import type { Steps } from "../../steps.js";
 
@@ -34,7 +37,9 @@ export async function openIptables(
 ): Promise<{ readonly backend: IptablesPart; readonly adopted: boolean; readonly tools: string }> {
   const { opener, other } = bitsOf(config.markShift);
   const revoker = new Revoker(new Conntrack(), { hostAddresses, stateless: { opener, other } });
+  const standby = new Standby(RESTORES);
   const backend = await IptablesBackend.open({
+    run: standby.run,
     prefixes: config.interfacePrefix,
     excluded: config.interfaceExclude,
     markShift: config.markShift,
@@ -50,7 +55,7 @@ export async function openIptables(
   const adopted = await backend.stands();
   const { version } = backend.tools;
   return {
-    backend: new IptablesPart(backend, config, log),
+    backend: new IptablesPart(backend, standby, config, log),
     adopted,
     tools: `iptables ${version} and nft`,
   };
@@ -62,12 +67,20 @@ export class IptablesPart implements HostBackend {
   #enforced: ReadonlySet<EndpointId> = new Set();
   /** By endpoint. */
   #taps: ReadonlyMap<EndpointId, string> = new Map();
+  /** What the CLI reads about ports. */
+  readonly #inventory: QuietWriter;
+  #told = false;
 
   constructor(
     private readonly backend: IptablesBackend,
+    private readonly standby: Pick<Standby, "close">,
     private readonly config: Config,
     private readonly log: AgentLog,
-  ) {}
+  ) {
+    this.#inventory = new QuietWriter((err) =>
+      this.log.warn({ err }, "what the CLI reads about ports cannot be written"),
+    );
+  }
 
   async apply(
     desired: DesiredState,
@@ -76,6 +89,8 @@ export class IptablesPart implements HostBackend {
     steps?: Steps,
   ): Promise<ApplyReport> {
     const before = this.backend.drifts;
+    // What is asked for changes in place: until the rules say it, nothing is told of it.
+    this.#inventory.hold();
     const report = await this.backend.apply(desired, interfaces, delta, steps);
     const found = this.backend.drifts - before;
     if (found > 0)
@@ -88,11 +103,10 @@ export class IptablesPart implements HostBackend {
     this.#taps = new Map([...desired.endpoints.values()].map(({ id, interfaceName }) => [id, interfaceName]));
     // What could not be written leaves the kernel as it was, and so what is said of it.
     if (report.failures.length > 0) return report;
-    try {
-      writeInventory(this.config.runDir, desired, interfaces);
-    } catch (err) {
-      this.log.warn({ err }, "what the CLI reads about ports cannot be written");
-    }
+    this.#inventory.put(() => writeInventory(this.config.runDir, desired, interfaces));
+    // That there is one says that rules enforce here.
+    if (!this.#told) this.#inventory.flush();
+    this.#told = true;
     return report;
   }
 
@@ -138,6 +152,8 @@ export class IptablesPart implements HostBackend {
   }
 
   close(): Promise<void> {
+    this.#inventory.flush();
+    this.standby.close();
     return this.backend.close();
   }
 }

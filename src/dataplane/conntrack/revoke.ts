@@ -109,7 +109,7 @@ class Pass {
   readonly doomed: ConntrackEntry[] = [];
   readonly toMark: { readonly entry: ConntrackEntry; readonly mark: number }[] = [];
   judged = 0;
-  readonly #hosts: ReadonlySet<string>;
+  #hosts: ReadonlySet<string> | undefined;
   readonly #lostSingles: ReadonlySet<string>;
   readonly #lostWide: readonly Prefix[];
 
@@ -119,7 +119,6 @@ class Pass {
     lost: readonly Prefix[],
     private readonly options: RevokeOptions,
   ) {
-    this.#hosts = options.hostAddresses();
     this.#lostSingles = new Set(lost.filter(isSingle).map(prefixToAddress));
     this.#lostWide = lost.filter((prefix) => !isSingle(prefix));
   }
@@ -127,13 +126,14 @@ class Pass {
   look(entry: ConntrackEntry): void {
     const opening = openingOf(entry);
     const { source, destination } = opening;
+    const lost = this.#isLost(source) || this.#isLost(destination);
+    if (!lost && !this.#concerns(opening)) return;
     if (this.#isHosts(source) || this.#isHosts(destination) || this.#isHosts(entry.original.destination)) return;
-    if (this.#isLost(source) || this.#isLost(destination)) {
+    if (lost) {
       this.judged++;
       this.doomed.push(entry);
       return;
     }
-    if (!this.#concerns(opening)) return;
     const verdict = this.judge.judge(opening);
     if (verdict === undefined) return;
     this.judged++;
@@ -157,6 +157,8 @@ class Pass {
 
   /** The host's own, or what no router forwards and so only the host could have been meant by. */
   #isHosts(address: Address): boolean {
+    // Reading them takes milliseconds where there are hundreds of interfaces; most changes concern no connection.
+    this.#hosts ??= this.options.hostAddresses();
     return this.#hosts.has(address) || NEVER_FORWARDED.test(address);
   }
 

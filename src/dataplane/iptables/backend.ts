@@ -7,10 +7,10 @@ import { settledTap, type ApplyReport, type Backend, type Interfaces } from "../
 import { run as runProgram, type Runner } from "../run.js";
 import { chainOf, LINK_TABLE } from "./link-rules.js";
 import { IPTABLES, findTools, otherBackEnd, runStep, type Tools } from "./tools.js";
-import { nothingStands, planSteps, sameChain, type Standing, type Step } from "./plan.js";
+import { nothingStands, planSteps, type Standing, type Step } from "./plan.js";
 import { readLinks, readSets, readTable, type Printed } from "./read-back.js";
 import { Renderer } from "./render.js";
-import { FAMILIES, TABLES, type Rendered, type RenderOptions } from "./types.js";
+import { FAMILIES, sameChain, TABLES, type Rendered, type RenderOptions, type Touched } from "./types.js";
 
 export interface IptablesOptions extends Pick<
   RenderOptions,
@@ -32,6 +32,8 @@ export class IptablesBackend implements Backend {
   #problems: readonly Problem[] = [];
   #rendered: Rendered | undefined;
   #unrevoked = true;
+  /** What stands is all that was rendered last. */
+  #settled = false;
   /** Things found otherwise than we left them, ever. */
   drifts = 0;
 
@@ -74,8 +76,11 @@ export class IptablesBackend implements Backend {
       told?.begin("read rules back");
       if (delta === undefined) await this.#readBack();
       told?.begin("plan rules");
-      const steps = planSteps(this.#standing, wanted);
-      await this.#write(steps, wanted, writes, told);
+      const only = this.#settled ? wanted.touched : undefined;
+      this.#settled = false;
+      const steps = planSteps(this.#standing, wanted, only);
+      await this.#write(steps, wanted, writes, told, only);
+      this.#settled = true;
       told?.begin("read rules back");
       // Where nothing had to be written, all was found as it was printed before.
       if (delta === undefined && steps.length > 0) await this.#print();
@@ -148,6 +153,7 @@ export class IptablesBackend implements Backend {
     wanted: Rendered,
     writes: Record<string, number>,
     told: Steps | undefined,
+    only: Touched | undefined,
   ): Promise<void> {
     for (const step of steps) {
       const name =
@@ -166,7 +172,18 @@ export class IptablesBackend implements Backend {
       }
       writes[name] = (writes[name] ?? 0) + step.writes;
     }
-    if (steps.length > 0) this.#nowStands(wanted);
+    if (steps.length === 0) return;
+    if (only === undefined) this.#nowStands(wanted);
+    else this.#nowStandsToo(wanted, only);
+  }
+
+  #nowStandsToo(wanted: Rendered, { sets, chains }: Touched): void {
+    for (const family of FAMILIES)
+      for (const name of chains[family]) {
+        put(this.#standing.tables[family].filter.chains, name, wanted.tables[family].filter.chains.get(name));
+        this.#prints.delete(`${family} filter ${name}`);
+      }
+    for (const name of sets) put(this.#standing.sets, name, wanted.sets.get(name));
   }
 
   #nowStands(wanted: Rendered): void {
@@ -292,6 +309,11 @@ export class IptablesBackend implements Backend {
   close(): Promise<void> {
     return Promise.resolve();
   }
+}
+
+function put<V>(map: Map<string, V>, name: string, value: V | undefined): void {
+  if (value === undefined) map.delete(name);
+  else map.set(name, value);
 }
 
 const UNKNOWN = "# not as it was left";

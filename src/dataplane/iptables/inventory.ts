@@ -1,10 +1,10 @@
 /**
  * What the rules in the kernel mean, for the CLI: a file beside the status file, since rules can't be read back into what was asked
- * for. Written whenever they are, so it holds while the agent is down.
+ * for. Written after they are, so it holds while the agent is down.
  */
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { DesiredRule, DesiredState, PlaneShape, PolicySetKey } from "../../compile/desired.js";
+import type { DesiredRule, DesiredState, PlaneShape, PolicyKey, PolicySetKey } from "../../compile/desired.js";
 import type { Interfaces } from "../backend.js";
 import type { PinnedEndpoint } from "../bpf/read.js";
 import { ruleText } from "../bpf/rule-text.js";
@@ -15,24 +15,46 @@ export interface InventoryEndpoint extends Omit<PinnedEndpoint, "flows"> {
   readonly tap: string;
 }
 type Rule = Omit<PinnedPlane["rules"][number], "hits">;
+/** Numbered by the plane that holds it. */
+type UnplacedRule = Omit<Rule, "number" | "order">;
 type Policy = Omit<PinnedPolicy, "ingress" | "egress"> & {
   readonly ingress: readonly (Omit<PinnedPlane, "rules"> & { readonly rules: readonly Rule[] })[];
   readonly egress: readonly (Omit<PinnedPlane, "rules"> & { readonly rules: readonly Rule[] })[];
 };
 
 export interface Inventory {
-  readonly format: 1;
   readonly endpoints: readonly InventoryEndpoint[];
   readonly policies: readonly Policy[];
 }
 
-const FILE = "iptables.json";
-
-export function writeInventory(runDir: string, desired: DesiredState, interfaces: Interfaces): void {
-  write(runDir, JSON.stringify(inventoryOf(desired, interfaces)));
+interface Plane {
+  readonly end: PlaneShape["end"];
+  readonly policies: readonly PolicyKey[];
 }
 
-export function inventoryOf(desired: DesiredState, interfaces: Pick<Interfaces, "taps">): Inventory {
+/** The file: each policy's rules once, however many sets hold it. */
+interface Contents {
+  readonly format: 2;
+  readonly endpoints: readonly InventoryEndpoint[];
+  readonly sets: readonly {
+    readonly set: number;
+    readonly name: PolicySetKey;
+    readonly ingress: readonly Plane[];
+    readonly egress: readonly Plane[];
+  }[];
+  readonly policies: Readonly<Record<PolicyKey, Readonly<Record<"ingress" | "egress", readonly UnplacedRule[]>>>>;
+}
+
+const FILE = "iptables.json";
+
+export function writeInventory(runDir: string, desired: DesiredState, interfaces: Pick<Interfaces, "taps">): void {
+  write(runDir, JSON.stringify(contentsOf(desired, interfaces)));
+}
+
+export const inventoryOf = (desired: DesiredState, interfaces: Pick<Interfaces, "taps">): Inventory =>
+  expanded(contentsOf(desired, interfaces));
+
+function contentsOf(desired: DesiredState, interfaces: Pick<Interfaces, "taps">): Contents {
   const numbers = new Map<PolicySetKey, number>();
   const numberOf = (key: PolicySetKey): number => {
     let number = numbers.get(key);
@@ -60,31 +82,48 @@ export function inventoryOf(desired: DesiredState, interfaces: Pick<Interfaces, 
       })),
     };
   });
-  const policies = [...numbers].map(([key, set]): Policy => {
-    const shape = desired.sets.get(key);
-    const side = (planes: readonly PlaneShape[] = [], direction: "ingress" | "egress"): Policy["ingress"] =>
-      planes.map(({ end, policies: some }, number) => {
-        const rules = some.flatMap((one) => {
-          const policy = desired.policies.get(one);
-          return policy === undefined
-            ? []
-            : policy[direction].map((rule) => ({ ...rule, text: ruleText(rule, policy, direction) }));
-        });
-        return {
-          number,
-          end,
-          allowOnly: rules.every(({ action }) => action === "allow"),
-          rules: rules.map(ruleOf),
-        };
-      });
-    return { set, name: key, ingress: side(shape?.ingress, "ingress"), egress: side(shape?.egress, "egress") };
+  const policies: Record<PolicyKey, Contents["policies"][PolicyKey]> = {};
+  const planes = (shapes: readonly PlaneShape[] = []): Plane[] =>
+    shapes.map(({ end, policies: keys }) => {
+      for (const key of keys) {
+        const policy = desired.policies.get(key);
+        if (policy === undefined || policies[key] !== undefined) continue;
+        const rules = (side: "ingress" | "egress"): UnplacedRule[] =>
+          policy[side].map((rule) => ruleOf(rule, ruleText(rule, policy, side)));
+        policies[key] = { ingress: rules("ingress"), egress: rules("egress") };
+      }
+      return { end, policies: keys };
+    });
+  const sets = [...numbers].map(([name, set]) => {
+    const shape = desired.sets.get(name);
+    return { set, name, ingress: planes(shape?.ingress), egress: planes(shape?.egress) };
   });
-  return { format: 1, endpoints, policies };
+  return { format: 2, endpoints, sets, policies };
 }
 
-const ruleOf = (rule: DesiredRule & { readonly text: string }, index: number): Rule => ({
-  number: index,
-  text: rule.text,
+function expanded({ endpoints, sets, policies }: Contents): Inventory {
+  const side = (planes: readonly Plane[], direction: "ingress" | "egress"): Policy["ingress"] =>
+    planes.map(({ end, policies: keys }, number) => {
+      const rules = keys.flatMap((key) => policies[key]?.[direction] ?? []);
+      return {
+        number,
+        end,
+        allowOnly: rules.every(({ action }) => action === "allow"),
+        rules: rules.map((rule, index) => ({ ...rule, number: index, order: index })),
+      };
+    });
+  return {
+    endpoints,
+    policies: sets.map(({ ingress, egress, ...set }) => ({
+      ...set,
+      ingress: side(ingress, "ingress"),
+      egress: side(egress, "egress"),
+    })),
+  };
+}
+
+const ruleOf = (rule: DesiredRule, text: string): UnplacedRule => ({
+  text,
   action: rule.action,
   stateless: rule.stateless,
   families: rule.families,
@@ -92,7 +131,6 @@ const ruleOf = (rule: DesiredRule & { readonly text: string }, index: number): R
   ...(rule.ports === undefined ? {} : { ports: rule.ports }),
   ...(rule.sourcePorts === undefined ? {} : { sourcePorts: rule.sourcePorts }),
   remotes: [rule.remote],
-  order: index,
 });
 
 function write(runDir: string, text: string): void {
@@ -105,8 +143,8 @@ function write(runDir: string, text: string): void {
 /** Undefined: iptables enforces nothing here, as far as is known. */
 export function readInventory(runDir: string): Inventory | undefined {
   try {
-    const inventory = JSON.parse(readFileSync(join(runDir, FILE), "utf8")) as Inventory;
-    return (inventory.format as number) === 1 ? inventory : undefined;
+    const contents = JSON.parse(readFileSync(join(runDir, FILE), "utf8")) as Contents;
+    return (contents.format as number) === 2 ? expanded(contents) : undefined;
   } catch {
     return undefined;
   }

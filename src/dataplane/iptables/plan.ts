@@ -7,12 +7,14 @@ import type { Family } from "../../model/types.js";
 import { linkText } from "./link-rules.js";
 import {
   FAMILIES,
+  sameChain,
   TABLES,
   type Chain,
   type Rendered,
   type RenderedSet,
   type RenderedTable,
   type TableName,
+  type Touched,
 } from "./types.js";
 
 /** What is known to stand. */
@@ -49,24 +51,32 @@ export type Step =
     }
   | { readonly tool: "nft"; readonly text: string; readonly writes: number };
 
-export function planSteps(standing: Standing, wanted: Rendered): Step[] {
-  const before = [...wanted.sets.values()].flatMap((set) => setLines(set, standing.sets.get(set.name)));
+/** @param only all in which what stands may differ from what is wanted; absent: anything */
+export function planSteps(standing: Standing, wanted: Rendered, only?: Touched): Step[] {
+  const touched =
+    only === undefined ? wanted.sets.values() : [...only.sets].flatMap((name) => wanted.sets.get(name) ?? []);
+  const before = [...touched].flatMap((set) => setLines(set, standing.sets.get(set.name)));
   const steps: Step[] = [];
   const ipset = (lines: readonly string[]): void => {
     if (lines.length > 0) steps.push({ tool: "ipset", text: `${lines.join("\n")}\n`, writes: lines.length });
   };
   ipset(before);
-  const put = new Map([...wanted.links].filter(([tap, rules]) => !sameChain(standing.links.get(tap), rules)));
-  const gone = [...standing.links.keys()].filter((tap) => !wanted.links.has(tap));
+  const links = only === undefined ? [...wanted.links] : [];
+  const put = new Map(links.filter(([tap, rules]) => !sameChain(standing.links.get(tap), rules)));
+  const gone = only === undefined ? [...standing.links.keys()].filter((tap) => !wanted.links.has(tap)) : [];
   if (put.size > 0 || gone.length > 0)
     steps.push({
       tool: "nft",
       text: linkText(put, gone),
       writes: gone.length + [...put.values()].reduce((sum, rules) => sum + rules.length, 0),
     });
-  for (const table of [...TABLES].reverse())
+  for (const table of only === undefined ? [...TABLES].reverse() : (["filter"] as const))
     for (const family of FAMILIES) {
-      const lines = tableLines(standing.tables[family][table], wanted.tables[family][table]);
+      const [stands, wants] = [standing.tables[family][table], wanted.tables[family][table]];
+      const lines =
+        only === undefined
+          ? tableLines(stands, wants)
+          : tableLines(part(stands, only.chains[family]), part(wants, only.chains[family]));
       if (lines.length > 0)
         steps.push({
           tool: "iptables",
@@ -76,8 +86,18 @@ export function planSteps(standing: Standing, wanted: Rendered): Step[] {
           writes: lines.filter((line) => /^-[AI]/.test(line)).length,
         });
     }
-  ipset([...standing.sets.keys()].filter((name) => !wanted.sets.has(name)).map((name) => `destroy ${name}`));
+  const former = only === undefined ? standing.sets.keys() : [...only.sets].filter((name) => standing.sets.has(name));
+  ipset([...former].filter((name) => !wanted.sets.has(name)).map((name) => `destroy ${name}`));
   return steps;
+}
+
+/** These chains, and what else is not looked at. */
+function part<T extends RenderedTable>(table: T, names: ReadonlySet<string>): T {
+  const chains = [...names].flatMap((name): [string, Chain][] => {
+    const chain = table.chains.get(name);
+    return chain === undefined ? [] : [[name, chain]];
+  });
+  return { ...table, chains: new Map(chains), hooks: new Map() };
 }
 
 const MOST_MEMBERS = 1_048_576;
@@ -137,11 +157,6 @@ function tableLines(old: Standing["tables"][Family][TableName], wanted: Rendered
     ]),
     ...gone.map((name) => `-X ${name}`),
   ];
-}
-
-export function sameChain(a: Chain | undefined, b: Chain | undefined): boolean {
-  if (a === b) return true;
-  return a !== undefined && b !== undefined && a.length === b.length && a.every((rule, i) => rule === b[i]);
 }
 
 /** The whole as text for files and people: what a host that has nothing yet is given. */

@@ -51,11 +51,45 @@ function renderPolicy(policy: CompiledPolicy, family: Family): PolicyChains {
   };
 }
 
-/** A packet that leaves the chain carries the bit that says "allowed", or was not; only a Deny rule drops it in there. */
-export function setChains(set: PolicySetShape, policies: DesiredState["policies"], bits: Bits): Map<string, Chain> {
-  const chains = new Map<string, Chain>();
-  for (const direction of DIRECTIONS) renderSet(chains, set.key, direction, set[direction], policies, bits);
-  return chains;
+/**
+ * Chains of sets, the same in both families. Remembered: a rule more or less in a policy leaves those of the sets that hold it as they
+ * were, and there may be hundreds.
+ */
+export class SetChains {
+  readonly #known = new WeakMap<
+    PolicySetShape,
+    { readonly traits: string; readonly chains: ReadonlyMap<string, Chain> }
+  >();
+
+  constructor(private readonly bits: Bits) {}
+
+  /** A packet that leaves the chain carries the bit that says "allowed", or was not; only a Deny rule drops it in there. */
+  of(set: PolicySetShape, policies: DesiredState["policies"]): ReadonlyMap<string, Chain> {
+    let traits = "";
+    for (const direction of DIRECTIONS)
+      for (const plane of set[direction])
+        for (const key of plane.policies) traits += traitsOf(policies.get(key), direction);
+    const known = this.#known.get(set);
+    if (known?.traits === traits) return known.chains;
+    const chains = new Map<string, Chain>();
+    for (const direction of DIRECTIONS) renderSet(chains, set.key, direction, set[direction], policies, this.bits);
+    this.#known.set(set, { traits, chains });
+    return chains;
+  }
+}
+
+const traits = new WeakMap<CompiledPolicy, Readonly<Record<Direction, string>>>();
+
+/** All that a set's chains depend on in a policy, and whether it has rules that remember no flow. */
+export function traitsOf(policy: CompiledPolicy | undefined, direction: Direction): string {
+  if (policy === undefined) return "-";
+  let known = traits.get(policy);
+  if (known === undefined) {
+    const of = (rules: CompiledPolicy[Direction]): string =>
+      rules.length === 0 ? "-" : rules.some(({ action }) => action === "pass") ? "p" : "r";
+    traits.set(policy, (known = { ingress: of(policy.ingress), egress: of(policy.egress) }));
+  }
+  return known[direction];
 }
 
 function renderSet(

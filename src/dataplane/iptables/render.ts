@@ -1,5 +1,5 @@
 /** DesiredState and the taps that are there → everything that must stand in the kernel. Pure. */
-import type { ClassKey, DesiredDelta, DesiredRule, DesiredState } from "../../compile/desired.js";
+import type { ClassKey, DesiredDelta, DesiredState } from "../../compile/desired.js";
 import { contains, family, isSingle, prefixToAddress } from "../../model/cidr.js";
 import type { Family, Prefix } from "../../model/types.js";
 import type { Interfaces } from "../backend.js";
@@ -38,11 +38,12 @@ import {
   SOURCE,
   TO,
 } from "./filter.js";
+import { Composition } from "./composition.js";
 import { heldChains, holdersOf, renderHold, sharedSet, type Holders } from "./holders.js";
 import { CLOSED_LINK, linkLocal, renderLink } from "./link-rules.js";
 import { MemberTable, sayable } from "./members.js";
 import { classSet, isSayable } from "./names.js";
-import { policyChains, setChains, verdictChains } from "./policy.js";
+import { SetChains, verdictChains } from "./policy.js";
 import { dispatchTree } from "./tree.js";
 import {
   bitsOf,
@@ -76,31 +77,59 @@ export class Renderer {
   #taps: TapPart | undefined;
   #interfaces = "";
   readonly #classes = new Map<string, RenderedSet>();
+  readonly #sets: SetChains;
+  readonly #verdicts: ReadonlyMap<string, Chain>;
+  #composition: Composition | undefined;
 
   constructor(private readonly options: RenderOptions) {
     this.#bits = bitsOf(options.markShift);
+    this.#sets = new SetChains(this.#bits);
+    this.#verdicts = verdictChains(this.#bits);
     this.#hooks = { raw: hooks(options, "raw"), filter: hooks(options, "filter") };
   }
 
   /** @param delta what differs from the state of the last call; absent: anything */
   render(desired: DesiredState, interfaces: Interfaces, delta?: DesiredDelta): Rendered {
-    const touched = this.#members.update(desired, delta);
-    if (touched === undefined) this.#classes.clear();
-    for (const key of touched ?? []) for (const of of FAMILIES) this.#classes.delete(classSet(key, of));
+    const members = this.#members.update(desired, delta);
+    if (members === undefined) this.#classes.clear();
+    for (const key of members ?? []) for (const of of FAMILIES) this.#classes.delete(classSet(key, of));
     const present = JSON.stringify([...interfaces.taps.values()].map(({ name, mac, ifindex }) => [name, mac, ifindex]));
     if (delta === undefined || delta.endpoints.size > 0 || present !== this.#interfaces) this.#taps = undefined;
     this.#interfaces = present;
+    const former = this.#taps === undefined ? undefined : this.#composition;
     const part = (this.#taps ??= tapPart(desired, interfaces, this.#bits, this.options));
-    const sets = new Map<string, RenderedSet>(part.sets.map((set) => [set.name, set]));
-    const tables = {} as Record<Family, Record<TableName, RenderedTable>>;
-    for (const of of FAMILIES) {
-      const chains = new Map(part.filter[of]);
-      const classes = policies(desired, part.live, of, this.#bits, chains, (set) => void sets.set(set.name, set));
-      chains.set(FORWARD, forwardChain(of, this.#bits, this.options, anyStateless(desired), part.holders));
-      for (const key of classes) sets.set(classSet(key, of), this.#class(key, of));
-      tables[of] = { raw: part.raw[of], filter: { chains, hooks: this.#hooks.filter } };
-    }
-    return { sets, tables, links: part.links, problems: part.problems };
+    const touched = delta === undefined || members === undefined ? undefined : former?.follow(desired, delta, members);
+    const composition = touched !== undefined && former !== undefined ? former : this.#compose(desired, part);
+    this.#composition = composition;
+    const table = (of: Family): Record<TableName, RenderedTable> => ({
+      raw: part.raw[of],
+      filter: { chains: composition.chains[of], hooks: this.#hooks.filter },
+    });
+    return {
+      sets: composition.sets,
+      tables: { 4: table(4), 6: table(6) },
+      links: part.links,
+      problems: part.problems,
+      ...(touched === undefined ? {} : { touched }),
+    };
+  }
+
+  #compose(desired: DesiredState, part: TapPart): Composition {
+    const chains = (of: Family): Map<string, Chain> => new Map([...part.filter[of], ...this.#verdicts]);
+    return new Composition(
+      {
+        sets: new Map(part.sets.map((set) => [set.name, set])),
+        chains: { 4: chains(4), 6: chains(6) },
+        classSet: (key, of) => this.#class(key, of),
+        forward: {
+          name: FORWARD,
+          render: (of, anyStateless) => forwardChain(of, this.#bits, this.options, anyStateless, part.holders),
+        },
+      },
+      desired,
+      endpointSets(part.live),
+      this.#sets,
+    );
   }
 
   #class(key: ClassKey, of: Family): RenderedSet {
@@ -113,10 +142,6 @@ export class Renderer {
     return set;
   }
 }
-
-const anyStateless = ({ policies }: DesiredState): boolean =>
-  [...policies.values()].some(({ ingress, egress }) => ingress.some(isStateless) || egress.some(isStateless));
-const isStateless = ({ stateless }: DesiredRule): boolean => stateless;
 
 function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, options: RenderOptions): TapPart {
   const { live, problems } = liveEndpoints(desired, interfaces);
@@ -191,34 +216,6 @@ function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string,
     chains.set(relatedChain(one.tap), renderRelated(one, of, bits));
   }
   for (const one of open) chains.set(openChain(one.tap), renderOpen(one, of));
-}
-
-/** Chains of the policy sets that live endpoints have; the classes that their rules name. */
-function policies(
-  desired: DesiredState,
-  live: readonly Live[],
-  of: Family,
-  bits: Bits,
-  chains: Map<string, Chain>,
-  put: (set: RenderedSet) => void,
-): ReadonlySet<ClassKey> {
-  const classes = new Set<ClassKey>();
-  const used = new Set<string>();
-  for (const [name, chain] of verdictChains(bits)) chains.set(name, chain);
-  for (const key of endpointSets(live)) {
-    const shape = desired.sets.get(key) ?? { key, ingress: [], egress: [] };
-    for (const [name, chain] of setChains(shape, desired.policies, bits)) chains.set(name, chain);
-    for (const policy of [...shape.ingress, ...shape.egress].flatMap((plane) => plane.policies)) {
-      const compiled = desired.policies.get(policy);
-      if (compiled === undefined || used.has(policy)) continue;
-      used.add(policy);
-      const found = policyChains(compiled, of);
-      for (const [name, chain] of found.chains) chains.set(name, chain);
-      for (const set of found.sets) put(set);
-      for (const one of found.classes) classes.add(one);
-    }
-  }
-  return classes;
 }
 
 /** Single addresses of this host's endpoints, up or not: here; those that nobody elsewhere has: local. */

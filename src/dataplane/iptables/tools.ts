@@ -101,14 +101,19 @@ export async function otherBackEnd(run: Runner, { mode }: Tools): Promise<Proble
   return problems;
 }
 
+type Command = readonly [string, ...(readonly string[])];
+
+const RESTORE_SETS: Command = ["ipset", "restore"];
+const restoreRules = (family: Family): Command => [`${IPTABLES[family]}-restore`, "--noflush", "-w", LOCK_SECONDS];
+const commandOf = (step: Step): Command =>
+  step.tool === "ipset" ? RESTORE_SETS : step.tool === "nft" ? ["nft", "-f", "-"] : restoreRules(step.family);
+
+/** What a change of a rule or a member runs. These look at nothing, and take no lock, before they read what to do. */
+export const RESTORES: readonly Command[] = [restoreRules(4), restoreRules(6), RESTORE_SETS];
+
 /** @throws DataplaneError with the line that was refused; retryable */
 export async function runStep(run: Runner, step: Step): Promise<void> {
-  const [program, args] =
-    step.tool === "ipset"
-      ? (["ipset", ["restore"]] as const)
-      : step.tool === "nft"
-        ? (["nft", ["-f", "-"]] as const)
-        : ([`${IPTABLES[step.family]}-restore`, ["--noflush", "-w", LOCK_SECONDS]] as const);
+  const [program, ...args] = commandOf(step);
   const result = await run(program, args, step.text);
   if (result.status === 0) return;
   if (result.status === undefined)

@@ -1,4 +1,7 @@
-/** What rendering hands on to applying: sets, chains by table, and the nft text of each tap. */
+/**
+ * What rendering hands on to applying: sets, chains by table, and the nft text of each tap. It holds until the next rendering, which may
+ * change it in place.
+ */
 import type { Family } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Served } from "../../model/services.js";
@@ -21,6 +24,11 @@ export interface RenderedSet {
 /** Rules of a chain, each as it stands after "-A CHAIN". */
 export type Chain = readonly string[];
 
+export function sameChain(a: Chain | undefined, b: Chain | undefined): boolean {
+  if (a === b) return true;
+  return a !== undefined && b !== undefined && a.length === b.length && a.every((rule, i) => rule === b[i]);
+}
+
 export interface RenderedTable {
   readonly chains: ReadonlyMap<string, Chain>;
   /** Jumps from the kernel's chains, in order, before all others' rules. */
@@ -33,6 +41,14 @@ export interface Rendered {
   /** Rules of each tap's own nft chain, by interface name (link-rules.ts). */
   readonly links: ReadonlyMap<string, readonly string[]>;
   readonly problems: readonly Problem[];
+  /** All in which it may differ from what was rendered before. Absent: anything. */
+  readonly touched?: Touched;
+}
+
+/** By name, there or gone: sets, and chains of the table filter. */
+export interface Touched {
+  readonly sets: ReadonlySet<string>;
+  readonly chains: Readonly<Record<Family, ReadonlySet<string>>>;
 }
 
 /** Bits of the packet mark, cleared before a packet leaves our chains, and of the connection mark. */

@@ -3,17 +3,11 @@ import { describe, expect, it } from "vitest";
 import { record, u32 } from "../../../../src/abi/records.js";
 import { parse } from "../../../../src/abi/records.js";
 import { NameKind } from "../../../../src/abi/layout.gen.js";
-import type {
-  DesiredDelta,
-  DesiredRule,
-  DesiredState,
-  PolicyKey,
-  PolicySetKey,
-} from "../../../../src/compile/desired.js";
+import type { DesiredRule, DesiredState, PolicyKey, PolicySetKey } from "../../../../src/compile/desired.js";
 import { IndexedMaps } from "../../../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../../../src/dataplane/bpf/engine.js";
 import { Registry } from "../../../../src/dataplane/bpf/registry.js";
-import { endpoint, interfacesOf, policy, rule, stateOf } from "../../../support/desired.js";
+import { deltaOf, endpoint, interfacesOf, mixed, policy, rule, stateOf } from "../../../support/desired.js";
 import { ALL_PACKETS, desiredStates, packets, SETS } from "./arbitrary.js";
 import { directly } from "./direct.js";
 import { ask, MemoryMaps, type Packet } from "./memory.js";
@@ -24,26 +18,6 @@ const NO_ENDPOINT = record("endpoint", {});
 
 function numberOf(maps: MemoryMaps, set: PolicySetKey): number {
   return Registry.read(maps.dump("name")).find(NameKind.NAME_POLICY_SET, set) ?? 0;
-}
-
-/** Everything that differs between two states, as the compiler would say it (narrowed: whatever lost or gained). */
-function deltaOf(from: DesiredState, to: DesiredState): DesiredDelta {
-  const changed = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>): Set<K> =>
-    new Set([...a.keys(), ...b.keys()].filter((key) => JSON.stringify(a.get(key)) !== JSON.stringify(b.get(key))));
-  const addresses = changed(from.addresses, to.addresses);
-  const prefixes = changed(from.prefixes, to.prefixes);
-  const lists = [
-    ...[...addresses].map((key) => from.addresses.get(key)),
-    ...[...prefixes].map((key) => from.prefixes.get(key)),
-  ];
-  return {
-    endpoints: changed(from.endpoints, to.endpoints),
-    sets: changed(from.sets, to.sets),
-    policies: changed(from.policies, to.policies),
-    addresses,
-    prefixes,
-    narrowed: new Set(lists.flatMap((list) => list?.classes ?? [])),
-  };
 }
 
 const runs = (count: number): { numRuns: number } => ({ numRuns: count });
@@ -101,18 +75,6 @@ describe.each([true, false])("tables, open planes only: %s", (open) => {
     );
   });
 });
-
-/** `from` with some policies, the shape of some sets, and the sets of some endpoints, of `to`. */
-function mixed(from: DesiredState, to: DesiredState, choice: readonly boolean[]): DesiredState {
-  const pick = <K, V>(a: ReadonlyMap<K, V>, b: ReadonlyMap<K, V>, offset: number): Map<K, V> =>
-    new Map([...a].map(([key, value], i) => [key, choice[offset + i] === true ? (b.get(key) ?? value) : value]));
-  return {
-    ...from,
-    policies: pick(from.policies, to.policies, 0),
-    sets: pick(from.sets, to.sets, 4),
-    endpoints: pick(from.endpoints, to.endpoints, 6),
-  };
-}
 
 /** Every packet of every endpoint after every single write: what both states allow is allowed, what both deny is denied. */
 async function replay(from: DesiredState, to: DesiredState, list: readonly Packet[], full: boolean): Promise<void> {
