@@ -449,10 +449,17 @@ export class Agent {
   }
 
   #armResync(): void {
-    this.#cancelResync = this.#parts.clock.after(this.#options.resyncMilliseconds, () => {
+    const { clock, backend } = this.#parts;
+    const look = (): void => {
+      if (this.#stopping) return;
       this.#armResync();
       this.#wantFull = true;
       this.#loop.mark();
+    };
+    // What takes long to read is read before the pass that needs it, so that no change waits for it.
+    this.#cancelResync = clock.after(this.#options.resyncMilliseconds, () => {
+      if (backend.readAhead === undefined) look();
+      else void backend.readAhead().finally(look);
     });
   }
 }

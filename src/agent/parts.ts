@@ -43,6 +43,8 @@ export interface BackendPart extends Backend {
   settle?(): Promise<ReportPart>;
   /** Those that the kernel has, whole, on the tap that they have now; asked of the kernel. */
   readBack?(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
+  /** Reads what the next apply() without a delta looks at; others may be called meanwhile. Does not fail. */
+  readAhead?(): Promise<void>;
   problems?(): readonly Problem[];
   /**
    * Somebody changed an interface's tc filters (undefined: any interface's may have been): the next pass looks there. False: it was our own

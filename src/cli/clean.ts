@@ -8,7 +8,7 @@ import { ANY_VERSION, pinsIn } from "../agent/wire/pins.js";
 import type { Config } from "../config/schema.js";
 import { detach } from "../dataplane/bpf/attach.js";
 import { removePins } from "../dataplane/bpf/cleanup.js";
-import { IptablesBackend } from "../dataplane/iptables/backend.js";
+import { removeRules } from "../dataplane/iptables/remove.js";
 import { forgetInventory } from "../dataplane/iptables/inventory.js";
 import { removeGuard } from "../dataplane/guard.js";
 import { removeServices } from "../dataplane/services/services.js";
@@ -49,7 +49,7 @@ async function cleanAll(config: Config): Promise<readonly Removed[]> {
   const pins = directories.reduce((sum, directory) => sum + removePins(directory), 0);
   const guard = await removeGuard(guardOptions(config));
   const services = await removeServices();
-  const iptables = await IptablesBackend.remove();
+  const iptables = await removeRules();
   forgetInventory(config.runDir);
   rmSync(join(config.runDir, "status.json"), { force: true });
   return [

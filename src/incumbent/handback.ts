@@ -23,7 +23,7 @@ import { mapsDir } from "../dataplane/bpf/pins.js";
 import { Conntrack } from "../dataplane/conntrack/conntrack.js";
 import { hostAddresses } from "../dataplane/conntrack/host-addresses.js";
 import { guardStatus, removeGuard, setClaimed } from "../dataplane/guard.js";
-import { IptablesBackend } from "../dataplane/iptables/backend.js";
+import { removeRules } from "../dataplane/iptables/remove.js";
 import { forgetInventory } from "../dataplane/iptables/inventory.js";
 import { readTable } from "../dataplane/iptables/read-back.js";
 import { run } from "../dataplane/run.js";
@@ -186,7 +186,7 @@ async function letGo(
     programs.close();
     conntrack.close();
   }
-  const removed = await IptablesBackend.remove();
+  const removed = await removeRules();
   if (removed.length > 0)
     done(
       step(

@@ -5,11 +5,12 @@
 import { execFileSync } from "node:child_process";
 import { run as runProgram, type Runner } from "../../src/dataplane/run.js";
 import { IptablesBackend } from "../../src/dataplane/iptables/backend.js";
+import { removeRules } from "../../src/dataplane/iptables/remove.js";
 import type { Tap } from "../../src/dataplane/backend.js";
 import { Compiler } from "../../src/compile/compiler.js";
 import { ModelStore } from "../../src/model/store.js";
-import { BASE } from "../conformance/world.js";
-import { changes } from "../support/resources.js";
+import { ANYTHING, BASE, both, WEB_INGRESS } from "../conformance/world.js";
+import { changes, group } from "../support/resources.js";
 
 const mode = process.argv[2] ?? "nft";
 const sh = (line: string, input?: string): string =>
@@ -74,6 +75,7 @@ const disturbances = [
 ];
 const repaired: Record<string, unknown> = {};
 for (const disturbance of disturbances) {
+  await backend.idle();
   sh(disturbance);
   const before = backend.drifts;
   const report = await backend.apply(compiler.desired, interfaces);
@@ -85,6 +87,32 @@ for (const disturbance of disturbances) {
   };
 }
 result["repaired"] = repaired;
+
+// Read ahead of the pass that looks: what somebody did before is found, and what was applied meanwhile is as it was written.
+await backend.idle();
+sh(`${ipt} -D TRB-new 1; ipset flush trb4-local`);
+const drifted = backend.drifts;
+await backend.readAhead();
+const more = both({ protocol: 17, destination: { ports: [7777] } });
+const change = group("web", { ingress: [...WEB_INGRESS, ...more], egress: ANYTHING });
+store.apply({ type: "changes", changes: changes([change]) });
+const meanwhile = await backend.apply(compiler.desired, interfaces, compiler.apply(store.model, store.takeDelta()));
+const later = await backend.apply(compiler.desired, interfaces);
+await backend.idle();
+const fresh = await open();
+result["ahead"] = {
+  meanwhile: meanwhile.writes,
+  found: backend.drifts - drifted,
+  mended: Object.keys(later.writes).sort(),
+  again: (await backend.apply(compiler.desired, interfaces)).totalWrites,
+  has: sh(`${ipt}-save | grep -c 'dports 7777' || true`).trim(),
+  failures: [...meanwhile.failures, ...later.failures].map(({ error }) => error.message),
+};
+const grown = state();
+await fresh.apply(compiler.desired, interfaces);
+result["same as written anew"] = state() === grown;
+store.apply({ type: "changes", changes: changes(BASE.resources) });
+await backend.apply(compiler.desired, interfaces, compiler.apply(store.model, store.takeDelta()));
 
 // A new agent adopts.
 backend = await open();
@@ -153,6 +181,6 @@ for (const [name, answer] of [
     (error: unknown) => `${(error as { code: string }).code}: ${(error as Error).message}`,
   );
 
-result["removed"] = await IptablesBackend.remove(run);
+result["removed"] = await removeRules(run);
 result["left"] = sh(`${ipt}-save | grep -c TRB- || true; ipset list -n; nft list tables`).trim().split("\n");
 console.log(JSON.stringify(result));

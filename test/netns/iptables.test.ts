@@ -42,6 +42,13 @@ for (const mode of ["nft", "legacy"] as const)
       for (const [what, result] of Object.entries(found["repaired"] as object))
         expect({ what, result: result as object }).toEqual({ what, result: { found: true, same: true, failures: [] } });
     });
+    it("is read ahead of the pass that looks, while changes go on being written", () => {
+      expect(found["ahead"]).toMatchObject({ found: 2, again: 0, has: "1", failures: [] });
+      const { meanwhile, mended } = found["ahead"] as { meanwhile: Record<string, number>; mended: readonly string[] };
+      expect(Object.keys(meanwhile)).toContain("iptables filter");
+      expect(mended).toEqual(["ipset", "iptables filter"]);
+      expect(found["same as written anew"]).toBe(true);
+    });
     it("is adopted by the next agent", () =>
       expect([found["adopts"], found["adopted"], found["same after adoption"]]).toEqual([true, 0, true]));
     it("names what a refusal was about, leaves what stands, and succeeds afterwards", () => {

@@ -10,7 +10,7 @@ import { mapsDir } from "../../dataplane/bpf/pins.js";
 import { Conntrack } from "../../dataplane/conntrack/conntrack.js";
 import { hostAddresses } from "../../dataplane/conntrack/host-addresses.js";
 import { removeForward } from "../../dataplane/forward-accept.js";
-import { IptablesBackend } from "../../dataplane/iptables/backend.js";
+import { removeRules } from "../../dataplane/iptables/remove.js";
 import { forgetInventory } from "../../dataplane/iptables/inventory.js";
 import { readTable } from "../../dataplane/iptables/read-back.js";
 import { bitsOf } from "../../dataplane/iptables/types.js";
@@ -63,7 +63,7 @@ export class FormerRules {
   /** Ours. */
   static own({ runDir }: Config, log: AgentLog): FormerRules {
     const remove = async (): Promise<number> => {
-      const removed = await IptablesBackend.remove();
+      const removed = await removeRules();
       forgetInventory(runDir);
       return removed.reduce((sum, { count }) => sum + count, 0);
     };

@@ -151,10 +151,14 @@ export class IptablesPart implements HostBackend {
     return this.backend.problems();
   }
 
-  close(): Promise<void> {
+  readAhead(): Promise<void> {
+    return this.backend.readAhead();
+  }
+
+  async close(): Promise<void> {
     this.#inventory.flush();
+    await this.backend.close();
     this.standby.close();
-    return this.backend.close();
   }
 }
 

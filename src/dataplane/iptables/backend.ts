@@ -8,7 +8,9 @@ import { run as runProgram, type Runner } from "../run.js";
 import { chainOf, LINK_TABLE } from "./link-rules.js";
 import { IPTABLES, findTools, otherBackEnd, runStep, type Tools } from "./tools.js";
 import { nothingStands, planSteps, type Standing, type Step } from "./plan.js";
-import { readLinks, readSets, readTable, type Printed } from "./read-back.js";
+import { readLinks, readTable } from "./read-back.js";
+import { readAll, Written, type Reading } from "./reading.js";
+import { printsOf, survivors } from "./survivors.js";
 import { Renderer } from "./render.js";
 import { FAMILIES, sameChain, TABLES, type Rendered, type RenderOptions, type Touched } from "./types.js";
 
@@ -21,19 +23,20 @@ export interface IptablesOptions extends Pick<
   readonly run?: Runner;
 }
 
-/** As printed right after it was written, by "family table chain". */
-type Prints = Map<string, readonly string[]>;
-
 export class IptablesBackend implements Backend {
   readonly name = "iptables";
   readonly #renderer: Renderer;
   #standing: Standing = nothingStands();
-  readonly #prints: Prints = new Map();
+  readonly #prints = new Map<string, readonly string[]>();
   #problems: readonly Problem[] = [];
   #rendered: Rendered | undefined;
   #unrevoked = true;
   /** What stands is all that was rendered last. */
   #settled = false;
+  /** Told of what is written: by readings that go on or wait to be used. */
+  readonly #listening = new Set<Written>();
+  #ahead: Reading | undefined;
+  #printing: Promise<void> | undefined;
   /** Things found otherwise than we left them, ever. */
   drifts = 0;
 
@@ -81,9 +84,14 @@ export class IptablesBackend implements Backend {
       const steps = planSteps(this.#standing, wanted, only);
       await this.#write(steps, wanted, writes, told, only);
       this.#settled = true;
-      told?.begin("read rules back");
       // Where nothing had to be written, all was found as it was printed before.
-      if (delta === undefined && steps.length > 0) await this.#print();
+      if (delta === undefined && steps.length > 0) {
+        told?.begin("read rules back");
+        const first = this.#prints.size === 0;
+        this.#printing = this.#print();
+        // Later it is nobody's business but the next reading's.
+        if (first) await this.#printing;
+      }
     } catch (error) {
       failures.push({ where: "iptables", error: error instanceof Error ? error : new Error(String(error)) });
     }
@@ -93,6 +101,35 @@ export class IptablesBackend implements Backend {
     if (delta === undefined) this.#problems = await otherBackEnd(this.run, this.tools);
     const totalWrites = Object.values(writes).reduce((sum, count) => sum + count, 0);
     return { writes, totalWrites, milliseconds: performance.now() - began, failures, enforced };
+  }
+
+  /** Reads all that stands, for the next apply() that is to look at it; changes may be applied meanwhile. Never fails: that one would. */
+  async readAhead(): Promise<void> {
+    this.#forget(this.#ahead);
+    this.#ahead = undefined;
+    await this.idle();
+    this.#ahead = await this.#read().catch(() => undefined);
+  }
+
+  /** Resolves when what was written last has been read; what somebody changes before that may be taken for ours. */
+  async idle(): Promise<void> {
+    await this.#printing;
+  }
+
+  /** What is written is noted until forget(). */
+  async #read(): Promise<Reading> {
+    const written = new Written();
+    this.#listening.add(written);
+    try {
+      return await readAll(this.run, written);
+    } catch (error) {
+      this.#listening.delete(written);
+      throw error;
+    }
+  }
+
+  #forget(reading: Reading | undefined): void {
+    if (reading !== undefined) this.#listening.delete(reading.written);
   }
 
   /** Before anything is known: taps pass nothing. What a former agent left is left alone; taps that it did not know are closed. */
@@ -166,6 +203,7 @@ export class IptablesBackend implements Backend {
       try {
         await runStep(this.run, step);
       } catch (error) {
+        for (const written of this.#listening) written.all = true;
         this.#standing = nothingStands();
         this.#prints.clear();
         throw error;
@@ -173,6 +211,7 @@ export class IptablesBackend implements Backend {
       writes[name] = (writes[name] ?? 0) + step.writes;
     }
     if (steps.length === 0) return;
+    for (const written of this.#listening) written.note(only);
     if (only === undefined) this.#nowStands(wanted);
     else this.#nowStandsToo(wanted, only);
   }
@@ -204,127 +243,33 @@ export class IptablesBackend implements Backend {
     this.#standing = { ...this.#standing, sets: new Map(wanted.sets), links: new Map(wanted.links) };
   }
 
-  /** What is otherwise than it was left counts as not there, and is written again. */
   async #readBack(): Promise<void> {
-    const sets = await readSets(this.run);
-    const known = this.#standing.sets;
-    for (const [name, set] of known) if (!sameMembers(set.members, sets.get(name)?.members)) this.drifts++;
-    const next = { ...nothingStands(), sets };
-    for (const family of FAMILIES)
-      for (const table of TABLES) {
-        const printed = await readTable(this.run, family, table);
-        next.tables[family][table] = this.#surviving(family, table, printed);
-      }
-    const links = await readLinks(this.run);
-    for (const [tap, rules] of this.#standing.links) {
-      const left = this.#prints.get(`link ${chainOf(tap)}`);
-      if (left !== undefined && sameChain(links.get(chainOf(tap)), left)) next.links.set(tap, rules);
-      else if (left !== undefined) this.drifts++;
-    }
-    // Chains of taps that are gone, which a former agent made.
-    for (const chain of links.keys()) {
-      const tap = tapOf(chain);
-      if (tap !== undefined && !next.links.has(tap)) next.links.set(tap, []);
-    }
-    this.#standing = next;
+    await this.idle();
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    const reading = ahead === undefined || ahead.written.all ? await this.#read() : ahead;
+    this.#forget(ahead);
+    this.#forget(reading);
+    const { standing, drifts } = survivors(this.#standing, this.#prints, reading);
+    this.#standing = standing;
+    this.drifts += drifts;
   }
 
-  #surviving(family: 4 | 6, table: "raw" | "filter", printed: Printed): Standing["tables"][4]["raw"] {
-    const standing = this.#standing.tables[family][table];
-    const chains = new Map<string, readonly string[]>();
-    const hooks = new Map<string, readonly string[]>();
-    const displaced = new Set<string>();
-    for (const [name, rules] of printed) {
-      const isHook = !name.startsWith("TRB-");
-      if (isHook) {
-        const ours = rules.filter((rule) => / -[jg] TRB-/.test(` ${rule}`));
-        const first = rules.slice(0, ours.length).every((rule) => ours.includes(rule));
-        const left = standing.hooks.get(name);
-        const same = first && sameChain(this.#prints.get(`${family} ${table} ${name}`), ours);
-        if (same && left !== undefined) hooks.set(name, left);
-        // As printed, so that they can be taken out.
-        else if (ours.length > 0) hooks.set(name, ours);
-        if (!first) displaced.add(name);
-        if (!same && left !== undefined && this.#prints.has(`${family} ${table} ${name}`)) this.drifts++;
-        continue;
-      }
-      const left = this.#prints.get(`${family} ${table} ${name}`);
-      const same = sameChain(left, rules);
-      if (left !== undefined && !same) this.drifts++;
-      // A rule that nobody writes: it differs from whatever is wanted.
-      chains.set(name, same ? (standing.chains.get(name) ?? [UNKNOWN]) : [UNKNOWN]);
-    }
-    for (const name of standing.chains.keys())
-      if (!chains.has(name) && this.#prints.has(`${family} ${table} ${name}`)) this.drifts++;
-    return { chains, hooks, displaced };
-  }
-
+  /** Never fails: what has no print is written again. */
   async #print(): Promise<void> {
-    for (const family of FAMILIES)
-      for (const table of TABLES)
-        for (const [name, rules] of await readTable(this.run, family, table))
-          this.#prints.set(
-            `${family} ${table} ${name}`,
-            name.startsWith("TRB-") ? rules : rules.filter((rule) => / -[jg] TRB-/.test(` ${rule}`)),
-          );
-    for (const [chain, rules] of await readLinks(this.run)) this.#prints.set(`link ${chain}`, rules);
-  }
-
-  /** Takes away all that is ours, the hooks first. Says what it was. */
-  static async remove(run: Runner = runProgram): Promise<{ what: string; count: number }[]> {
-    const removed: { what: string; count: number }[] = [];
-    for (const family of FAMILIES)
-      for (const table of ["filter", "raw"] as const) {
-        const printed = await readTable(run, family, table).catch(() => new Map<string, readonly string[]>());
-        const ours = [...printed.keys()].filter((name) => name.startsWith("TRB-"));
-        if (ours.length === 0) continue;
-        const lines = [...printed].flatMap(([name, rules]) =>
-          name.startsWith("TRB-")
-            ? []
-            : rules.filter((rule) => / -[jg] TRB-/.test(` ${rule}`)).map((rule) => `-D ${name} ${rule}`),
-        );
-        const text = [
-          `*${table}`,
-          ...ours.map((name) => `:${name} - [0:0]`),
-          ...lines,
-          ...ours.map((name) => `-X ${name}`),
-          "COMMIT",
-          "",
-        ];
-        await runStep(run, { tool: "iptables", family, table, text: text.join("\n"), writes: 0 });
-        removed.push({ what: `${IPTABLES[family]} ${table} chains`, count: ours.length });
-      }
-    if ((await run("nft", ["delete", "table", "netdev", LINK_TABLE])).status === 0)
-      removed.push({ what: `nft table netdev ${LINK_TABLE}`, count: 1 });
-    const sets = await readSets(run).catch((): ReadonlyMap<string, unknown> => new Map());
-    if (sets.size > 0) {
-      const text = [...sets.keys()].map((name) => `destroy ${name}\n`).join("");
-      await runStep(run, { tool: "ipset", text, writes: 0 });
-      removed.push({ what: "sets", count: sets.size });
-    }
-    return removed;
+    const reading = await this.#read().catch(() => undefined);
+    this.#forget(reading);
+    if (reading === undefined || reading.written.all) return;
+    for (const [what, rules] of printsOf(this.#standing, reading)) this.#prints.set(what, rules);
   }
 
   /** What is enforced stays enforced. */
-  close(): Promise<void> {
-    return Promise.resolve();
+  async close(): Promise<void> {
+    await this.idle();
   }
 }
 
 function put<V>(map: Map<string, V>, name: string, value: V | undefined): void {
   if (value === undefined) map.delete(name);
   else map.set(name, value);
-}
-
-const UNKNOWN = "# not as it was left";
-
-function sameMembers(a: ReadonlySet<string>, b: ReadonlySet<string> | undefined): boolean {
-  if (b?.size !== a.size) return false;
-  for (const one of a) if (!b.has(one)) return false;
-  return true;
-}
-
-/** The inverse of chainOf(). */
-function tapOf(chain: string): string | undefined {
-  return chain.startsWith("t_") ? chain.slice(2).replaceAll("/d", ".").replaceAll("/m", "-") : undefined;
 }
