@@ -14,7 +14,7 @@ import { ownedOf, type Live } from "./endpoints.js";
 
 export const LINK_TABLE = "torbie_link";
 
-const UNICAST_NOT = "{ 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/3 }";
+const UNICAST_NOT = ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"];
 const hexMac = (mac: string): string => `0x${mac.replaceAll(":", "")}`;
 const words = (mac: string): number[] => [0, 4, 8].map((at) => parseInt(mac.replaceAll(":", "").slice(at, at + 4), 16));
 
@@ -55,10 +55,10 @@ export function renderLink(
 
 const within = (what: string, prefix: Prefix): string => (prefix.endsWith("/0") ? "" : `${what} ${prefix} `);
 /** Left to the rules of raw: who asks for an address has none yet. */
-const UNMARKED: Readonly<Record<Family, string>> = { 4: "ip saddr 0.0.0.0", 6: "ip6 saddr { ::, fe80::/10 }" };
-const FOREIGN: Readonly<Record<Family, string>> = {
-  4: "ip saddr { 0.0.0.0/8, 127.0.0.0/8, 224.0.0.0/3 }",
-  6: "ip6 saddr { ::/127, ::ffff:0:0/96, fe80::/10, ff00::/8 }",
+const UNMARKED: Readonly<Record<Family, readonly string[]>> = { 4: ["0.0.0.0"], 6: ["::", "fe80::/10"] };
+const FOREIGN: Readonly<Record<Family, readonly string[]>> = {
+  4: ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"],
+  6: ["::/127", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
 };
 /** Source and destination port of a DHCP server's answer, as the first four bytes of UDP. */
 const SERVES: Readonly<Record<Family, string>> = { 4: "0x00430044", 6: "0x02230222" };
@@ -70,7 +70,8 @@ function sources({ endpoint }: Live, of: Family, { source }: Bits): string[] {
   const mark = `meta mark set mark or 0x${source.toString(16)} accept`;
   // RFC 5095: what still has a route to follow is dropped.
   const routed = of === 6 ? ["rt seg-left > 0 drop"] : [];
-  if (!endpoint.portSecurity) return [...routed, `${is}${FOREIGN[of]} accept`, `${is}${mark}`];
+  if (!endpoint.portSecurity)
+    return [...routed, ...FOREIGN[of].map((prefix) => `${is}${field} saddr ${prefix} accept`), `${is}${mark}`];
   const owned = ownedOf(endpoint, of);
   const oneMac = owned.every(({ mac }) => mac === undefined || mac === endpoint.mac);
   return [
@@ -80,7 +81,7 @@ function sources({ endpoint }: Live, of: Family, { source }: Bits): string[] {
       const here = `${is}${within(`${field} saddr`, prefix)}`;
       return [`${here}ether saddr ${mac ?? endpoint.mac} ${mark}`, ...(oneMac ? [] : [`${here}drop`])];
     }),
-    `${is}${UNMARKED[of]} ether saddr ${endpoint.mac} accept`,
+    ...UNMARKED[of].map((prefix) => `${is}${field} saddr ${prefix} ether saddr ${endpoint.mac} accept`),
     ...(of === 4 ? ["meta protocol ip drop"] : []),
   ];
 }
@@ -92,8 +93,8 @@ function arp(live: Live, elsewhere: (prefix: Prefix) => boolean, metadata: boole
   const owned = ownedOf(endpoint, 4);
   const rules = [
     `${is} @nh,0,48 != 0x000108000604 drop`,
-    `${is} ether daddr != { ff:ff:ff:ff:ff:ff, ${hostMac} } drop`,
-    `${is} arp operation != { request, reply } drop`,
+    `${is} ${noneOf("ether daddr", ["ff:ff:ff:ff:ff:ff", hostMac])}drop`,
+    `${is} ${noneOf("arp operation", ["request", "reply"])}drop`,
   ];
   const request = `${is} arp operation request`;
   const answer =
@@ -111,17 +112,17 @@ function arp(live: Live, elsewhere: (prefix: Prefix) => boolean, metadata: boole
       const as = given ?? mac;
       rules.push(`${speaks}${notOf(owned.slice(0, i), prefix, "arp saddr ip")}arp saddr ether != ${as} drop`);
       rules.push(
-        `${speaks}${notOf(owned.slice(0, i), prefix, "arp saddr ip")}ether saddr != { ${[...new Set([as, mac])].join(", ")} } drop`,
+        `${speaks}${notOf(owned.slice(0, i), prefix, "arp saddr ip")}${noneOf("ether saddr", [...new Set([as, mac])])}drop`,
       );
     });
     const speakers = ["0.0.0.0/32", ...owned.map(({ prefix }) => prefix)];
-    rules.push(...noneOf(is, "arp saddr ip", speakers));
+    rules.push(...dropOthers(is, "arp saddr ip", speakers));
   }
   rules.push(
     `${is} arp operation reply ether daddr ${hostMac} accept`,
     `${is} arp operation reply drop`,
     ...(metadata ? [`${request} arp daddr ip ${METADATA_ADDRESS[4]} ${answer}`] : []),
-    `${is} arp daddr ip ${UNICAST_NOT} drop`,
+    ...UNICAST_NOT.map((prefix) => `${is} arp daddr ip ${prefix} drop`),
     // Announcements (RFC 5227 §3) have sender and target alike: of an own address, which is not answered; of a pair's, here.
     ...owned
       .filter(({ prefix, kind }) => isSingle(prefix) && kind === "pair" && elsewhere(prefix))
@@ -139,50 +140,61 @@ function arp(live: Live, elsewhere: (prefix: Prefix) => boolean, metadata: boole
 /** Longer prefixes within one have been dealt with. */
 function notOf(before: readonly { readonly prefix: Prefix }[], outer: Prefix, what: string): string {
   const inner = before.map(({ prefix }) => prefix).filter((prefix) => prefix !== outer && contains(outer, prefix));
-  return inner.length === 0 ? "" : `${what} != { ${inner.join(", ")} } `;
+  return noneOf(what, inner);
 }
 
+/** An anonymous set costs the kernel the more the more there are (it looks for a free name), and each tap would have a dozen. */
+const MOST_TERMS = 8;
+
+/** Is none of these. */
+const noneOf = (what: string, values: readonly string[]): string =>
+  values.length > MOST_TERMS
+    ? `${what} != { ${values.join(", ")} } `
+    : values.map((value) => `${what} != ${value} `).join("");
+
 /** Drops what comes from none of these. */
-function noneOf(is: string, what: string, prefixes: readonly string[]): string[] {
+function dropOthers(is: string, what: string, prefixes: readonly string[]): string[] {
   if (prefixes.some((prefix) => prefix.endsWith("/0"))) return [];
   const outer = prefixes.filter(
     (prefix, i) =>
       prefixes.indexOf(prefix) === i &&
       !prefixes.some((other) => other !== prefix && contains(other as Prefix, prefix as Prefix)),
   );
-  return [`${is} ${what} != { ${outer.join(", ")} } drop`];
+  return [`${is} ${noneOf(what, outer)}drop`];
 }
 
 /** ICMPv6 type at 0, target at 8-23, the first option at 24. */
 function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bits, metadata: boolean): string[] {
-  const { endpoint, tap, hostMac } = live;
+  const { endpoint, hostMac } = live;
   const own = linkLocal(hostMac);
   /** Its source has been judged here. */
   const pass = `meta mark set mark or 0x${bits.source.toString(16)} accept`;
   const is = "ip6 nexthdr icmpv6";
-  const any = `${is} icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert }`;
+  /** Solicitations and advertisements, but for a router's: where port security is on, that has been dropped before. */
+  const any = endpoint.portSecurity
+    ? [`${is} icmpv6 type 133-136`]
+    : [`${is} icmpv6 type nd-router-solicit`, `${is} icmpv6 type 135-136`];
+  const each = (rule: string): string[] => any.map((type) => `${type} ${rule}`);
   const solicit = `${is} icmpv6 type nd-neighbor-solicit`;
   const advert = `${is} icmpv6 type nd-neighbor-advert`;
   const owned = ownedOf(endpoint, 6);
   const { mac, portSecurity } = endpoint;
   const target = (prefix: Prefix): string => rawPrefix(64, prefix);
-  const rules = [`${any} ether daddr != ${hostMac} @ll,0,16 != 0x3333 drop`, `${any} ip6 hoplimit != 255 drop`];
+  /** What the host hears, besides addresses that it has. */
+  const heard = ["ff02::/16", own];
+  const rules = portSecurity ? [`${is} icmpv6 type nd-router-advert drop`, `${is} icmpv6 type nd-redirect drop`] : [];
+  rules.push(...each(`ether daddr != ${hostMac} @ll,0,16 != 0x3333 drop`), ...each("ip6 hoplimit != 255 drop"));
   if (portSecurity) {
-    rules.push(`${is} icmpv6 type { nd-router-advert, nd-redirect } drop`);
-    rules.push(`${any} ip6 saddr ${own} drop`);
+    rules.push(...each(`ip6 saddr ${own} drop`));
     for (const { prefix, mac: given } of owned) {
-      const macs = [...new Set([given ?? mac, mac])].join(", ");
-      rules.push(`${any} ${within("ip6 saddr", prefix)}ether saddr != { ${macs} } drop`);
+      const macs = [...new Set([given ?? mac, mac])];
+      rules.push(...each(`${within("ip6 saddr", prefix)}${noneOf("ether saddr", macs)}drop`));
     }
-    rules.push(
-      `${any} ip6 saddr { ::, fe80::/10 } ether saddr != ${mac} drop`,
-      ...noneOf(any, "ip6 saddr", ["::/128", "fe80::/10", ...owned.map(({ prefix }) => prefix)]),
-    );
+    for (const prefix of UNMARKED[6]) rules.push(...each(`ip6 saddr ${prefix} ether saddr != ${mac} drop`));
+    for (const type of any)
+      rules.push(...dropOthers(type, "ip6 saddr", ["::/128", "fe80::/10", ...owned.map(({ prefix }) => prefix)]));
   }
-  rules.push(
-    `${is} icmpv6 type { nd-router-solicit, nd-neighbor-advert } ip6 saddr :: drop`,
-    `${solicit} ip6 saddr :: drop`,
-  );
+  rules.push(...each("ip6 saddr :: drop"));
   if (portSecurity) {
     const macs = [...new Set([mac, ...owned.map(({ mac: given }) => given ?? mac)])];
     // Their link-layer option is the frame's sender.
@@ -200,7 +212,7 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bit
       const speaks = `${advert} ${target(prefix)}`;
       rules.push(
         `${speaks}@th,192,16 0x0201 @th,208,48 != ${hexMac(as)} drop`,
-        `${speaks}ether daddr ${hostMac} ip6 daddr { ff02::/16, ${own} } ${pass}`,
+        ...heard.map((prefix) => `${speaks}ether daddr ${hostMac} ip6 daddr ${prefix} ${pass}`),
         `${speaks}ether daddr ${hostMac} fib daddr type local ${pass}`,
       );
     }
@@ -208,7 +220,7 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bit
   }
   if (!portSecurity) rules.push(`${advert} ether daddr ${hostMac} ${pass}`, `${advert} drop`);
   rules.push(
-    `${is} icmpv6 type nd-router-solicit ip6 daddr { ff02::/16, ${own} } ${pass}`,
+    ...heard.map((prefix) => `${is} icmpv6 type nd-router-solicit ip6 daddr ${prefix} ${pass}`),
     `${is} icmpv6 type nd-router-solicit fib daddr type local ${pass}`,
     `${is} icmpv6 type nd-router-solicit drop`,
   );
@@ -230,7 +242,6 @@ function discovery(live: Live, elsewhere: (prefix: Prefix) => boolean, bits: Bit
   }
   for (const { when, text } of answers(live)) rules.push(`${solicit} ${when}${text}`);
   rules.push(`${solicit} drop`);
-  void tap;
   return rules;
 }
 
