@@ -14,7 +14,7 @@ import { evaluatorImplementation } from "./evaluator.js";
 import { IptablesWorld } from "./iptables.js";
 import { kernelImplementation, MANY_FLOWS } from "./kernel.js";
 import { Stricter } from "./stricter.js";
-import { difference, Fragments } from "./three-way.js";
+import { difference, Fragments, HOST_TOOK_IT } from "./three-way.js";
 import { UPLINK_MACS, type ConformanceWorld } from "./world.js";
 
 const number = (name: string, fallback: number): number => Number(process.env[name] ?? fallback);
@@ -125,7 +125,9 @@ it(
     const different: string[] = [];
     await fc.assert(
       fc.asyncProperty(arbWorld(), arbActs(LENGTH), async (world, acts) => {
-        const differs = await play(world, acts);
+        let differs = await play(world, acts);
+        // What the host takes is counted for all of it, and its timers make it tell itself things: what packets cause comes again.
+        if (differs?.includes(HOST_TOOK_IT) === true) differs = await play(world, acts);
         if (differs === undefined) return;
         if (process.env["ALL"] === undefined) expect.fail(differs);
         different.push(process.env["ALL"] === "2" ? differs : differs.split("\n").slice(-3).join("\n"));

@@ -55,11 +55,13 @@ export class Fragments {
   }
 }
 
+export const HOST_TOOK_IT = ", and the host took it";
+
 /** What is different, in words; undefined: nothing is. */
 export function difference(at: At, outcome: Outcome, seen: Seen): string | undefined {
   const got = seen.frames.map(({ on, frame }) => `${on} ${frame}`);
   const say = (wanted: string): string =>
-    `iptables: wanted ${wanted}, but saw ${got.length === 0 ? "nothing" : got.join(", ")}${seen.host ? ", and the host took it" : ""}`;
+    `iptables: wanted ${wanted}, but saw ${got.length === 0 ? "nothing" : got.join(", ")}${seen.host ? HOST_TOOK_IT : ""}`;
   switch (outcome.verdict) {
     case "deliver": {
       const wanted = `${tapName(nameOf(outcome.to))} ${hex(outcome.frame)}`;
