@@ -11,10 +11,11 @@ import { helper } from "../demo/world/pump.js";
 import { Workspace } from "../demo/world/workspace.js";
 import { dotted, FROM, OPEN_PORT, TO } from "./cloud.js";
 import { enforceBpf, enforceByHand, enforceIptables, enforceNft, GUEST_MACS } from "./enforce.js";
-import { rate, type Figure, type Samples } from "./figures.js";
+import { median, rate, ratio, type Figure, type Samples } from "./figures.js";
 import { linkOf } from "./links.js";
 import { BASE } from "./plan.js";
 import { reason } from "./reason.js";
+import { onProcessor } from "./spent.js";
 
 const SIDES = ["bpf", "two_rules", "thousand_rules", "iptables_path", "nftables"] as const;
 export type Side = (typeof SIDES)[number];
@@ -35,10 +36,15 @@ export async function enforceSide(side: Side): Promise<void> {
   process.exit(0);
 }
 
+/** Of one connection, request or MiB: nanoseconds that it took, and that client, server and pumps were on a processor. */
+interface Cost {
+  readonly took: number;
+  readonly cpu: number;
+}
+
 interface Host {
   readonly side: Side;
-  /** Nanoseconds for one of `count`. */
-  run(what: "connect" | "ask" | "bulk", count: number): Promise<number>;
+  run(what: "connect" | "ask" | "bulk", count: number): Promise<Cost>;
   close(): Promise<void>;
 }
 
@@ -87,10 +93,14 @@ async function startHost(main: string, side: Side): Promise<Host> {
     });
     closing.push(() => stop(serving));
     await ready(serving, "requests serve");
-    const run = async (what: string, count: number): Promise<number> =>
-      Number(
-        await client.run([helper("requests"), what, server.v4, String(OPEN_PORT), String(count)], { timeout: 60_000 }),
-      );
+    const busy = [serving.pid, client.pumpPid, server.pumpPid].filter((pid) => pid !== undefined);
+    const used = (): number => busy.reduce((sum, pid) => sum + onProcessor(pid), 0);
+    const run = async (what: string, count: number): Promise<Cost> => {
+      const before = used();
+      const argv = [helper("requests"), what, server.v4, String(OPEN_PORT), String(count)];
+      const [took = NaN, own = NaN] = (await client.run(argv, { timeout: 60_000 })).split(" ").map(Number);
+      return { took, cpu: own + (used() - before) / count };
+    };
     return { side, run, close };
   } catch (error) {
     await close();
@@ -99,7 +109,7 @@ async function startHost(main: string, side: Side): Promise<Host> {
 }
 
 export interface Connections {
-  /** Nanoseconds for a connection, a request, a MiB, by "<side>_<what>". */
+  /** Nanoseconds for a connection, a request, a MiB, by "<side>_<what>", and on processors by "<side>_<what>_cpu". */
   readonly samples: Samples;
   readonly failed: ReadonlyMap<string, string>;
 }
@@ -122,8 +132,10 @@ export async function measureConnections(main: string, rounds: number, quick: bo
         for (const what of ["connect", "ask", "bulk"] as const) {
           if (failed.has(host.side)) continue;
           try {
-            const nanoseconds = await host.run(what, quick ? COUNTS[what] / 2 : COUNTS[what]);
-            if (round >= 0) (samples[`${host.side}_${what}`] ??= []).push(nanoseconds);
+            const { took, cpu } = await host.run(what, quick ? COUNTS[what] / 2 : COUNTS[what]);
+            if (round < 0) continue;
+            (samples[`${host.side}_${what}`] ??= []).push(took);
+            (samples[`${host.side}_${what}_cpu`] ??= []).push(cpu);
           } catch (error) {
             fail(host.side, error);
           }
@@ -132,15 +144,26 @@ export async function measureConnections(main: string, rounds: number, quick: bo
     for (const host of hosts) await host.close();
   }
   for (const side of failed.keys())
-    for (const what of Object.keys(COUNTS)) Reflect.deleteProperty(samples, `${side}_${what}`);
+    for (const name of Object.keys(samples)) if (name.startsWith(`${side}_`)) Reflect.deleteProperty(samples, name);
   return { samples, failed };
 }
 
 export function connectionFigures({ samples, failed }: Connections): Figure[] {
-  const of = (name: string, what: string, theirs: Side): Figure => {
+  const excused = (figure: Figure, theirs: Side): Figure => {
     const why = failed.get("bpf") ?? failed.get(theirs);
-    const figure = rate(samples, name, `bpf_${what}`, `${theirs}_${what}`);
     return why === undefined ? figure : { ...figure, value: null, why };
+  };
+  const of = (name: string, what: string, theirs: Side): Figure =>
+    excused(rate(samples, name, `bpf_${what}`, `${theirs}_${what}`), theirs);
+  /** Less is better, other than of rates. */
+  const cpu = (name: string, what: string, theirs: Side): Figure =>
+    excused(ratio(samples, name, `bpf_${what}_cpu`, `${theirs}_${what}_cpu`, ""), theirs);
+  const microseconds = (name: string, what: string): Figure => {
+    const [unit, vs] = ["us", "CPU time of client, server and who carries the taps' frames"];
+    const values = samples[`bpf_${what}_cpu`];
+    const why = failed.get("bpf") ?? "nothing was measured";
+    if (values === undefined) return { name, value: null, unit, vs, why };
+    return { name, value: Math.round(median(values) / 100) / 10, unit, vs };
   };
   return [
     of("conn_rate_vs_iptables", "connect", "two_rules"),
@@ -149,5 +172,13 @@ export function connectionFigures({ samples, failed }: Connections): Figure[] {
     of("conn_rate_vs_nftables_policy", "connect", "nftables"),
     of("request_rate_vs_iptables", "ask", "two_rules"),
     of("bulk_rate_vs_iptables", "bulk", "two_rules"),
+    cpu("cpu_per_connection_vs_iptables", "connect", "two_rules"),
+    cpu("cpu_per_connection_vs_iptables_1000_rules", "connect", "thousand_rules"),
+    cpu("cpu_per_connection_vs_nftables_policy", "connect", "nftables"),
+    cpu("cpu_per_request_vs_iptables", "ask", "two_rules"),
+    cpu("cpu_per_bulk_mib_vs_iptables", "bulk", "two_rules"),
+    microseconds("cpu_per_connection_us", "connect"),
+    microseconds("cpu_per_request_us", "ask"),
+    microseconds("cpu_per_bulk_mib_us", "bulk"),
   ];
 }

@@ -90,3 +90,32 @@ export function milliseconds(name: string, part: number, values: readonly number
     return { name, value: null, unit: "ms", vs, why: why ?? "nothing was measured" };
   return { name, value: Math.round(quantile(values, part) * 100) / 100, unit: "ms", vs };
 }
+
+/** How something grows with the size of something else. */
+export interface Curve {
+  readonly name: string;
+  /** What is measured, as a plot's title, and its unit. */
+  readonly what: string;
+  readonly unit: string;
+  /** Whose. */
+  readonly judge: string;
+  /** What grows: "rules", "members", "taps" and so on. */
+  readonly grows: string;
+  readonly points: readonly { readonly x: number; readonly y: number }[];
+}
+
+export function exponentOf({ name, grows, points }: Curve): Figure {
+  const [of, unit] = [`${name}_exponent`, "exponent"];
+  const vs = `${grows} of ${points.map(({ x }) => x).join(", ")}`;
+  const value = Math.round(exponent(points) * 1000) / 1000;
+  return Number.isFinite(value)
+    ? { name: of, value, unit, vs }
+    : { name: of, value: null, unit, vs, why: "too few sizes cost more than nothing" };
+}
+
+/** A measured number, or why there is none. */
+export function plain(name: string, value: number | undefined, unit: string, vs: string, why?: string): Figure {
+  if (value === undefined || !Number.isFinite(value))
+    return { name, value: null, unit, vs, why: why ?? "not measured" };
+  return { name, value: Math.round(value * 100) / 100, unit, vs };
+}

@@ -1,7 +1,7 @@
 /** A real etcd, real taps and a real agent in the network namespace of this process; for what is measured from outside. */
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess, type ExecFileSyncOptions } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
@@ -9,19 +9,30 @@ import type { AgentStatus } from "../agent/status.js";
 import { stop } from "../demo/world/command.js";
 import { Workspace } from "../demo/world/workspace.js";
 import { endpointsPrefix } from "../status/keys.js";
-import { HOSTNAME, type Entry } from "./cloud.js";
+import { HOSTNAME, member, type Entry } from "./cloud.js";
 
 const ETCD = "http://127.0.0.1:23790";
 const PEER = "http://127.0.0.1:23800";
 /** Entries in one transaction: etcd takes at most 128 operations. */
 const BATCH = 100;
+/** Members that are written before the next are made. */
+const AT_ONCE = 1_000;
+const TAP_GROUP = 4242;
 const PATIENCE = 120_000;
+
+interface LabStatus {
+  readonly inSync: boolean;
+  readonly enforced: number;
+  readonly writes: number;
+}
 
 export class Lab {
   readonly pinDir: string;
   private readonly directory: string;
   private readonly client = new Etcd3({ hosts: ETCD });
   private readonly children: ChildProcess[] = [];
+  private readonly made: string[] = [];
+  private read: { readonly ino: number; readonly at: number; readonly status: LabStatus } | undefined;
 
   private constructor(private readonly workspace: Workspace) {
     this.pinDir = workspace.pinDir;
@@ -30,6 +41,8 @@ export class Lab {
 
   static async create(): Promise<Lab> {
     const lab = new Lab(await Workspace.create());
+    // Without an address the kernel looks for one at every interface, with each route (inet_select_addr); no compute host is like that.
+    execFileSync("ip", ["address", "replace", "192.0.2.1/32", "dev", "lo"]);
     const urls = ["--listen-client-urls", ETCD, "--advertise-client-urls", ETCD, "--listen-peer-urls", PEER];
     const peers = ["--initial-advertise-peer-urls", PEER, "--initial-cluster", `default=${PEER}`];
     lab.start("etcd", ["--data-dir", join(lab.directory, "etcd"), ...urls, ...peers, "--log-level", "error"]);
@@ -75,17 +88,24 @@ export class Lab {
     );
   }
 
+  /** Endpoints of other hosts, from this number on. */
+  async putMembers(first: number, count: number): Promise<void> {
+    for (let i = 0; i < count; i += AT_ONCE)
+      await this.put(...Array.from({ length: Math.min(AT_ONCE, count - i) }, (_, k) => member(first + i + k)));
+  }
+
   async taps(names: readonly string[]): Promise<void> {
+    this.made.push(...names);
     const [ready] = [once(this.start("build/taps", names).stdout ?? process.stdin, "data")];
     await ready;
   }
 
   /** Starts the agent; does not wait for anything. */
-  agent(dataplane: "bpf" | "iptables" = "bpf"): ChildProcess {
+  agent(dataplane: "bpf" | "iptables" = "bpf", program = "bin/torbie"): ChildProcess {
     const source = ["--datastore", "etcd", "--etcd-endpoints", ETCD, "--hostname", HOSTNAME, "--uplinks", "lo"];
     const places = ["--pin-dir", this.pinDir, "--run-dir", join(this.directory, "run")];
     const state = ["--state-dir", join(this.directory, "state"), "--log-level", "warn"];
-    return this.start("bin/torbie", ["agent", "--dataplane", dataplane, ...source, ...places, ...state]);
+    return this.start(program, ["agent", "--dataplane", dataplane, ...source, ...places, ...state]);
   }
 
   /** Ends an agent; nothing waits for it any more. */
@@ -95,12 +115,29 @@ export class Lab {
     rmSync(join(this.directory, "run", "status.json"), { force: true }); // what the next one says is to be told from it
   }
 
-  /** What the agent's status file says. */
-  status(): { readonly inSync: boolean; readonly enforced: number } {
+  /** What the agent's status file says; `writes`: all that it has written so far. */
+  status(): LabStatus {
     const file = join(this.directory, "run", "status.json");
-    if (!existsSync(file)) return { inSync: false, enforced: 0 };
-    const { datastore, endpoints } = JSON.parse(readFileSync(file, "utf8")) as AgentStatus;
-    return { inSync: datastore.state === "in-sync", enforced: endpoints.filter(({ enforced }) => enforced).length };
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats === undefined) return { inSync: false, enforced: 0, writes: 0 };
+    // Read once: with thousands of endpoints reading it again and again would take the core that the agent needs.
+    if (this.read?.ino !== stats.ino || this.read.at !== stats.mtimeMs) {
+      const { datastore, endpoints, totalWrites } = JSON.parse(readFileSync(file, "utf8")) as AgentStatus;
+      const enforced = endpoints.filter((one) => one.enforced).length;
+      const status = { inSync: datastore.state === "in-sync", enforced, writes: totalWrites };
+      this.read = { ino: stats.ino, at: stats.mtimeMs, status };
+    }
+    return this.read.status;
+  }
+
+  /** How much the agent has written when it has been quiet for a while. */
+  async settled(): Promise<number> {
+    for (let writes = this.status().writes; ;) {
+      await sleep(1_500); // longer than the status file may be behind
+      const now = this.status().writes;
+      if (now === writes) return now;
+      writes = now;
+    }
   }
 
   /** How many endpoints have a status in etcd that says "up". */
@@ -110,8 +147,22 @@ export class Lab {
     return found.filter(({ status }) => status === "up").length;
   }
 
+  /** All at once: the kernel waits for its readers with each that goes alone, 30 ms and more. */
+  private removeTaps(): void {
+    if (this.made.length === 0) return;
+    const input = this.made.map((name) => `link set dev ${name} group ${TAP_GROUP}\n`).join("");
+    const quiet: ExecFileSyncOptions = { stdio: ["pipe", "ignore", "ignore"], timeout: PATIENCE };
+    try {
+      execFileSync("ip", ["-batch", "-"], { ...quiet, input });
+      execFileSync("ip", ["link", "delete", "group", String(TAP_GROUP)], quiet);
+    } catch {
+      // They go with who holds them.
+    }
+  }
+
   async close(): Promise<void> {
     this.client.close();
+    this.removeTaps();
     for (const child of this.children.reverse()) if (child.exitCode === null) await stop(child);
     this.workspace.remove();
   }

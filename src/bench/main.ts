@@ -4,16 +4,19 @@
  */
 import { fileURLToPath } from "node:url";
 import { sweep } from "../demo/world/namespace.js";
+import { measureBurst, type BurstScenario } from "./burst.js";
+import { changeFigures, type Measured } from "./changes.js";
 import { connectionFigures, enforceSide, measureConnections, type Side } from "./connections.js";
-import { median, spread, type Figure } from "./figures.js";
+import { median, spread, type Curve, type Figure } from "./figures.js";
 import { measureLatency, type Scenario } from "./latency.js";
 import { thisMachine, withoutLiveFrames } from "./machine.js";
 import { curvesOf, measurePackets, packetFigures, type PacketCosts } from "./packets.js";
 import type { Role } from "./plan.js";
-import { measureRestart } from "./restart.js";
+import { measureRestart, type RestartScenario } from "./restart.js";
 import { PROMISED, Results } from "./results.js";
 import { measureScale, type Size } from "./scale.js";
-import { apartIn, latencyFigures, restartFigures, scaleFigures } from "./whole.js";
+import { startFigures } from "./starts.js";
+import { apartIn, scaleFigures } from "./whole.js";
 import { work } from "./worker.js";
 import { writeReport } from "./write-report.js";
 
@@ -66,11 +69,17 @@ async function main(): Promise<void> {
   });
   await part("connections", [], async () => connectionFigures(await measureConnections(SELF, quick ? 5 : 11, quick)));
   const apart = apartIn(SELF, PART_LIMIT);
-  await part("changes", [], () => latencyFigures(apart, quick));
-  await part("restart", startsWith("restart"), () => restartFigures(apart));
+  const curves: Curve[] = [];
+  const growing = async (measured: Promise<Measured>): Promise<readonly Figure[]> => {
+    const { figures, curves: more } = await measured;
+    curves.push(...more);
+    return figures;
+  };
+  await part("changes", [], () => growing(changeFigures(apart, quick)));
+  await part("restart", startsWith("restart"), () => growing(startFigures(apart, quick)));
   await part("scale", [], () => scaleFigures(apart, quick, PART_LIMIT));
   const faults = results.close();
-  const curves = costs === undefined ? [] : curvesOf(costs, quick);
+  if (costs !== undefined) curves.unshift(...curvesOf(costs, quick));
   const written = writeReport({
     began: began.toISOString(),
     seconds: Math.round((Date.now() - began.getTime()) / 1000),
@@ -97,7 +106,8 @@ else {
     await work(role, short);
   } else if (mode === "--side") await enforceSide(what as Side);
   else if (mode === "--latency") console.log(JSON.stringify(await measureLatency(what as Scenario)));
-  else if (mode === "--restart") console.log(JSON.stringify(await measureRestart()));
+  else if (mode === "--burst") console.log(JSON.stringify(await measureBurst(what as BurstScenario)));
+  else if (mode === "--restart") console.log(JSON.stringify(await measureRestart(what as RestartScenario)));
   else if (mode === "--scale") console.log(JSON.stringify(await measureScale(what as Size)));
   else throw new Error(`no mode ${mode}`);
 }

@@ -4,19 +4,10 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ended, stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
-import { exponent, median, ratio, type Figure, type Samples } from "./figures.js";
-import { curve, firstOf, GROWS, measurements, BASE, OLD_LARGE, OLD_SMALL, type Judge, type Role } from "./plan.js";
+import { exponentOf, median, ratio, type Curve, type Figure, type Samples } from "./figures.js";
+import { curve, firstOf, GROWS, measurements, BASE, OLD_LARGE, OLD_SMALL, type Role } from "./plan.js";
 import { reason } from "./reason.js";
 import { byHandOf, floorOf, limitOf, steadies, steadyOf, suffixOf } from "./steady.js";
-
-export interface Curve {
-  readonly name: string;
-  readonly judge: Judge;
-  /** What grows: "rules", "members" and so on. */
-  readonly grows: string;
-  /** Nanoseconds a packet, net of the floor. */
-  readonly points: readonly { readonly x: number; readonly y: number }[];
-}
 
 export interface PacketCosts {
   readonly rounds: number;
@@ -119,7 +110,18 @@ export function curvesOf({ samples }: PacketCosts, quick: boolean): Curve[] {
       const points = curve(judge, grows, quick)
         .filter(({ name }) => samples[name] !== undefined)
         .map(({ x, name }) => ({ x, y: median(samples[name] ?? []) - floor }));
-      return points.length < 2 ? [] : [{ name: `${judge}_first_packet_${grows}`, judge, grows, points }];
+      return points.length < 2
+        ? []
+        : [
+            {
+              name: `${judge}_first_packet_${grows}`,
+              what: "First packet, net of the floor",
+              unit: "ns",
+              judge,
+              grows,
+              points,
+            },
+          ];
     }),
   );
 }
@@ -179,12 +181,6 @@ export function packetFigures(costs: PacketCosts, quick: boolean): Figure[] {
     of("iptables_path_legacy_established_net_vs_two_rules", "iptables_legacy_established", "two_rules"),
     of("iptables_path_first_packet_1000_rules_vs_10", firstOf("iptables_nft", thousand), firstOf("iptables_nft", BASE)),
     ...newFlows(curves),
-    ...curves.map(({ name, grows, points }): Figure => {
-      const value = Math.round(exponent(points) * 1000) / 1000;
-      const vs = `${grows} of ${points.map(({ x }) => x).join(", ")}`;
-      return Number.isFinite(value)
-        ? { name: `${name}_exponent`, value, unit: "exponent", vs }
-        : { name: `${name}_exponent`, value: null, unit: "exponent", vs, why: "costs no more than the floor" };
-    }),
+    ...curves.map(exponentOf),
   ];
 }

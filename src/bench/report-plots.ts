@@ -27,6 +27,8 @@ export type Plot = new (options: Options, data: readonly (readonly (number | nul
 interface Shown {
   readonly samples: Readonly<Record<string, readonly number[]>>;
   readonly curves: readonly {
+    readonly what: string;
+    readonly unit: string;
     readonly judge: string;
     readonly grows: string;
     readonly points: readonly { readonly x: number; readonly y: number }[];
@@ -39,7 +41,7 @@ export function drawPlots(page: Page, UPlot: Plot): void {
   const plots = page.getElementById("plots");
   const draw = (
     title: string,
-    label: string,
+    [label, unit]: readonly [string, string],
     logarithmic: boolean,
     xs: readonly number[],
     lines: readonly { readonly name: string; readonly ys: readonly (number | null)[] }[],
@@ -59,21 +61,23 @@ export function drawPlots(page: Page, UPlot: Plot): void {
         width: 960,
         height: 380,
         scales: { x: { time: false, ...distr }, y: { distr: 3 } },
-        axes: [{ label }, { label: "ns a packet" }],
+        axes: [{ label }, { label: unit }],
         series: [{ label }, ...series],
       },
       [xs, ...lines.map(({ ys }) => ys)],
       into,
     );
   };
-  for (const grows of new Set(curves.map((one) => one.grows))) {
-    const mine = curves.filter((one) => one.grows === grows);
+  const title = ({ what, grows }: Shown["curves"][number]): string => `${what}, against ${grows}`;
+  for (const name of new Set(curves.map(title))) {
+    const mine = curves.filter((one) => title(one) === name);
+    const labels = [mine[0]?.grows ?? "", mine[0]?.unit ?? ""] as const;
     const xs = [...new Set(mine.flatMap(({ points }) => points.map(({ x }) => x)))].sort((a, b) => a - b);
     // A cost below the floor has no logarithm.
     const at = (points: readonly { x: number; y: number }[], x: number): number | null =>
       points.find((point) => point.x === x && point.y > 0)?.y ?? null;
     const lines = mine.map(({ judge, points }) => ({ name: judge, ys: xs.map((x) => at(points, x)) }));
-    if (lines.length > 0) draw(`First packet against ${grows}, net of the floor`, grows, true, xs, lines);
+    if (lines.length > 0) draw(name, labels, true, xs, lines);
   }
   const rounds = Math.max(0, ...Object.values(samples).map(({ length }) => length));
   const xs = Array.from({ length: rounds }, (_, i) => i + 1);
@@ -85,6 +89,6 @@ export function drawPlots(page: Page, UPlot: Plot): void {
     const lines = Object.entries(samples)
       .filter(([name]) => pattern.test(name) && !(title === "Established packet" && /insert/.test(name)))
       .map(([name, values]) => ({ name, ys: xs.map((x) => values[x - 1] ?? null) }));
-    if (lines.length > 0) draw(`${title}, round by round, floor included`, "round", false, xs, lines);
+    if (lines.length > 0) draw(`${title}, round by round, floor included`, ["round", "ns a packet"], false, xs, lines);
   }
 }

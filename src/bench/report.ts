@@ -1,5 +1,5 @@
 /** The report: one page that needs nothing else, with uPlot (MIT) inside. Pure. */
-import { exponent, median, spread, type Figure, type Samples } from "./figures.js";
+import { exponent, median, spread, type Curve, type Figure, type Samples } from "./figures.js";
 import type { Machine } from "./machine.js";
 import { drawPlots } from "./report-plots.js";
 
@@ -12,12 +12,7 @@ export interface Report {
   readonly figures: readonly Figure[];
   /** Nanoseconds a packet, the floor included, a round each. */
   readonly samples: Samples;
-  readonly curves: readonly {
-    readonly name: string;
-    readonly judge: string;
-    readonly grows: string;
-    readonly points: readonly { readonly x: number; readonly y: number }[];
-  }[];
+  readonly curves: readonly Curve[];
 }
 
 export interface Library {
@@ -52,10 +47,10 @@ export function renderReport(report: Report, library: Library): string {
     `${(spread(values) * 100).toFixed(0)} %`,
     String(values.length),
   ]);
-  const grown = curves.map(({ name, grows, points }) => [
+  const grown = curves.map(({ name, grows, unit, points }) => [
     name,
     exponent(points).toFixed(3),
-    points.map(({ x, y }) => `${x} ${grows}: ${Math.round(y)} ns`).join("; "),
+    points.map(({ x, y }) => `${x} ${grows}: ${Number(y.toPrecision(3))} ${unit}`).join("; "),
   ]);
   return `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Torbie: benchmark of ${escape(report.began)}</title>

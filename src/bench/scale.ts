@@ -1,12 +1,8 @@
 /** Start-up with many taps and with a big cloud: seconds, resident memory, memory of the maps. */
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { BpfMap } from "#libbpf";
-import { ABI_VERSION } from "../abi/constants.js";
-import { MAP_NAMES, mapPath } from "../dataplane/bpf/pins.js";
-import { allow, group, member, ready, reporting } from "./cloud.js";
+import { allow, group, ready, reporting } from "./cloud.js";
 import { Lab } from "./lab.js";
-import { port, tapNames } from "./latency.js";
+import { port, tapNames } from "./ports.js";
+import { mapsMegabytes, spent } from "./spent.js";
 
 export interface Size {
   readonly taps: number;
@@ -31,9 +27,7 @@ export async function measureScale({ taps, members, late = false }: Size): Promi
     if (!late) await lab.taps(tapNames(taps));
     await lab.put(ready(), reporting(), group("shared", [allow(6, 80), allow(6, 22, "far")]));
     await lab.put(...tapNames(taps).flatMap((_, i) => port(i)));
-    for (let i = 0; i < members; i += 1000) {
-      await lab.put(...Array.from({ length: Math.min(1000, members - i) }, (_, k) => member(i + k)));
-    }
+    await lab.putMembers(0, members);
     let started = performance.now();
     const agent = lab.agent();
     if (late) {
@@ -45,19 +39,9 @@ export async function measureScale({ taps, members, late = false }: Size): Promi
     const seconds = (performance.now() - started) / 1000;
     await lab.until(`the status of ${taps} taps`, async () => (await lab.reportedUp()) === taps);
     const statusSeconds = (performance.now() - started) / 1000 - seconds;
-    const rss = /VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${agent.pid}/status`, "utf8"))?.[1];
-    return { seconds, statusSeconds, residentMegabytes: Number(rss) / 1024, mapsMegabytes: mapsMegabytes(lab.pinDir) };
+    const { residentMegabytes } = spent(agent.pid ?? 0);
+    return { seconds, statusSeconds, residentMegabytes, mapsMegabytes: mapsMegabytes(lab.pinDir) };
   } finally {
     await lab.close();
   }
-}
-
-function mapsMegabytes(pinDir: string): number {
-  let bytes = 0n;
-  for (const name of MAP_NAMES) {
-    const map = BpfMap.open(mapPath(join(pinDir, `v${ABI_VERSION}`), name));
-    bytes += map.memory();
-    map.close();
-  }
-  return Number(bytes) / 2 ** 20;
 }

@@ -1,10 +1,8 @@
-/** What is measured with a real etcd and a real agent: changes, start, restart, memory. */
+/** Measurements that need a namespace and a process of their own, and what is found with a big cloud and many taps. */
 import { fileURLToPath } from "node:url";
 import { Namespace } from "../demo/world/namespace.js";
 import type { ReadFigures } from "./etcd-read.js";
-import { milliseconds, type Figure } from "./figures.js";
-import type { Latencies, Scenario } from "./latency.js";
-import type { Restarts } from "./restart.js";
+import type { Figure } from "./figures.js";
 import type { Scale } from "./scale.js";
 import { reason } from "./reason.js";
 
@@ -14,7 +12,7 @@ export interface Found<T> {
 }
 
 /** What a mode of the benchmark printed, or why it failed; each runs in a namespace and process of its own. */
-export type Apart = <T>(mode: "--latency" | "--scale" | "--restart", what: object) => Promise<Found<T>>;
+export type Apart = <T>(mode: "--latency" | "--burst" | "--scale" | "--restart", what: object) => Promise<Found<T>>;
 
 /** A mode that was not measured, and why. */
 export const LEFT_OUT: Found<never> = { why: "left out of a QUICK run" };
@@ -68,36 +66,6 @@ export function apartIn(main: string, timeout: number): Apart {
       return { why: reason(error) };
     }
   };
-}
-
-const scenarios = (changes: number): readonly { readonly suffix: string; readonly scenario: Scenario }[] => [
-  { suffix: "", scenario: { ports: 2, rules: 10, changes } },
-  { suffix: "_200_ports", scenario: { ports: 200, rules: 10, changes } },
-  { suffix: "_1000_rules", scenario: { ports: 2, rules: 1000, changes } },
-  { suffix: "_iptables", scenario: { ports: 2, rules: 10, changes, dataplane: "iptables" } },
-  { suffix: "_iptables_200_ports", scenario: { ports: 200, rules: 10, changes, dataplane: "iptables" } },
-  { suffix: "_iptables_1000_rules", scenario: { ports: 2, rules: 1000, changes, dataplane: "iptables" } },
-];
-
-/** Acknowledgement of the etcd write → first packet that sees it. */
-export async function latencyFigures(apart: Apart, quick: boolean): Promise<Figure[]> {
-  const figures: Figure[] = [];
-  for (const { suffix, scenario } of scenarios(quick ? 60 : 300)) {
-    const skip = quick && scenario.dataplane === "iptables";
-    const { found, why } = skip ? LEFT_OUT : await apart<Latencies>("--latency", scenario);
-    figures.push(milliseconds(`apply_p99_ms${suffix}`, 0.99, found?.apply, why));
-    figures.push(milliseconds(`apply_p50_ms${suffix}`, 0.5, found?.apply, why));
-    figures.push(milliseconds(`revoke_p99_ms${suffix}`, 0.99, found?.revoke, why));
-  }
-  return figures;
-}
-
-export async function restartFigures(apart: Apart): Promise<Figure[]> {
-  const { found, why } = await apart<Restarts>("--restart", {});
-  const [name, unit] = ["restart_lost_packets", "packets"];
-  if (found === undefined) return [{ name, value: null, unit, vs: "", why: why ?? "not measured" }];
-  const vs = `${found.sent} sent while the agent was killed, ended and started twice`;
-  return [{ name, value: found.lost, unit, vs }];
 }
 
 /** A process that only reads and compiles, and watches its event loop. */

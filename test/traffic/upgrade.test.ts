@@ -10,7 +10,7 @@ import {
   under as during,
   type Seen,
 } from "../support/continuity.js";
-import { otherBuild, otherLayout, type OtherBuild } from "../support/other-build.js";
+import { otherBuild, otherLayout, type OtherBuild } from "../../src/bench/other-build.js";
 import { serve } from "../support/stream.js";
 
 let cloud: Cloud;

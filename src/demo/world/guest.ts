@@ -81,6 +81,11 @@ export class Guest {
     this.pump = await Pump.start(this.host, [ends], offload);
   }
 
+  /** Of the process that carries its frames, while it is plugged. */
+  get pumpPid(): number | undefined {
+    return this.pump?.pid;
+  }
+
   /** The tap disappears, as when QEMU dies. */
   async unplug(): Promise<void> {
     await this.pump?.stop();

@@ -28,6 +28,7 @@ export function helper(name: string): string {
 
 export class Pump {
   private constructor(
+    readonly pid: number,
     readonly gone: Promise<void>,
     /** Ends the pump; taps that it made go with it. */
     readonly stop: () => Promise<void>,
@@ -55,6 +56,6 @@ export class Pump {
       child.once("exit", () => fail(stderr.trim() || "the pump ended"));
       if (child.stdout) onLines(child.stdout, (line) => line === "ready" && resolve());
     });
-    return new Pump(gone, () => stop(child));
+    return new Pump(child.pid ?? 0, gone, () => stop(child));
   }
 }

@@ -16,6 +16,8 @@ const report: Report = {
   curves: [
     {
       name: "bpf_first_packet_rules",
+      what: "First packet, net of the floor",
+      unit: "ns",
       judge: "bpf",
       grows: "rules",
       points: [
@@ -57,7 +59,7 @@ it("draws what the page holds, with the library that the page holds", () => {
   }
   drawPlots(document, Plot);
   expect(drawn[0]).toEqual({
-    title: "First packet against rules, net of the floor",
+    title: "First packet, net of the floor, against rules",
     data: [
       [10, 1000, 10_000],
       [1000, 1000, null],

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { readBtf } from "#libbpf";
-import { renderLayout } from "../../src/abi/layout.js";
+import { renderLayout } from "../abi/layout.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const OBJECTS = ["tap", "tap-modern", "adopt"].map((name) => `build/${name}.bpf.o`);
