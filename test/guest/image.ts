@@ -26,14 +26,45 @@ function libraries(program: string): string[] {
   return [...said.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
 }
 
+export interface Extra {
+  /** Of this machine, by name; in the guest "real-" comes before it, since busybox has many of the same. */
+  readonly programs: readonly string[];
+  /** Of the kernel, with what they depend on, in /extra in the order in which they load. */
+  readonly modules: readonly string[];
+  /** Of this machine, by path. */
+  readonly files: readonly string[];
+}
+
+/** What debugfs(8) says of the guest's kernel's modules. */
+const modules = (command: string): string =>
+  execFileSync("debugfs", ["-R", command, join(DIRECTORY, "modules.ext4")], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+
+/** Paths of module files below lib/modules/RELEASE, each after what it depends on. Throws when the kernel lacks one. */
+function closure(names: readonly string[], release: string): string[] {
+  const lines = modules(`cat /${release}/modules.dep`).split("\n");
+  const found = names.flatMap((name) => {
+    const line = lines.find((one) => one.split(":")[0]?.endsWith(`/${name}.ko`));
+    if (line === undefined) throw new Error(`kernel ${release} has no module ${name}`);
+    const [own = "", ...needs] = line.split(/:? /);
+    return [...needs.reverse(), own.replace(/:$/, "")];
+  });
+  return [...new Set(found)];
+}
+
 /**
- * Makes it in build/guest; `make guest-test` has fetched the kernel.
+ * Makes it in build/guest, as `name`; `make guest-test` has fetched the kernel.
  * @throws Error when the kernel is not there
  */
-export function makeImage(): Image {
+export function makeImage(name = "initramfs", extra: Extra = { programs: [], modules: [], files: [] }): Image {
   const work = mkdtempSync(join(tmpdir(), "tb-guest-"));
   try {
-    const programs = { dhclient: which("dhclient"), probe: helper("probe") };
+    const programs = {
+      ...{ dhclient: which("dhclient"), probe: helper("probe") },
+      ...Object.fromEntries(extra.programs.map((program) => [`real-${program}`, which(program)])),
+    };
     mkdirSync(join(work, "bin"));
     for (const [name, path] of Object.entries(programs)) {
       cpSync(path, join(work, "bin", name), { dereference: true });
@@ -42,6 +73,12 @@ export function makeImage(): Image {
         cpSync(library, join(work, library), { dereference: true });
       }
     }
+    const release = readFileSync(join(DIRECTORY, "release"), "utf8").trim();
+    mkdirSync(join(work, "extra"));
+    closure(extra.modules, release).forEach((path, i) =>
+      modules(`dump /${release}/${path} ${join(work, "extra", `${100 + i}.ko`)}`),
+    );
+    for (const file of extra.files) cpSync(file, join(work, file), { recursive: true });
     copyFileSync(here("guest-init"), join(work, "guest-init"));
     copyFileSync(here("dhcp-script"), join(work, "dhcp-script"));
     chmodSync(join(work, "dhcp-script"), 0o755);
@@ -52,7 +89,7 @@ export function makeImage(): Image {
       maxBuffer: 64 << 20,
     });
     mkdirSync(join(ROOT, "build/guest"), { recursive: true });
-    const initramfs = join(ROOT, "build/guest/initramfs");
+    const initramfs = join(ROOT, "build/guest", name);
     // The kernel unpacks one after the other, compressed or not, each beginning at a multiple of four.
     const first = readFileSync(join(DIRECTORY, "initramfs.gz"));
     writeFileSync(initramfs, Buffer.concat([first, Buffer.alloc((4 - (first.length % 4)) % 4), own]));

@@ -1,6 +1,6 @@
 /** A guest that is a virtual machine: a kernel under qemu's emulation with virtio-net on a tap, told what to do by its serial line. */
 import type { ChildProcess } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ended, onLines, stop } from "../../src/demo/world/command.js";
@@ -10,7 +10,8 @@ import { splats } from "../vm/judge.js";
 import type { Image } from "./image.js";
 
 const LOGS = fileURLToPath(new URL("../../build/guest", import.meta.url));
-const MEMORY_MB = 192;
+/** Megabytes, besides its image, which it unpacks. */
+const MEMORY = 192;
 /** Milliseconds, under emulation on a busy machine. */
 const BOOT = 120_000;
 const PATIENCE = 30_000;
@@ -51,7 +52,15 @@ export class Machine {
     const features = offload ? "" : PLAIN.map((feature) => `,${feature}=off`).join("");
     const argv = [
       ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
-      ...["-m", String(MEMORY_MB), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+      ...[
+        "-m",
+        String(MEMORY + 3 * (statSync(image.initramfs).size >> 20)),
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+      ],
       ...["-kernel", image.kernel, "-initrd", image.initramfs],
       ...["-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=5 mitigations=off"],
       ...["-netdev", `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`],
