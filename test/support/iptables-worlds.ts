@@ -1,5 +1,6 @@
 /** Worlds whose rules are kept as golden files: each shows another part of rendering. */
 import { Compiler } from "../../src/compile/compiler.js";
+import type { DesiredState } from "../../src/compile/desired.js";
 import { wholeText } from "../../src/dataplane/iptables/plan.js";
 import { Renderer } from "../../src/dataplane/iptables/render.js";
 import type { Rendered, RenderOptions } from "../../src/dataplane/iptables/types.js";
@@ -62,7 +63,11 @@ export const GOLDEN: Readonly<Record<string, { readonly world: ConformanceWorld;
   },
 };
 
-export function renderWorld({ world, options }: { world: ConformanceWorld; options: RenderOptions }): Rendered {
+/** What is wanted of a world, and its interfaces. */
+export function compiledWorld(world: ConformanceWorld): {
+  readonly desired: DesiredState;
+  readonly taps: ReadonlyMap<string, Tap>;
+} {
   const store = new ModelStore(world.hostname);
   store.apply({ type: "snapshot-begin" });
   store.apply({ type: "changes", changes: changes(world.resources) });
@@ -75,7 +80,12 @@ export function renderWorld({ world, options }: { world: ConformanceWorld; optio
       { name, ifindex, mac: hostMac, mtu, up: true },
     ]),
   );
-  return new Renderer(options).render(compiler.desired, { taps, uplinks: [] });
+  return { desired: compiler.desired, taps };
+}
+
+export function renderWorld({ world, options }: { world: ConformanceWorld; options: RenderOptions }): Rendered {
+  const { desired, taps } = compiledWorld(world);
+  return new Renderer(options).render(desired, { taps, uplinks: [] });
 }
 
 export const textOf = (name: string): { readonly name: string; readonly text: string }[] => {

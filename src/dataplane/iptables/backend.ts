@@ -37,6 +37,8 @@ export class IptablesBackend implements Backend {
   readonly #listening = new Set<Written>();
   #ahead: Reading | undefined;
   #printing: Promise<void> | undefined;
+  /** Of the taps whose nft chains stand: the kernel may have taken a chain away with its tap (before Linux 6.16 it does). */
+  #ifindexes: ReadonlyMap<string, number> = new Map();
   /** Things found otherwise than we left them, ever. */
   drifts = 0;
 
@@ -76,6 +78,7 @@ export class IptablesBackend implements Backend {
     const wanted = this.#renderer.render(desired, interfaces, delta);
     this.#rendered = wanted;
     try {
+      this.#forgetReplaced(interfaces);
       told?.begin("read rules back");
       if (delta === undefined) await this.#readBack();
       told?.begin("plan rules");
@@ -223,6 +226,17 @@ export class IptablesBackend implements Backend {
         this.#prints.delete(`${family} filter ${name}`);
       }
     for (const name of sets) put(this.#standing.sets, name, wanted.sets.get(name));
+  }
+
+  /** Another tap of the same name has no chain, or one that may not be its own: it is written again. */
+  #forgetReplaced({ taps }: Interfaces): void {
+    for (const [tap, ifindex] of this.#ifindexes) {
+      if (taps.get(tap)?.ifindex === ifindex) continue;
+      this.#prints.delete(`link ${chainOf(tap)}`);
+      if (this.#standing.links.has(tap)) this.#standing.links.set(tap, []);
+      this.#settled = false;
+    }
+    this.#ifindexes = new Map([...taps].map(([tap, { ifindex }]) => [tap, ifindex]));
   }
 
   #nowStands(wanted: Rendered): void {

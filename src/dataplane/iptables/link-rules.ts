@@ -301,7 +301,8 @@ function v6Hex(text: string): string {
 export function linkText(put: ReadonlyMap<string, readonly string[]>, remove: readonly string[]): string {
   const table = `netdev ${LINK_TABLE}`;
   const lines = [`table ${table} {`, "}"];
-  for (const tap of remove) lines.push(`delete chain ${table} ${chainOf(tap)}`);
+  // Before Linux 6.16 the kernel takes a chain away with its tap: what is not there is made, so that deleting it can't fail.
+  for (const tap of remove) lines.push(`add chain ${table} ${chainOf(tap)}`, `delete chain ${table} ${chainOf(tap)}`);
   for (const [tap, rules] of put) {
     const chain = chainOf(tap);
     // Declared first, so that flushing it can't fail.
