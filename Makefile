@@ -27,7 +27,7 @@ help:
 	  'make build        bin/torbie, runnable from the checkout' \
 	  'make fuzz         generated conversations on the evaluator, the programs and iptables (SEED=… RUNS=… repeats one)' \
 	  'make bench        ratios against the limits of this machine and against rivals; a report in build/bench/ (QUICK=1 is short)' \
-	  'make vm-test      load, verifier and the table of cases on kernels 5.10 to the newest, in VMs (test/vm/README.md); make vm-fetch gets them' \
+	  'make vm-test      verifier, table of cases, choice of the dataplane and restart on kernels 5.10 to the newest, in VMs (test/vm/README.md); make vm-fetch gets them' \
 	  'make guest-test   booted guests (qemu, virtio-net) behind both dataplanes: DHCP, metadata, groups, large frames (GUEST_KERNEL=6.12)' \
   'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
 	  'make check        lint, format, types, generated files' \

@@ -1,22 +1,13 @@
 /** The real agent on real taps, without guests behind them: starts, follows edits, is killed, adopted, stopped, cleaned up. */
 import { execFile } from "node:child_process";
-import {
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { AgentProcess } from "../../src/demo/world/agent.js";
 import { Namespace } from "../../src/demo/world/namespace.js";
+import { pins as pinsBelow } from "../support/pins.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const TAPS = ["tapweb1", "tapweb2", "tapdb1", "tapdb2"] as const;
@@ -45,16 +36,7 @@ const places = (): string[] => ["--pin-dir", agent.workspace.pinDir, "--run-dir"
 const shown = async (words: readonly string[]): Promise<Record<string, unknown>> =>
   JSON.parse((await torbie([...words, "--json", ...places()])).stdout) as Record<string, unknown>;
 
-/** Inode numbers of everything pinned: a pin that was made anew has another. */
-function pins(directory = agent.workspace.pinDir): Record<string, number> {
-  const found: Record<string, number> = {};
-  for (const entry of readdirSync(directory, { withFileTypes: true })) {
-    const path = join(directory, entry.name);
-    if (entry.isDirectory()) Object.assign(found, pins(path));
-    else found[path] = statSync(path).ino;
-  }
-  return found;
-}
+const pins = (): Record<string, number> => pinsBelow(agent.workspace.pinDir);
 
 /** Program ids on the hooks of every tap. */
 async function hooks(): Promise<string> {

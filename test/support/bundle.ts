@@ -1,5 +1,5 @@
 /**
- * Bundles a script of the tests, which then runs in plain Node: in a namespace, or in a VM. Where TORBIE_TEST_BUNDLES names a directory,
+ * Bundles a script of the tests, which then runs in plain Node: in a namespace, or in a VM. Where VM_BUNDLES names a directory,
  * it has been bundled beforehand and is taken from there (test/vm).
  */
 import { rmSync } from "node:fs";
@@ -19,7 +19,7 @@ export interface Bundle {
 
 /** @param script from the repository's root: "test/conformance/kernel-child.ts" */
 export async function bundle(script: string): Promise<Bundle> {
-  const before = process.env["TORBIE_TEST_BUNDLES"];
+  const before = process.env["VM_BUNDLES"];
   if (before !== undefined)
     return { file: join(before, basename(script).replace(/\.ts$/, ".mjs")), remove: () => undefined };
   const file = join(root, "build", `tb-${process.pid}-${++counter}-${basename(script, ".ts")}.mjs`);

@@ -1,9 +1,10 @@
 """Traffic that counts what is lost, between two ends.
 
 stream.py serve             echoes UDP and TCP on port 7000, prints "ready"
-stream.py run ADDRESS RATE  until standard input ends: RATE UDP packets/s on one socket, 100 words/s on one TCP connection,
-                            and 40 new TCP connections and 40 new UDP sockets a second, of one word each; "ready" once all of them
-                            were answered, and at the end a line of JSON:
+stream.py run ADDRESS RATE [SLOWER]
+                            until standard input ends: RATE UDP packets/s on one socket, 100 words/s on one TCP connection,
+                            and 40 new TCP connections and 40 new UDP sockets a second, of one word each (SLOWER 4: a quarter of all
+                            these, and four times the patience); "ready" once all of them were answered, and at the end a line of JSON:
                             udp {sent, lost}, tcp {words, error, longest}, connections {made, failed, slow}, asked {made, unanswered}
 stream.py flood ADDRESS     200 UDP packets/s to port 7001, until standard input ends, from a new socket every 10
 stream.py count             counts what comes to that port, prints "ready", and the number when standard input ends
@@ -49,8 +50,9 @@ def serve():
 
 
 class Run:
-    def __init__(self, address, rate=200):
-        self.rate = rate
+    def __init__(self, address, rate=200, slower=1):
+        self.rate = rate / slower
+        self.slower = slower
         self.to = (address, PORT)
         self.family = family(address)
         self.going = True
@@ -75,7 +77,7 @@ class Run:
         end = socket.socket(self.family, socket.SOCK_DGRAM)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         end.connect(self.to)
-        end.settimeout(0.5)
+        end.settimeout(0.5 * self.slower)
         seen = set()
 
         def listen():
@@ -106,7 +108,7 @@ class Run:
 
     def talk(self):
         try:
-            end = socket.create_connection(self.to, timeout=10)
+            end = socket.create_connection(self.to, timeout=10 * self.slower)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
             def word():
@@ -121,7 +123,7 @@ class Run:
                 self.tcp["words"] += 1
                 self.tcp["longest"] = round(max(self.tcp["longest"], time.monotonic() - began), 3)
 
-            self.paced(0.01, word)
+            self.paced(0.01 * self.slower, word)
             end.close()
         except OSError as error:
             self.tcp["error"] = str(error) or type(error).__name__
@@ -130,7 +132,7 @@ class Run:
         def once():
             began = time.monotonic()
             try:
-                with socket.create_connection(self.to, timeout=8) as end:
+                with socket.create_connection(self.to, timeout=8 * self.slower) as end:
                     end.sendall(b"word")
                     ok = end.recv(4) == b"word"
             except OSError:
@@ -145,7 +147,7 @@ class Run:
     def ask(self):
         def once():
             with socket.socket(self.family, socket.SOCK_DGRAM) as end:
-                end.settimeout(2)
+                end.settimeout(2 * self.slower)
                 try:
                     end.connect(self.to)
                     end.send(b"ask")
@@ -166,7 +168,7 @@ class Run:
             thread.start()
             running.append(thread)
 
-        self.paced(0.025, start)
+        self.paced(0.025 * self.slower, start)
         for thread in running:
             thread.join()
 
@@ -231,4 +233,4 @@ elif sys.argv[1] == "flood":
 elif sys.argv[1] == "count":
     count()
 else:
-    Run(sys.argv[2], int(sys.argv[3])).all()
+    Run(sys.argv[2], *map(int, sys.argv[3:])).all()

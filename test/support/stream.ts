@@ -54,9 +54,9 @@ async function running<T>(from: Namespace, words: readonly string[]): Promise<Ru
   };
 }
 
-/** Traffic that runs and has been answered; `rate`: packets a second of its one UDP flow. */
-export const stream = (from: Namespace, address: string, rate: number): Promise<Running<Streamed>> =>
-  running(from, ["run", address, String(rate)]);
+/** Traffic that runs and has been answered; `rate`: packets a second of its one UDP flow; all of it is so many times `slower`. */
+export const stream = (from: Namespace, address: string, rate: number, slower = 1): Promise<Running<Streamed>> =>
+  running(from, ["run", address, String(rate), String(slower)]);
 
 /** Packets that nothing allows, and how many of them arrive. */
 export async function forbidden(

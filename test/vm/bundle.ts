@@ -5,8 +5,18 @@ import { rolldown } from "rolldown";
 import { EXTERNAL } from "../support/bundle.js";
 import { CHILDREN, SUITES } from "./boots.js";
 
-/** As deep below the root as the tests are: what they name by "../.." is the same in the VM. */
 const DIRECTORY = "build/vm-tests";
+/** Where the repository lies in the VM (image). */
+const THERE = "/torbie";
+
+/** What a module names by where it lies is found there from where it would lie, not from where the bundle does. */
+const inPlace = {
+  name: "in-place",
+  transform: (code: string, id: string): string | null =>
+    id.startsWith(process.cwd()) && code.includes("import.meta.url")
+      ? code.replaceAll("import.meta.url", JSON.stringify(`file://${THERE}${id.slice(process.cwd().length)}`))
+      : null,
+};
 
 export async function bundleSuites(): Promise<void> {
   rmSync(DIRECTORY, { recursive: true, force: true });
@@ -17,6 +27,7 @@ export async function bundleSuites(): Promise<void> {
       input,
       platform: "node",
       external: [...EXTERNAL, "rolldown"],
+      plugins: [inPlace],
       resolve: { alias: { vitest: `${process.cwd()}/test/vm/inside/vitest.ts` } },
       logLevel: "silent",
     });

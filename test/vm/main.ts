@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
-import { BOOTS, SHORT, type Boot } from "./boots.js";
+import { bare, BOOTS, SHORT, type Boot } from "./boots.js";
 import { bundleSuites } from "./bundle.js";
 import { boot, type Accelerator, type Result } from "./qemu.js";
 import { usableKvm } from "./kvm.js";
@@ -18,6 +18,19 @@ function chosen(names: readonly string[]): readonly Boot[] {
     throw new Error(`no boot ${unknown.join(", ")}: there are ${all.map(({ name }) => name).join(", ")}`);
   return names.length === 0 ? BOOTS : all.filter(({ name }) => names.includes(name));
 }
+
+/** SUITES='agent': those alone, in boots that have them. */
+function narrowed(boots: readonly Boot[], suites: readonly string[]): readonly Boot[] {
+  if (suites.length === 0) return boots;
+  const narrow = boots
+    .map((one) => ({ ...one, suites: one.suites.filter((suite) => suites.includes(bare(suite))) }))
+    .filter((one) => one.suites.length > 0);
+  if (narrow.length === 0) throw new Error(`SUITES=${suites.join(" ")}: none of these boots has one`);
+  return narrow;
+}
+
+const words = (variable: string): string[] =>
+  (process.env[variable] ?? "").split(/[\s,]+/).filter((word) => word !== "");
 
 function run(script: string, ...words: readonly string[]): void {
   const { status } = spawnSync(script, words, { stdio: "inherit" });
@@ -39,7 +52,7 @@ function report(one: Boot, { passed, failed, skipped, faults, seconds, files }: 
 }
 
 async function main(): Promise<number> {
-  const boots = chosen((process.env["BOOTS"] ?? "").split(/[\s,]+/).filter((name) => name !== ""));
+  const boots = narrowed(chosen(words("BOOTS")), words("SUITES"));
   run("test/vm/fetch", ...new Set(boots.map(({ kernel }) => kernel)));
   rmSync("build/vm/log", { recursive: true, force: true });
   await bundleSuites();

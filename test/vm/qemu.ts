@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Boot } from "./boots.js";
+import { bare, type Boot } from "./boots.js";
 import { judge, type Verdict } from "./judge.js";
 
 export type Accelerator = "kvm" | "tcg";
@@ -17,7 +17,7 @@ const PATIENCE: Readonly<Record<Accelerator, number>> = { kvm: 2, tcg: 15 };
 
 const drive = (file: string): string[] => ["-drive", `file=${file},format=raw,if=virtio,snapshot=on`];
 
-function argv({ kernel, without, suites }: Boot, accelerator: Accelerator, files: Files): string[] {
+function argv({ kernel, without, refuses, chooses, suites }: Boot, accelerator: Accelerator, files: Files): string[] {
   const directory = join(KERNELS, kernel);
   const words = [
     "console=ttyS0",
@@ -29,6 +29,8 @@ function argv({ kernel, without, suites }: Boot, accelerator: Accelerator, files
     `torbie.suites=${suites.join(",")}`,
     `torbie.patience=${PATIENCE[accelerator]}`,
     `torbie.kernel=${kernel}`,
+    `torbie.chooses=${chooses}`,
+    ...(refuses ? ["torbie.refuses=bpf"] : []),
     ...(without.length > 0 ? [`module_blacklist=${without.join(",")}`] : []),
   ];
   return [
@@ -104,9 +106,6 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
     child.once("close", over);
   });
 }
-
-/** Without how much of it runs. */
-const bare = (suite: string): string => suite.split("/")[0] ?? suite;
 
 function kernelLog(file: string): string {
   try {

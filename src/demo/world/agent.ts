@@ -8,6 +8,7 @@ import { TorbieError } from "../../errors.js";
 import type { Problem } from "../../problems.js";
 import { ended, onLines, stop, type CommandOptions } from "./command.js";
 import type { Namespace } from "./namespace.js";
+import { PATIENCE } from "./patience.js";
 import { Workspace } from "./workspace.js";
 
 const TORBIE = fileURLToPath(new URL("../../../bin/torbie", import.meta.url));
@@ -123,7 +124,8 @@ export class AgentProcess {
         done();
         reject(new TorbieError("AGENT_FAILED", `the agent ${why} before ${what}:\n${this.lastLines}`));
       };
-      const timer = setTimeout(() => fail(`took ${timeout} ms`), timeout);
+      const limit = timeout * PATIENCE;
+      const timer = setTimeout(() => fail(`took ${limit} ms`), limit);
       const unfollow = this.follow((news) => {
         if (news.type !== "applied" || !fits(news.event)) return;
         done();
@@ -135,9 +137,8 @@ export class AgentProcess {
 
   /** Starts it and waits until so many endpoints are in force. */
   async startEnforcing(endpoints: number): Promise<ApplyEvent> {
-    const applied = this.applied((event) => event.enforced >= endpoints, `${endpoints} endpoints were enforced`);
     this.start();
-    return applied;
+    return this.applied((event) => event.enforced >= endpoints, `${endpoints} endpoints were enforced`);
   }
 
   /** Orderly; what it enforces stays enforced. */

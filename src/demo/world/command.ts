@@ -1,6 +1,7 @@
 /** Programs of the machine, by argument vector: nothing here goes through a shell. */
 import { execFile, spawn, type ChildProcess, type SpawnOptions } from "node:child_process";
 import { TorbieError } from "../../errors.js";
+import { PATIENCE } from "./patience.js";
 
 export class CommandError extends TorbieError {
   readonly status: number | null;
@@ -27,7 +28,11 @@ export interface CommandOptions {
 export function command(argv: readonly string[], options: CommandOptions = {}): Promise<string> {
   const [file = "", ...rest] = argv;
   return new Promise((resolve, reject) => {
-    const settings = { timeout: options.timeout ?? 20_000, killSignal: "SIGKILL", maxBuffer: 64 << 20 } as const;
+    const settings = {
+      timeout: (options.timeout ?? 20_000) * PATIENCE,
+      killSignal: "SIGKILL",
+      maxBuffer: 64 << 20,
+    } as const;
     const child = execFile(file, rest, settings, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
       else

@@ -1,7 +1,7 @@
 /**
  * What stands for vitest in the VM, where transforming takes minutes: its words as far as the bundled tests use them, and its own
  * `expect`. One file a process. Prints a line a test as it ends ("ok", "FAILED", "skip"), which judge.ts counts on the other side.
- * Timeouts are multiplied by TORBIE_PATIENCE.
+ * Timeouts are multiplied by VM_PATIENCE.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -28,7 +28,7 @@ interface Group extends Hooks {
   readonly steps: (() => Promise<void>)[];
 }
 
-const PATIENCE = Number(process.env["TORBIE_PATIENCE"] ?? "1");
+const PATIENCE = Number(process.env["VM_PATIENCE"] ?? "1");
 const TIMEOUT = 60_000;
 /** 3: every third test runs, the others are told as skipped. */
 const EVERY = Number(process.env["VM_EVERY"] ?? "1");
@@ -49,6 +49,23 @@ export const expect = Object.assign(
   chai.expect,
   (globalThis as unknown as Record<symbol, object>)[ASYMMETRIC_MATCHERS_OBJECT],
 );
+/** expect.poll(…).toBe(…): until it holds. Without "not" and the like. */
+const poll = (body: Body, options: { readonly timeout?: number } = {}): unknown =>
+  new Proxy(
+    {},
+    {
+      get:
+        (_, matcher: string) =>
+        (...args: unknown[]) =>
+          vi.waitFor(async () => {
+            const assertion = expect(await body());
+            const met: unknown = Reflect.get(assertion, matcher);
+            if (typeof met !== "function") throw new Error(`expect.poll knows no ${matcher}`);
+            Reflect.apply(met, assertion, args);
+          }, options),
+    },
+  );
+Object.assign(expect, { poll });
 setState({ assertionCalls: 0 }, expect as never);
 Object.defineProperty(globalThis, GLOBAL_EXPECT, { value: expect, writable: true, configurable: true });
 (chai.expect as unknown as { extend: (to: unknown, matchers: unknown) => void }).extend(expect, customMatchers);
@@ -118,13 +135,21 @@ async function play(group: Group): Promise<void> {
     });
 }
 
-export function describe(name: string, body: () => void): void {
+function group(name: string, body: () => void): void {
   const group = newGroup(name);
   here().steps.push(() => play(group));
   stack.push(group);
   body();
   stack.pop();
 }
+export const describe = Object.assign(group, {
+  /** Of single values: what stands for one in the name is the first "%" and its letter. */
+  each:
+    <T>(values: readonly T[]) =>
+    (name: string, body: (value: T) => void): void => {
+      for (const value of values) group(name.replace(/%[a-z]/, String(value)), () => body(value));
+    },
+});
 
 export const it = Object.assign((name: string, body: Body, timeout?: number) => add(name, body, timeout), {
   fails: (name: string, body: Body, timeout?: number) => add(name, body, timeout, true),

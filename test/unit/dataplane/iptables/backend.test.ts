@@ -24,7 +24,11 @@ async function replaced(by: Partial<Tap> | undefined): Promise<string> {
   let given = "";
   const run: Runner = (program, _args, input = "") => {
     if (program === "nft") given += input;
-    return Promise.resolve({ status: 0, stdout: program === "iptables" ? "iptables v1.8.9 (nf_tables)" : "", stderr: "" });
+    return Promise.resolve({
+      status: 0,
+      stdout: program === "iptables" ? "iptables v1.8.9 (nf_tables)" : "",
+      stderr: "",
+    });
   };
   const backend = await IptablesBackend.open({ prefixes: ["tap"], excluded: [], markShift: 0, hostToGuest: true, run });
   const { desired, taps } = compiledWorld(BASE);
