@@ -195,23 +195,18 @@ export class IptablesBackend implements Backend {
     told: Steps | undefined,
     only: Touched | undefined,
   ): Promise<void> {
-    for (const step of steps) {
-      const name =
-        step.tool === "iptables"
-          ? `${IPTABLES[step.family]} ${step.table}`
-          : step.tool === "nft"
-            ? LINK_TABLE
-            : "ipset";
-      told?.begin("write", name);
-      try {
-        await runStep(this.run, step);
-      } catch (error) {
+    for (const group of this.tools.mode === "nft" ? together(steps) : steps.map((step) => [step])) {
+      told?.begin("write", group.map(nameOf).join(", "));
+      // Both families of a table at once, where no lock is theirs in common; all have ended before anything is said of any.
+      const done = await Promise.allSettled(group.map((step) => runStep(this.run, step)));
+      const failed = done.find((one) => one.status === "rejected");
+      if (failed !== undefined) {
         for (const written of this.#listening) written.all = true;
         this.#standing = nothingStands();
         this.#prints.clear();
-        throw error;
+        throw failed.reason;
       }
-      writes[name] = (writes[name] ?? 0) + step.writes;
+      for (const step of group) writes[nameOf(step)] = (writes[nameOf(step)] ?? 0) + step.writes;
     }
     if (steps.length === 0) return;
     for (const written of this.#listening) written.note(only);
@@ -281,6 +276,21 @@ export class IptablesBackend implements Backend {
   async close(): Promise<void> {
     await this.idle();
   }
+}
+
+const nameOf = (step: Step): string =>
+  step.tool === "iptables" ? `${IPTABLES[step.family]} ${step.table}` : step.tool === "nft" ? LINK_TABLE : "ipset";
+
+/** Steps that follow each other and write the same table of different families. */
+function together(steps: readonly Step[]): (readonly Step[])[] {
+  const groups: Step[][] = [];
+  for (const step of steps) {
+    const last = groups.at(-1)?.at(-1);
+    const same = step.tool === "iptables" && last?.tool === "iptables" && last.table === step.table;
+    if (same) groups.at(-1)?.push(step);
+    else groups.push([step]);
+  }
+  return groups;
 }
 
 function put<V>(map: Map<string, V>, name: string, value: V | undefined): void {

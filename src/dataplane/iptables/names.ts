@@ -5,8 +5,20 @@ import type { Family } from "../../model/types.js";
 export const CHAIN_PREFIX = "TRB-";
 export const SET_PREFIX: Readonly<Record<Family, string>> = { 4: "trb4-", 6: "trb6-" };
 
+/** More than a host has; what is asked again is remembered, since a set's name stands in the chains of all its ports. */
+const MOST_KNOWN = 1 << 16;
+const known = new Map<string, string>();
+
 /** Chains have room for 28 characters, sets for 31; keys of policies are longer. */
-export const digest = (key: string): string => createHash("sha256").update(key).digest("hex").slice(0, 14);
+export function digest(key: string): string {
+  let short = known.get(key);
+  if (short === undefined) {
+    if (known.size >= MOST_KNOWN) known.clear();
+    short = createHash("sha256").update(key).digest("hex").slice(0, 14);
+    known.set(key, short);
+  }
+  return short;
+}
 
 export const isOurChain = (name: string): boolean => name.startsWith(CHAIN_PREFIX);
 export const isOurSet = (name: string): boolean => /^trb[46]-/.test(name);

@@ -147,8 +147,11 @@ function tableLines(old: Standing["tables"][Family][TableName], wanted: Rendered
     ([name, chain]) => old.displaced.has(name) || !sameChain(old.hooks.get(name), chain),
   );
   return [
-    // A chain that is declared is emptied.
-    ...changed.map(([name]) => `:${name} - [0:0]`),
+    // A chain that is declared is emptied. iptables (1.8.9) keeps them sorted by walking its list from the front: the last come first.
+    ...changed
+      .map(([name]) => `:${name} - [0:0]`)
+      .sort()
+      .reverse(),
     ...gone.map((name) => `:${name} - [0:0]`),
     ...changed.flatMap(([name, chain]) => chain.map((rule) => `-A ${name} ${rule}`)),
     ...hooked.flatMap(([name, chain]) => [

@@ -248,6 +248,36 @@ function links(
   const inOther = (prefix: Prefix): boolean =>
     !isSingle(prefix) && [...holders.keys()].some((other) => other !== prefix && contains(prefix, other));
   for (const name of present.keys()) if (isSayable(name)) result.set(name, CLOSED_LINK);
-  for (const one of live) result.set(one.tap, renderLink(one, shared, bits, metadata));
+  for (const one of live) result.set(one.tap, linkOf(one, shared, bits, metadata));
   return result;
+}
+
+interface KnownLink {
+  /** All that it depends on besides the endpoint. */
+  readonly said: string;
+  readonly rules: readonly string[];
+}
+
+/** An endpoint that changes is another object: of hundreds on a host those that did not are not rendered again. */
+const knownLinks = new WeakMap<Live["endpoint"], KnownLink>();
+
+function linkOf(
+  live: Live,
+  shared: (prefix: Prefix) => boolean,
+  bits: Bits,
+  metadata: readonly Family[],
+): readonly string[] {
+  const { endpoint, tap, hostMac } = live;
+  const said = JSON.stringify([
+    tap,
+    hostMac,
+    bits.source,
+    metadata,
+    endpoint.owned.map(({ prefix }) => shared(prefix)),
+  ]);
+  const known = knownLinks.get(endpoint);
+  if (known?.said === said) return known.rules;
+  const rules = renderLink(live, shared, bits, metadata);
+  knownLinks.set(endpoint, { said, rules });
+  return rules;
 }
