@@ -26,6 +26,7 @@ export const SUITES: Readonly<Record<string, string>> = {
   iptables: "test/conformance/iptables.test.ts",
   "iptables-legacy": "test/vm/inside/iptables-legacy.ts",
   agent: "test/vm/inside/agent.ts",
+  uplinks: "test/vm/inside/uplinks.ts",
 };
 /** Its name, without how much of it runs. */
 export const bare = (suite: string): string => suite.split("/")[0] ?? suite;
@@ -53,6 +54,7 @@ export const BOOTS: readonly Boot[] = [
   unclassified("6.12", "tcx", ["conformance", "agent"]),
   boot("6.12-refused", ["agent", "iptables"], { kernel: "6.12", refuses: true, chooses: "iptables-refused" }),
   boot("newest", ["verifier", "conformance", "agent", "iptables"]),
+  boot("newest-uplinks", ["uplinks"], { kernel: "newest" }),
 ];
 
 /** What every run of CI boots, by name. */
