@@ -114,13 +114,15 @@ export class StatusReporter {
 
   async #readBack(asked: readonly Candidate[]): Promise<void> {
     const candidates = asked.filter((candidate) => this.#judgement.awaits(candidate));
-    if (candidates.length === 0) return;
+    if (candidates.length === 0 || this.#closed) return;
     try {
       const holds = await this.parts.readBack(candidates);
       for (const candidate of candidates)
         this.#tell(this.#judgement.readBack(candidate, holds.has(candidate.endpoint.id)));
       this.#unreadable = undefined;
     } catch (error) {
+      // What was closed under us is nobody's fault.
+      if (this.#closed) return;
       this.#unreadable = asError(error);
       this.parts.log.warn({ err: this.#unreadable }, "the kernel could not be read back for the endpoints' status");
     }

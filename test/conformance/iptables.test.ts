@@ -1,9 +1,25 @@
 import { afterAll, describe, it } from "vitest";
 import { endpoint } from "../support/resources.js";
-import { arrives, deliver, drop, each, incoming, out, sends, syn, tcp, type Case } from "./case.js";
+import { bare } from "../support/packet.js";
+import {
+  arrives,
+  deliver,
+  drop,
+  each,
+  forward,
+  incoming,
+  ipOf,
+  out,
+  sends,
+  syn,
+  tcp,
+  unreachable,
+  type Case,
+  type Step,
+} from "./case.js";
 import { CASES } from "./cases.js";
 import { IptablesWorld, play } from "./iptables.js";
-import { BASE, changed, ELSEWHERE, ip, spec, VIP } from "./world.js";
+import { BASE, changed, ELSE_OUTSIDE, ELSEWHERE, ip, OUTSIDE, spec, VIP } from "./world.js";
 
 /**
  * Where iptables differs from the programs, and why; README says the same. A case that is listed here and passes fails the test, so that
@@ -67,6 +83,23 @@ const HOLDERS: readonly Case[] = [
     sends("open1", out("open1", f, ip("web1", f)).tcp(syn(40001, 80)), deliver("web1")),
     sends("web1", out("web1", f, ip("open1", f)).tcp(tcp(80, 40001, "SA")), deliver("open1")),
   ]),
+  ...each("S6", "nor does an error about what one of them sent", (f) => {
+    const error = (sport: number): Step =>
+      arrives(
+        unreachable(
+          incoming(f, ELSE_OUTSIDE[f], VIP[f]),
+          f,
+          ipOf(bare, f, VIP[f], OUTSIDE[f]).udp({ sport, dport: 53 }),
+        ),
+        sport === 40006 ? deliver("vip1") : drop("ICMP_ERROR_UNRELATED", "vip1"),
+      );
+    return [
+      sends("vip2", out("vip2", f, OUTSIDE[f], { src: VIP[f] }).udp({ sport: 40005, dport: 53 }), forward),
+      error(40005),
+      sends("vip1", out("vip1", f, OUTSIDE[f], { src: VIP[f] }).udp({ sport: 40006, dport: 53 }), forward),
+      error(40006),
+    ];
+  }),
 ];
 
 const world = new IptablesWorld();

@@ -2,7 +2,7 @@
  * Who of several guests with one address a connection belongs to. The kernel's routes give what is sent to such an address always to the same
  * one, an answer too: it would come past that one's rules because another opened the connection. So a connection that is begun from an address
  * which others have as well remembers its opener's number, and so does one of a guest without port security, whatever address it sent from;
- * an answer that the routes bring to anybody else is judged by the rules, as a first packet. Pure.
+ * an answer that the routes bring to anybody else, and an error about what the opener sent, is judged by the rules, as a first packet. Pure.
  */
 import type { DesiredState } from "../../compile/desired.js";
 import { contains, family, isSingle } from "../../model/cidr.js";
@@ -69,9 +69,12 @@ export function renderHold({ endpoint, tap }: Live, of: Family, { shared, number
     .map(({ prefix }) => `${side("-s", prefix)}${note}`);
 }
 
-/** In front of what passes as established: an answer to an address of several, or in a connection that somebody holds. */
+/**
+ * In front of what passes as established or related: an answer to an address of several, or in a connection that somebody holds, and an
+ * error about what was sent there, whose direction conntrack takes for that of an answer.
+ */
 export function heldRules(of: Family, { shared, open }: Holders, prefixes: readonly string[], bits: Bits): Chain {
-  const answer = "-m conntrack --ctstate ESTABLISHED --ctdir REPLY";
+  const answer = "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY";
   const to = (match: string): string[] => prefixes.map((prefix) => `-o ${prefix}+ ${answer} ${match} -j ${HELD}`);
   return [
     ...([...shared].some((prefix) => family(prefix) === of) ? to(`-m set --match-set ${sharedSet(of)} dst`) : []),
