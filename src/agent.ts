@@ -3,8 +3,9 @@
  * kernel back from time to time. When a pass runs is decided in src/agent/loop.ts.
  */
 import { collectProblems } from "./agent/collect.js";
-import { describeDelta, isEmpty, NO_CHANGE, NO_DESIRED_CHANGE, type Change } from "./agent/delta.js";
+import { isEmpty, NO_DESIRED_CHANGE } from "./agent/delta.js";
 import { Gate, type SyncState } from "./agent/gate.js";
+import { History } from "./agent/history.js";
 import { Migrations } from "./agent/migrations.js";
 import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
@@ -18,7 +19,7 @@ import type { DatastoreEvent } from "./datastore/types.js";
 import { DeltaBuilder } from "./model/delta.js";
 import type { EndpointId, FelixSettings } from "./model/types.js";
 import type { Problem } from "./problems.js";
-import { Steps, stepText } from "./steps.js";
+import { Steps } from "./steps.js";
 
 export interface AgentOptions {
   readonly version: string;
@@ -75,12 +76,6 @@ export interface AgentHealth {
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
 /** Milliseconds between two looks at whether the guest of a live migration has come. */
 const LISTEN = 50;
-/** Changes that an event names; the others are counted. */
-const MOST_CHANGES = 50;
-/** Milliseconds: a pass of so long says where it was slow, and one that goes on for so long where it is. */
-const SLOW = 1_000;
-const STUCK = 10_000;
-const MOST_STEPS = 8;
 
 export class Agent {
   readonly #parts: AgentParts;
@@ -88,7 +83,7 @@ export class Agent {
   readonly #gate: Gate;
   readonly #loop: Loop;
   readonly #problems = new ProblemList();
-  readonly #listeners = new Set<(event: ApplyEvent) => void>();
+  readonly #history: History;
   readonly #started: string;
   #stopped: string | undefined;
   #stopping = false;
@@ -98,8 +93,6 @@ export class Agent {
 
   /** What to compile. Undefined: everything may have changed. */
   #modelDelta: DeltaBuilder | undefined;
-  /** What to tell people, which is not "everything" because a compile failed. */
-  #changed = new DeltaBuilder();
   #desired: DesiredState | undefined;
   /** What to write. Undefined: the next pass reads back in full. */
   #desiredDelta: DesiredDelta | undefined;
@@ -107,12 +100,8 @@ export class Agent {
   #wantFull = false;
 
   #enforced: ReadonlySet<EndpointId> = new Set();
-  #interfaceNames: ReadonlySet<string> = new Set();
   #failures: RoundResult["failures"] = [];
   #guard: AgentStatus["guard"];
-  #lastApply: ApplyEvent | undefined;
-  #applies = 0;
-  #totalWrites = 0;
   #inForce = false;
   #current = false;
   #dataFrom: string | undefined;
@@ -120,6 +109,7 @@ export class Agent {
   constructor(parts: AgentParts, options: AgentOptions) {
     this.#parts = parts;
     this.#options = options;
+    this.#history = new History(parts);
     this.#gate = new Gate(options.clusterGuid, options.clusterJudged);
     this.#dataFrom = options.dataFrom;
     this.#started = parts.clock.date().toISOString();
@@ -134,8 +124,7 @@ export class Agent {
 
   /** Called after every pass that wrote, failed or had a change to tell. Returns what takes the listener away again. */
   onApply(listener: (event: ApplyEvent) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#history.onApply(listener);
   }
 
   /**
@@ -250,9 +239,7 @@ export class Agent {
       },
       ...(guid === undefined ? {} : { cluster: guid }),
       ...(dataFrom === undefined ? {} : { dataFrom }),
-      applies: this.#applies,
-      totalWrites: this.#totalWrites,
-      ...(this.#lastApply ? { lastApply: this.#lastApply } : {}),
+      ...this.#history.status,
       problems: this.#problems.present,
       interfaces: interfacesStatus(interfaces),
       endpoints: endpointsStatus(this.#desired, interfaces, this.#enforced),
@@ -265,7 +252,7 @@ export class Agent {
     if (this.#gate.state === "lost") this.#setCurrent(false);
     const delta = this.#parts.model.handle(event);
     this.#modelDelta?.add(delta);
-    this.#changed.add(delta);
+    this.#history.heard(delta);
     // A pass for every part of a snapshot would find the gate shut each time.
     if (event.type !== "changes" || this.#gate.closed(this.#parts.model.model.cluster) !== "too early")
       this.#loop.mark();
@@ -276,7 +263,7 @@ export class Agent {
     const { clock, log } = this.#parts;
     const began = clock.now();
     const steps = new Steps(() => clock.now());
-    const watched = this.#watchPass(steps, began);
+    const watched = this.#history.watch(steps, began);
     steps.begin("compile");
     const uncompiled = await this.#compile();
     const delta = this.#wantFull ? undefined : this.#desiredDelta;
@@ -312,7 +299,17 @@ export class Agent {
       const { felix } = this.#parts.model.model;
       this.#options.onPass?.({ desired: this.#desired, interfaces, enforced: this.#enforced, felix });
     }
-    this.#report(result?.writes ?? {}, delta === undefined, began, since, steps);
+    this.#reportProblems();
+    this.#history.passed({
+      writes: result?.writes ?? {},
+      failures: this.#failures,
+      full: delta === undefined,
+      began,
+      since,
+      steps,
+      enforced: this.#enforced.size,
+      answered: this.#gate.closed(this.#parts.model.model.cluster) === undefined,
+    });
     this.#options.onStatus?.(() => this.status());
     return this.#failures.length === 0;
   }
@@ -374,60 +371,6 @@ export class Agent {
     this.#modelDelta = undefined;
   }
 
-  /** While a pass goes on for long: in which step it is. Returns what ends it. */
-  #watchPass(steps: Steps, began: number): () => void {
-    const { clock, log } = this.#parts;
-    let cancel: () => void;
-    const arm = (): void => {
-      cancel = clock.after(STUCK, () => {
-        const { what = "", milliseconds = 0 } = steps.current ?? {};
-        const seconds = (of: number): number => Math.round(of / 1000);
-        log.warn(
-          { step: what, stepSeconds: seconds(milliseconds), passSeconds: seconds(clock.now() - began) },
-          "a pass goes on for long: what is enforced stays as it was until this step has ended",
-        );
-        arm();
-      });
-    };
-    arm();
-    return () => cancel();
-  }
-
-  #report(writes: RoundResult["writes"], full: boolean, began: number, since: number, took: Steps): void {
-    const { clock, log, model } = this.#parts;
-    this.#reportProblems();
-    const told = this.#gate.closed(model.model.cluster) === undefined ? this.#changed : NO_CHANGE;
-    if (told === this.#changed) this.#changed = new DeltaBuilder();
-    const described = describeDelta(told, model.model, MOST_CHANGES);
-    const interfaces = this.#interfaceChanges();
-    const now = clock.now();
-    const event: ApplyEvent = {
-      at: clock.date().toISOString(),
-      full,
-      changes: [...interfaces, ...described.changes].slice(0, MOST_CHANGES),
-      totalChanges: interfaces.length + described.total,
-      writes,
-      totalWrites: Object.values(writes).reduce((sum, count) => sum + count, 0),
-      milliseconds: Math.round((now - began) * 100) / 100,
-      sinceEvent: Math.round((now - since) * 100) / 100,
-      steps: took.list(1).slice(0, MOST_STEPS),
-      failures: this.#failures.map(({ where, error }) => ({ where, what: error.message })),
-      enforced: this.#enforced.size,
-    };
-    if (event.milliseconds >= SLOW) {
-      const { milliseconds, steps } = event;
-      const where = steps.slice(0, 3).map(stepText).join(", ");
-      log.warn({ milliseconds, steps }, `a pass was slow: ${Math.round(milliseconds)} ms, of them ${where}`);
-    }
-    this.#applies++;
-    this.#totalWrites += event.totalWrites;
-    this.#lastApply = event;
-    const quiet = event.totalChanges === 0 && event.totalWrites === 0 && event.failures.length === 0;
-    if (quiet) return log.debug({ apply: event }, "nothing to do");
-    log.info({ apply: event }, "applied");
-    for (const listener of this.#listeners) listener(event);
-  }
-
   #reportProblems(): void {
     const { log } = this.#parts;
     const { appeared, gone } = this.#problems.replace(
@@ -435,17 +378,6 @@ export class Agent {
     );
     for (const problem of appeared) log.warn({ problem }, "problem");
     for (const problem of gone) log.info({ problem }, "no longer a problem");
-  }
-
-  #interfaceChanges(): readonly Change[] {
-    const before = this.#interfaceNames;
-    const names = new Set(this.#parts.links.interfaces().taps.keys());
-    this.#interfaceNames = names;
-    const change = (id: string, what: Change["change"]): Change => ({ kind: "interface", id, change: what });
-    return [
-      ...[...names].filter((name) => !before.has(name)).map((name) => change(name, "set")),
-      ...[...before].filter((name) => !names.has(name)).map((name) => change(name, "gone")),
-    ];
   }
 
   #armResync(): void {
