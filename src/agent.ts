@@ -263,7 +263,7 @@ export class Agent {
     const { clock, log } = this.#parts;
     const began = clock.now();
     const steps = new Steps(() => clock.now());
-    const watched = this.#history.watch(steps, began);
+    const watched = this.#history.began(steps, began);
     steps.begin("compile");
     const uncompiled = await this.#compile();
     const delta = this.#wantFull ? undefined : this.#desiredDelta;

@@ -18,7 +18,7 @@ export interface Pass {
   readonly steps: Steps;
   /** How many endpoints. */
   readonly enforced: number;
-  /** What the datastore said until now was to be put in force by it. */
+  /** What the datastore said before it began was to be put in force by it. */
   readonly answered: boolean;
 }
 
@@ -32,7 +32,8 @@ const MOST_STEPS = 8;
 export class History {
   readonly #parts: Pick<AgentParts, "clock" | "log" | "model" | "links">;
   readonly #listeners = new Set<(event: ApplyEvent) => void>();
-  /** What to tell people, which is not "everything" because a compile failed. */
+  /** What to tell people, which is not "everything" because a compile failed: what the present pass answers, and what came since it began. */
+  #answering = new DeltaBuilder();
   #changed = new DeltaBuilder();
   #interfaceNames: ReadonlySet<string> = new Set();
   #last: ApplyEvent | undefined;
@@ -63,8 +64,10 @@ export class History {
     this.#changed.add(delta);
   }
 
-  /** While a pass goes on for long: in which step it is. Returns what ends it. */
-  watch(steps: Steps, began: number): () => void {
+  /** A pass begins, and answers what was heard until now. While it goes on for long it is told in which step it is. Returns what ends that. */
+  began(steps: Steps, began: number): () => void {
+    this.#answering.add(this.#changed);
+    this.#changed = new DeltaBuilder();
     const { clock, log } = this.#parts;
     let cancel: () => void;
     const arm = (): void => {
@@ -84,8 +87,8 @@ export class History {
 
   passed({ writes, failures, full, began, since, steps, enforced, answered }: Pass): void {
     const { clock, log, model } = this.#parts;
-    const told = answered ? this.#changed : NO_CHANGE;
-    if (answered) this.#changed = new DeltaBuilder();
+    const told = answered ? this.#answering : NO_CHANGE;
+    if (answered) this.#answering = new DeltaBuilder();
     const described = describeDelta(told, model.model, MOST_CHANGES);
     const interfaces = this.#interfaceChanges();
     const now = clock.now();

@@ -123,6 +123,21 @@ describe("what runs when", () => {
     expect(world.clock.time).toBe(0);
   });
 
+  test("a change is told with the pass that answers it, not with the one that was running when it came", async () => {
+    const world = new World();
+    const agent = await inSync(world);
+    const told: string[][] = [];
+    agent.onApply(({ changes }) => told.push(changes.map(({ id }) => id)));
+    const hold = barrier();
+    world.holdApply = hold.wait;
+    world.change("np:b");
+    await Promise.resolve().then(() => Promise.resolve());
+    world.change("np:c");
+    hold.open();
+    await agent.idle();
+    expect(told).toEqual([["np:b"], ["np:c"]]);
+  });
+
   test("changes during a pass are answered together by the next one, never by two at once", async () => {
     const world = new World();
     const agent = await inSync(world);
