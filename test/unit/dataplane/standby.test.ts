@@ -1,5 +1,8 @@
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { Standby } from "../../../src/dataplane/standby.js";
 
 /** Says its pid, what it was given, and how long it waited for it. */
@@ -23,6 +26,21 @@ const alive = (pid: number): boolean => {
   }
 };
 
+/** Where the programs of some tests write their pid as they start. */
+const FILE = join(tmpdir(), `torbie-standby-${process.pid}`);
+afterEach(() => rmSync(FILE, { force: true }));
+
+async function until(holds: () => boolean): Promise<void> {
+  await vi.waitFor(() => expect(holds()).toBe(true), { timeout: 5_000, interval: 20 });
+}
+
+/** Of the program that waits, which has started by then: its pid is not that of one that has ended. */
+async function waitingOne(): Promise<number> {
+  const pid = (): number => Number(existsSync(FILE) ? readFileSync(FILE, "utf8") : 0);
+  await until(() => pid() > 0 && alive(pid()));
+  return pid();
+}
+
 describe("standby", () => {
   it("has the next one wait before it is asked", async () => {
     standby = new Standby([COMMAND]);
@@ -35,14 +53,16 @@ describe("standby", () => {
   });
 
   it("runs one when none waits, also when the one that waited was killed", async () => {
-    standby = new Standby([["sh", "-c", 'echo $$ >&2; read line; echo "$line"']]);
-    const run = (text: string): ReturnType<Standby["run"]> =>
-      standby.run("sh", ["-c", 'echo $$ >&2; read line; echo "$line"'], `${text}\n`);
-    expect(await Promise.all([run("a"), run("b")])).toMatchObject([{ stdout: "a\n" }, { stdout: "b\n" }]);
-    await sleep(300);
-    const { stderr } = await run("c");
-    expect(alive(Number(stderr))).toBe(false);
-    expect((await run("d")).stdout).toBe("d\n");
+    const script = 'echo $$ > "$0"; read line; echo "$line"';
+    const args = ["-c", script, FILE];
+    standby = new Standby([["sh", ...args]]);
+    const run = async (text: string): Promise<string> => (await standby.run("sh", args, `${text}\n`)).stdout;
+    expect(await Promise.all([run("a"), run("b")])).toEqual(["a\n", "b\n"]);
+    const waiting = await waitingOne();
+    process.kill(waiting, "SIGKILL");
+    await until(() => !alive(waiting));
+    await sleep(50);
+    expect(await run("c")).toBe("c\n");
   });
 
   it("says of a program that ends badly, or is not there, what run() says", async () => {
@@ -59,16 +79,10 @@ describe("standby", () => {
 
   it("lets the one that waits end when it is closed", async () => {
     const script = 'echo $$ > "$0"; read line; true';
-    const file = `${process.env["TMPDIR"] ?? "/tmp"}/torbie-standby-${process.pid}`;
-    standby = new Standby([["sh", "-c", script, file]]);
-    await standby.run("sh", ["-c", script, file], "x\n");
-    await sleep(300);
-    const { readFileSync, rmSync } = await import("node:fs");
-    const pid = Number(readFileSync(file, "utf8"));
-    expect(alive(pid)).toBe(true);
+    standby = new Standby([["sh", "-c", script, FILE]]);
+    await standby.run("sh", ["-c", script, FILE], "x\n");
+    const waiting = await waitingOne();
     standby.close();
-    for (let i = 0; i < 100 && alive(pid); i++) await sleep(20);
-    rmSync(file);
-    expect(alive(pid)).toBe(false);
+    await until(() => !alive(waiting));
   });
 });
