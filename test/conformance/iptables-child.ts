@@ -56,7 +56,7 @@ class Frames {
   }
 }
 
-/** Packets that the stack handed to a protocol, of both families, and ARP answers that it took. */
+/** Packets that the stack handed to a protocol, of both families, its own among them: what is quickly asked. */
 function delivered(): number {
   const [names = "", values = ""] = readFileSync("/proc/net/snmp", "utf8")
     .split("\n")
@@ -66,8 +66,21 @@ function delivered(): number {
   return v4 + v6;
 }
 
-function arpTaken(): number {
-  const listed = execFileSync("nft", ["list", "table", "arp", "watch"], { encoding: "utf8" });
+/**
+ * Of frames that come in, what the stack takes: not what it tells itself (over lo, or looped back as a member of a group that it sends to,
+ * as neighbour discovery does for a new address), at times that nobody here chooses.
+ */
+const WATCH = `table inet watch {
+ chain input { type filter hook input priority 300; iifname "lo" return; meta pkttype 5 return; counter; }
+}
+table arp watch {
+ chain input { type filter hook input priority 100; counter; }
+}
+`;
+
+/** @param family of nft @returns packets that the stack has taken */
+function taken(family: "inet" | "arp"): number {
+  const listed = execFileSync("nft", ["list", "table", family, "watch"], { encoding: "utf8" });
   return Number(/counter packets (\d+)/.exec(listed)?.[1] ?? 0);
 }
 
@@ -84,6 +97,7 @@ class Kernel {
   #compiler = new Compiler();
   #resources: readonly Resource[] = [];
   #started = false;
+  #taken = 0;
   /** The world that stands; most cases play in the same one, and others in one that differs little. */
   #stands: WireWorld | undefined;
 
@@ -112,7 +126,7 @@ class Kernel {
     ip("neigh", "replace", "192.0.2.99", "lladdr", "02:00:00:00:00:98", "dev", "up0", "nud", "permanent");
     for (const prefix of world.unreachable) ip(prefix.includes(":") ? "-6" : "-4", "route", "add", "blackhole", prefix);
     execFileSync("nft", ["-f", "-"], {
-      input: "table arp watch {\n chain input { type filter hook input priority 100; counter; }\n}\n",
+      input: WATCH,
     });
     await this.#links.start(() => undefined);
     this.#started = true;
@@ -228,18 +242,25 @@ class Kernel {
     return rest;
   }
 
+  /** Whether frames have been taken since it was last asked. */
+  #took(): boolean {
+    const before = this.#taken;
+    this.#taken = taken("inet");
+    return this.#taken !== before;
+  }
+
   async receive(at: At, frame: Buffer): Promise<Seen> {
     const isArp = frame.readUInt16BE(12) === 0x0806;
-    const before = isArp ? arpTaken() : delivered();
+    const before = isArp ? taken("arp") : delivered();
     let frames = await this.#frames.ask(question(at, frame));
     const sent = "host" in at ? frame.toString("hex") : undefined;
     frames = await this.#answerNeighbours(frames, sent);
-    const after = isArp ? arpTaken() : delivered();
+    const host = isArp ? taken("arp") !== before : delivered() !== before && this.#took();
     const rest = frames.filter(({ on, frame: seen }) => {
       const bytes = Buffer.from(seen, "hex");
       return !isNoise(bytes) && ("host" in at || !isQuestionOf(this.#made.get(on)?.split(" ")[0], bytes));
     });
-    return { frames: rest, host: after !== before };
+    return { frames: rest, host };
   }
 }
 
