@@ -86,7 +86,10 @@ function surviving(
   return { table, drifts };
 }
 
-/** What stands is taken for what was written, but for an iptables chain that has more or fewer rules: somebody was faster than the reading. */
+/**
+ * What stands is taken for what was written, but for a chain of iptables that has more or fewer rules, and one of nft that has fewer lines
+ * than its rules and its own: somebody was faster than the reading. It is written again by the next one.
+ */
 export function printsOf({ tables, links }: Standing, reading: Reading): Map<string, readonly string[]> {
   const prints = new Map<string, readonly string[]>();
   for (const family of FAMILIES)
@@ -99,9 +102,10 @@ export function printsOf({ tables, links }: Standing, reading: Reading): Map<str
           prints.set(`${family} ${table} ${name}`, ours);
       }
     }
-  for (const tap of links.keys()) {
+  for (const [tap, rules] of links) {
     const printed = reading.links.get(chainOf(tap));
-    if (printed !== undefined) prints.set(`link ${chainOf(tap)}`, printed);
+    // A long set takes several lines, so that more say nothing.
+    if (printed !== undefined && printed.length > rules.length) prints.set(`link ${chainOf(tap)}`, printed);
   }
   return prints;
 }
