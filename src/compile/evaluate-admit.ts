@@ -44,6 +44,8 @@ export class Gate {
   >();
   private judgeNow: Judge;
   private generation = 0;
+  /** Flows begun until now. */
+  opened = 0;
 
   constructor(private world: World) {
     this.judgeNow = new Judge(world.model);
@@ -281,6 +283,7 @@ export class Gate {
       ...(ports ? { ports } : {}),
       ...(icmp ? { icmp } : {}),
     };
+    this.opened++;
     this.flows.open({
       tuple,
       opener,

@@ -57,6 +57,11 @@ export class Evaluator {
     this.gate.update(this.world);
   }
 
+  /** Flows begun until now: it grows with a packet that belongs to none that is known. */
+  get opened(): number {
+    return this.gate.opened;
+  }
+
   /** @param now seconds, never going back. */
   receive(at: At, frame: Uint8Array, now: number): Outcome {
     if ("uplink" in at) return this.fromUplink(frame, now);

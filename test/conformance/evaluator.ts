@@ -6,7 +6,10 @@ import { TestModel } from "../support/model-of.js";
 import type { Implementation } from "./runner.js";
 import type { ConformanceWorld } from "./world.js";
 
-export function evaluatorImplementation(): Implementation {
+export function evaluatorImplementation(): Implementation & {
+  /** Flows begun since load(). */
+  opened(): number;
+} {
   let state: { readonly model: TestModel; readonly evaluator: Evaluator } | undefined;
   const running = (): NonNullable<typeof state> => {
     if (state === undefined) throw new Error("no world was loaded");
@@ -28,6 +31,7 @@ export function evaluatorImplementation(): Implementation {
       return Promise.resolve();
     },
     receive: (at, frame, now) => Promise.resolve(running().evaluator.receive(at, frame, now)),
+    opened: () => running().evaluator.opened,
     update(world) {
       const { model, evaluator } = running();
       model.change(world.resources);

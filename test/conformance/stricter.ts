@@ -58,9 +58,14 @@ export class Stricter {
   /**
    * Why iptables may drop this frame although it passes; undefined: it may not. To be asked of every frame, in order.
    * @param dropped iptables has
+   * @param begins it is the first of a flow: of none, or of one that a change of policy has ended
    * @param anyStateless some group of the policy is stateless
    */
-  may(frame: Uint8Array, { verdict }: Outcome, dropped: boolean, anyStateless: boolean): string | undefined {
+  may(
+    frame: Uint8Array,
+    { verdict }: Outcome,
+    { dropped, begins, anyStateless }: { dropped: boolean; begins: boolean; anyStateless: boolean },
+  ): string | undefined {
     const packet = parse(frame.subarray(14));
     if (packet === undefined) return undefined;
     const subject = packet.inner ?? packet;
@@ -70,7 +75,9 @@ export class Stricter {
     if (packet.inner === undefined) this.#note(packet, verdict, dropped);
     const passes = verdict !== "drop";
     const why =
-      packet.protocol === TCP ? this.#segment(packet, passes) : this.#about(subject, packet.inner !== undefined);
+      packet.protocol === TCP
+        ? this.#segment(packet, passes, begins)
+        : this.#about(subject, packet.inner !== undefined);
     return ghost ?? why ?? (anyStateless ? this.#aboutAnswer(packet.inner) : undefined);
   }
 
@@ -112,9 +119,11 @@ export class Stricter {
    * The kernel begins at a SYN, which wants its SYN-ACK before all else, or in the middle, at an ACK; what comes after a FIN or RST, a
    * beginning of another kind, and a SYN into a living connection are nothing that it promises to follow.
    */
-  #segment({ key, flags, from }: Parsed, passes: boolean): string | undefined {
-    const known = this.#tcp.get(key);
+  #segment({ key, flags, from }: Parsed, passes: boolean, begins: boolean): string | undefined {
     const kind = flags & (FIN | SYN | RST | ACK);
+    // What the kernel had of an ended flow has been deleted with it: it begins as one that it never saw.
+    if (begins && kind !== SYN) this.#tcp.delete(key);
+    const known = this.#tcp.get(key);
     if (known === undefined) {
       // Judged as a first packet by both.
       const state = kind === SYN ? "opened" : kind === ACK ? "up" : "irregular";

@@ -92,6 +92,7 @@ async function play(world: GeneratedWorld, acts: readonly Act[]): Promise<string
     if (!step.certain) repair(step.frame);
     // So close together that no connection ends by itself: the kernel's time can't be made to pass.
     const now = i / 1000;
+    const known = evaluator.opened();
     const [wanted, got, seen] = await Promise.all([
       evaluator.receive(step.at, step.frame, now),
       kernel.receive(step.at, step.frame, now),
@@ -104,7 +105,9 @@ async function play(world: GeneratedWorld, acts: readonly Act[]): Promise<string
     said.push(`${i} ${place}: ${describeFrame(step.frame)} => ${essence(wanted)}${why}`);
     const dropped = seen.frames.length === 0 && !seen.host;
     // The kernel tracks nothing whose L4 header contradicts itself; the programs look at ports and flags alone.
-    const may = stricter.may(step.frame, wanted, dropped, anyStateless) ?? (step.certain ? undefined : "damaged");
+    const begins = evaluator.opened() > known;
+    const may =
+      stricter.may(step.frame, wanted, { dropped, begins, anyStateless }) ?? (step.certain ? undefined : "damaged");
     const differs =
       essence(got) === essence(wanted)
         ? fragments.whole(step.frame, wanted, seen, () => difference(step.at, wanted, seen))
