@@ -21,8 +21,9 @@ export interface GuardSettings {
 
 interface GuardChain {
   readonly name: string;
-  readonly hook: string;
-  readonly priority: number;
+  /** Absent: others go there. */
+  readonly base?: { readonly hook: string; readonly priority: number };
+  /** Each ends in its verdict: one word, or "goto" and a chain. */
   readonly rules: readonly string[];
 }
 
@@ -46,6 +47,10 @@ export interface Claims {
 }
 const MARK_JUDGED = 0x8000;
 const MARK_HOST = 0x4000;
+/** Set at a tap's ingress by the iptables dataplane (Bits.source). */
+const MARK_SOURCE = 0x1000;
+/** More taps than a host may have; with a size the kernel looks an element up in a fixed table, in half the time. */
+const SET_SIZE = 16_384;
 /** Before conntrack (-200) and whatever may change the mark. */
 const RAW = -300;
 /** After everyone else has said where it goes. */
@@ -58,58 +63,70 @@ export function markBits(shift: number): { readonly judged: number; readonly any
   return { judged: (MARK_JUDGED << shift) >>> 0, any: ((MARK_JUDGED | MARK_HOST) << shift) >>> 0 };
 }
 
+/**
+ * What is of no tap meets one comparison of a name at each hook; what is of one, the cheapest question first: the mark, then a set, last
+ * the kinds of interfaces.
+ */
 export function guardTables(settings: GuardSettings): GuardTable[] {
   const { judged, any } = markBits(settings.markShift);
+  const source = (MARK_SOURCE << settings.markShift) >>> 0;
   const kinds = `{ ${FOREIGN_KINDS.map((kind) => `"${kind}"`).join(", ")} }`;
   const skip = (way: "iif" | "oif"): string[] => [
     ...settings.taps.excluded.map((pattern) => `${way}name "${pattern}" return`),
     `meta ${way}kind ${kinds} return`,
   ];
-  const from = settings.taps.prefixes.map(
-    (prefix) => `iifname "${prefix}*" meta mark & ${hex(any)} == 0 meta iif != @${RULED} counter drop`,
-  );
-  const to = settings.taps.prefixes.map((prefix) => `oifname "${prefix}*" meta oif != @${CLAIMED} counter drop`);
-  const onward = settings.taps.prefixes.map(
-    (prefix) =>
-      `meta iif @${UPLINKS} oifname "${prefix}*" meta mark & ${hex(judged)} == 0 meta oif != @${RULED} counter drop`,
-  );
+  const taps = (way: "iif" | "oif", chain: string): string[] =>
+    settings.taps.prefixes.map((prefix) => `${way}name "${prefix}*" goto ${chain}`);
+  const from: GuardChain = {
+    name: "from_tap",
+    rules: [
+      `meta mark & ${hex(any)} != 0 return`,
+      // Nothing but the rules at the ingress of a tap that they judge sets it.
+      `meta mark & ${hex(source)} != 0 return`,
+      `meta iif @${RULED} return`,
+      ...skip("iif"),
+      "counter drop",
+    ],
+  };
+  const onward: GuardChain = {
+    name: "onward",
+    rules: [
+      `meta mark & ${hex((judged | source) >>> 0)} != 0 return`,
+      `meta iif != @${UPLINKS} return`,
+      `meta oif @${RULED} return`,
+      ...skip("oif"),
+      "counter drop",
+    ],
+  };
+  const to: GuardChain = { name: "to_tap", rules: [`meta oif @${CLAIMED} return`, ...skip("oif"), "counter drop"] };
   return [
     {
       family: "inet",
       chains: [
-        // Judged already: the host's conntrack must neither pay for it nor call it invalid.
+        from,
+        onward,
+        to,
         {
           name: "prerouting",
-          hook: "prerouting",
-          priority: RAW,
-          // Sets come first, since a packet pays most for the kinds of interfaces. What the kernel's NAT has must be tracked.
+          base: { hook: "prerouting", priority: RAW },
           rules: [
+            // Judged already: the host's conntrack must neither pay for it nor call it invalid. What the kernel's NAT has must be tracked.
             `meta mark & ${hex(any)} == ${hex(judged)} notrack accept`,
-            `meta iif @${RULED} return`,
-            ...skip("iif"),
-            ...from,
+            ...taps("iif", from.name),
           ],
         },
         // Forwarded only: the host's own is not seen here (S9). First, before anyone changes the mark.
-        {
-          name: "forward",
-          hook: "forward",
-          priority: RAW,
-          rules: [`meta oif @${RULED} return`, ...skip("oif"), ...onward],
-        },
-        {
-          name: "postrouting",
-          hook: "postrouting",
-          priority: LAST,
-          rules: [`meta oif @${CLAIMED} return`, ...skip("oif"), ...to],
-        },
+        { name: "forward", base: { hook: "forward", priority: RAW }, rules: taps("oif", onward.name) },
+        { name: "postrouting", base: { hook: "postrouting", priority: LAST }, rules: taps("oif", to.name) },
       ],
     },
     {
       family: "arp",
       chains: [
-        { name: "input", hook: "input", priority: RAW, rules: [...skip("iif"), ...from] },
-        { name: "output", hook: "output", priority: LAST, rules: [...skip("oif"), ...to] },
+        from,
+        to,
+        { name: "input", base: { hook: "input", priority: RAW }, rules: taps("iif", from.name) },
+        { name: "output", base: { hook: "output", priority: LAST }, rules: taps("oif", to.name) },
       ],
     },
   ];
@@ -140,15 +157,15 @@ export function renderGuard(settings: GuardSettings, tables: readonly GuardTable
       lines.push(
         `  set ${set} {`,
         "    type iface_index",
+        `    size ${SET_SIZE}`,
         ...(elements.length > 0 ? [`    elements = { ${elements.join(", ")} }`] : []),
         "  }",
       );
     }
     for (const chain of chains) {
-      lines.push(
-        `  chain ${chain.name} {`,
-        `    type filter hook ${chain.hook} priority ${chain.priority}; policy accept;`,
-      );
+      lines.push(`  chain ${chain.name} {`);
+      if (chain.base !== undefined)
+        lines.push(`    type filter hook ${chain.base.hook} priority ${chain.base.priority}; policy accept;`);
       chain.rules.forEach((rule, index) => lines.push(`    ${rule} comment "${comment(digest, index)}"`));
       lines.push("  }");
     }
@@ -196,22 +213,25 @@ export function stands(output: string, table: GuardTable, digest: string): boole
   if (chains.length !== table.chains.length || !SETS.every((name) => sets.includes(name))) return false;
   return table.chains.every((chain) => {
     const found = chains.find((one) => one["name"] === chain.name);
-    if (found?.["hook"] !== chain.hook || found["prio"] !== chain.priority || found["policy"] !== "accept")
-      return false;
+    if (found?.["hook"] !== chain.base?.hook || found?.["prio"] !== chain.base?.priority) return false;
+    if (found === undefined || (chain.base !== undefined && found["policy"] !== "accept")) return false;
     const mine = rules.filter((rule) => rule["chain"] === chain.name);
     return (
       mine.length === chain.rules.length &&
       mine.every(
         (rule, index) =>
-          rule["comment"] === comment(digest, index) && verdict(rule) === chain.rules[index]?.split(" ").at(-1),
+          rule["comment"] === comment(digest, index) && (chain.rules[index] ?? "").endsWith(` ${verdict(rule) ?? "?"}`),
       )
     );
   });
 }
 
+/** As the rule's text ends in it. */
 function verdict(rule: Json): string | undefined {
   const last: unknown = Array.isArray(rule["expr"]) ? rule["expr"].at(-1) : undefined;
-  return isObject(last) ? Object.keys(last)[0] : undefined;
+  if (!isObject(last)) return undefined;
+  const to: unknown = last["goto"];
+  return isObject(to) ? `goto ${String(to["target"])}` : Object.keys(last)[0];
 }
 
 /**

@@ -125,8 +125,8 @@ describe("the guard, while no agent runs", () => {
     expect(await got(other)).toBe(0);
     const status = await guard<GuardStatus>("status");
     expect(status).toMatchObject({ standing: true, means: "nft" });
-    expect(status.dropped["arp input"]).toBe(FLOOD);
-    expect(status.dropped["inet prerouting"]).toBeGreaterThanOrEqual(6 * FLOOD);
+    expect(status.dropped["arp from_tap"]).toBe(FLOOD);
+    expect(status.dropped["inet from_tap"]).toBeGreaterThanOrEqual(6 * FLOOD);
 
     expect(await guard<string[]>("remove")).toEqual(
       expect.arrayContaining(["nft table inet torbie_guard", "nft table arp torbie_guard"]),

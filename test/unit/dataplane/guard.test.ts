@@ -35,43 +35,59 @@ delete table inet torbie_guard
 table inet torbie_guard {
   set claimed {
     type iface_index
+    size 16384
     elements = { 7, "tap1" }
   }
   set ruled {
     type iface_index
+    size 16384
     elements = { "tap1" }
   }
   set uplinks {
     type iface_index
+    size 16384
     elements = { 2 }
   }
-  chain prerouting {
-    type filter hook prerouting priority -300; policy accept;
-    meta mark & 0x0000c000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
-    meta iif @ruled return comment "torbie DIGEST 1"
-    iifname "tap9" return comment "torbie DIGEST 2"
-    iifname "tapx*" return comment "torbie DIGEST 3"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 4"
-    iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 5"
-    iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 6"
+  chain from_tap {
+    meta mark & 0x0000c000 != 0 return comment "torbie DIGEST 0"
+    meta mark & 0x00001000 != 0 return comment "torbie DIGEST 1"
+    meta iif @ruled return comment "torbie DIGEST 2"
+    iifname "tap9" return comment "torbie DIGEST 3"
+    iifname "tapx*" return comment "torbie DIGEST 4"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 5"
+    counter drop comment "torbie DIGEST 6"
   }
-  chain forward {
-    type filter hook forward priority -300; policy accept;
-    meta oif @ruled return comment "torbie DIGEST 0"
-    oifname "tap9" return comment "torbie DIGEST 1"
-    oifname "tapx*" return comment "torbie DIGEST 2"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    meta iif @uplinks oifname "tap*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 4"
-    meta iif @uplinks oifname "vm-*" meta mark & 0x00008000 == 0 meta oif != @ruled counter drop comment "torbie DIGEST 5"
+  chain onward {
+    meta mark & 0x00009000 != 0 return comment "torbie DIGEST 0"
+    meta iif != @uplinks return comment "torbie DIGEST 1"
+    meta oif @ruled return comment "torbie DIGEST 2"
+    oifname "tap9" return comment "torbie DIGEST 3"
+    oifname "tapx*" return comment "torbie DIGEST 4"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 5"
+    counter drop comment "torbie DIGEST 6"
   }
-  chain postrouting {
-    type filter hook postrouting priority 300; policy accept;
+  chain to_tap {
     meta oif @claimed return comment "torbie DIGEST 0"
     oifname "tap9" return comment "torbie DIGEST 1"
     oifname "tapx*" return comment "torbie DIGEST 2"
     meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    oifname "tap*" meta oif != @claimed counter drop comment "torbie DIGEST 4"
-    oifname "vm-*" meta oif != @claimed counter drop comment "torbie DIGEST 5"
+    counter drop comment "torbie DIGEST 4"
+  }
+  chain prerouting {
+    type filter hook prerouting priority -300; policy accept;
+    meta mark & 0x0000c000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
+    iifname "tap*" goto from_tap comment "torbie DIGEST 1"
+    iifname "vm-*" goto from_tap comment "torbie DIGEST 2"
+  }
+  chain forward {
+    type filter hook forward priority -300; policy accept;
+    oifname "tap*" goto onward comment "torbie DIGEST 0"
+    oifname "vm-*" goto onward comment "torbie DIGEST 1"
+  }
+  chain postrouting {
+    type filter hook postrouting priority 300; policy accept;
+    oifname "tap*" goto to_tap comment "torbie DIGEST 0"
+    oifname "vm-*" goto to_tap comment "torbie DIGEST 1"
   }
 }
 table arp torbie_guard
@@ -79,31 +95,44 @@ delete table arp torbie_guard
 table arp torbie_guard {
   set claimed {
     type iface_index
+    size 16384
     elements = { 7, "tap1" }
   }
   set ruled {
     type iface_index
+    size 16384
     elements = { "tap1" }
   }
   set uplinks {
     type iface_index
+    size 16384
     elements = { 2 }
+  }
+  chain from_tap {
+    meta mark & 0x0000c000 != 0 return comment "torbie DIGEST 0"
+    meta mark & 0x00001000 != 0 return comment "torbie DIGEST 1"
+    meta iif @ruled return comment "torbie DIGEST 2"
+    iifname "tap9" return comment "torbie DIGEST 3"
+    iifname "tapx*" return comment "torbie DIGEST 4"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 5"
+    counter drop comment "torbie DIGEST 6"
+  }
+  chain to_tap {
+    meta oif @claimed return comment "torbie DIGEST 0"
+    oifname "tap9" return comment "torbie DIGEST 1"
+    oifname "tapx*" return comment "torbie DIGEST 2"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
+    counter drop comment "torbie DIGEST 4"
   }
   chain input {
     type filter hook input priority -300; policy accept;
-    iifname "tap9" return comment "torbie DIGEST 0"
-    iifname "tapx*" return comment "torbie DIGEST 1"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
-    iifname "tap*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 3"
-    iifname "vm-*" meta mark & 0x0000c000 == 0 meta iif != @ruled counter drop comment "torbie DIGEST 4"
+    iifname "tap*" goto from_tap comment "torbie DIGEST 0"
+    iifname "vm-*" goto from_tap comment "torbie DIGEST 1"
   }
   chain output {
     type filter hook output priority 300; policy accept;
-    oifname "tap9" return comment "torbie DIGEST 0"
-    oifname "tapx*" return comment "torbie DIGEST 1"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
-    oifname "tap*" meta oif != @claimed counter drop comment "torbie DIGEST 3"
-    oifname "vm-*" meta oif != @claimed counter drop comment "torbie DIGEST 4"
+    oifname "tap*" goto to_tap comment "torbie DIGEST 0"
+    oifname "vm-*" goto to_tap comment "torbie DIGEST 1"
   }
 }
 `);
@@ -112,7 +141,7 @@ table arp torbie_guard {
   it("carry the shifted mark as an unsigned number, and another digest", () => {
     const shifted = guardTables({ ...settings, markShift: 16 });
     expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0x80000000");
-    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0 ");
+    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 != 0 ");
     expect(guardDigest(shifted)).not.toBe(digest);
   });
 
@@ -159,18 +188,23 @@ describe("reading the guard back", () => {
       { set: { name: "uplinks" } },
     ];
     for (const chain of inet.chains) {
-      items.push({ chain: { name: chain.name, hook: chain.hook, prio: chain.priority, policy: "accept" } });
+      const base = chain.base && { hook: chain.base.hook, prio: chain.base.priority, policy: "accept" };
+      items.push({ chain: { name: chain.name, ...base } });
       chain.rules.forEach((rule, index) =>
         items.push({
           rule: {
             chain: chain.name,
             comment: `torbie ${digest} ${index}`,
-            expr: [{ match: {} }, { counter: { packets: index } }, { [rule.split(" ").at(-1) ?? ""]: null }],
+            expr: [{ match: {} }, { counter: { packets: index } }, verdict(rule)],
           },
         }),
       );
     }
     return JSON.stringify({ nftables: change(items) });
+  };
+  const verdict = (rule: string): Record<string, unknown> => {
+    const [, to] = / goto (\S+)$/.exec(rule) ?? [];
+    return to === undefined ? { [rule.split(" ").at(-1) ?? ""]: null } : { goto: { target: to } };
   };
   const edit = (find: (item: Item) => boolean, by: (item: Item) => Item): string =>
     listing((items) => items.map((item) => (find(item) ? by(item) : item)));
@@ -197,6 +231,20 @@ describe("reading the guard back", () => {
         (item) => ({ chain: { ...item["chain"], prio: 0 } }),
       ),
     ],
+    [
+      "a jump leads elsewhere",
+      edit(
+        (item) => item["rule"]?.["chain"] === "postrouting",
+        (item) => ({ rule: { ...item["rule"], expr: [{ goto: { target: "onward" } }] } }),
+      ),
+    ],
+    [
+      "a chain has another name",
+      edit(
+        (item) => item["chain"]?.["name"] === "onward",
+        () => ({ chain: { name: "elsewhere" } }),
+      ),
+    ],
     ["a set is missing", listing((items) => items.filter((item) => item["set"]?.["name"] !== "ruled"))],
     ["it is another version's", listing().replaceAll(digest, "0123456789ab")],
     ["it is something else altogether", "[]"],
@@ -205,7 +253,14 @@ describe("reading the guard back", () => {
   it("finds claimed taps by name and counts drops by chain", () => {
     expect(guardNames(listing(), "claimed")).toEqual(["tap1"]);
     expect(guardNames(listing(), "ruled")).toEqual([]);
-    expect(dropped(listing())).toEqual({ prerouting: 21, forward: 15, postrouting: 15 });
+    expect(dropped(listing())).toEqual({
+      from_tap: 21,
+      onward: 21,
+      to_tap: 10,
+      prerouting: 3,
+      forward: 1,
+      postrouting: 1,
+    });
   });
 });
 
