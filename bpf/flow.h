@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Packets of known flows: the check that the fast path makes, the TCP states, and the way round when it fails. */
 #pragma once
-#include "judge.h"
+#include "rejudge.h"
 
 /* Whether all is as it was when the flow was judged. `own` is the entry of the local end that asks, `peer` of the
  * other. */
