@@ -121,7 +121,11 @@ async function look(loaded: LoadedConfig): Promise<CheckReport> {
 
 /** @throws NothingToCheck when neither programs nor rules of ours are there */
 function enforcing({ config }: LoadedConfig): "bpf" | "iptables" {
-  if (readInventory(config.runDir) !== undefined) return "iptables";
+  try {
+    if (readInventory(config.runDir) !== undefined) return "iptables";
+  } catch (error) {
+    throw error instanceof DataplaneError ? new NothingToCheck("OTHER_LAYOUT", error.message) : error;
+  }
   if (existsSync(mapsDir(pinsIn(config.pinDir)))) return "bpf";
   const [other] = formerPins(config);
   throw new NothingToCheck(

@@ -5,11 +5,27 @@ import { sentenceOf } from "../dataplane/bpf/reasons.js";
 import type { PinnedDrop, PinnedEndpoint } from "../dataplane/bpf/read.js";
 import type { PinnedPlane, PinnedPolicy } from "../dataplane/bpf/read-policy.js";
 import { Conntrack } from "../dataplane/conntrack/conntrack.js";
+import { DataplaneError } from "../errors.js";
+import { CommandError, EXIT } from "./command.js";
 import type { KernelState } from "./context.js";
 
-/** Undefined: iptables enforces nothing here, as far as is known. */
+/**
+ * Undefined: iptables enforces nothing here, as far as is known.
+ *
+ * @throws CommandError absent: another version of Torbie wrote it
+ */
+export function inventoryIn(runDir: string): Inventory | undefined {
+  try {
+    return readInventory(runDir);
+  } catch (error) {
+    if (!(error instanceof DataplaneError)) throw error;
+    throw new CommandError(EXIT.absent, error.code, error.message, error);
+  }
+}
+
+/** As inventoryIn(). */
 export async function openInventory(runDir: string): Promise<KernelState | undefined> {
-  const inventory = readInventory(runDir);
+  const inventory = inventoryIn(runDir);
   if (inventory === undefined) return undefined;
   const [drops, flows] = await Promise.all([dropsOf(inventory), flowsOf(inventory)]);
   const { limit } = connectionCounts();

@@ -8,7 +8,6 @@ import { hostAddresses } from "../dataplane/conntrack/host-addresses.js";
 import type { PinnedFlow } from "../dataplane/bpf/read-flows.js";
 import { sentenceOf } from "../dataplane/bpf/reasons.js";
 import { connectionCounts, dropCounters } from "../dataplane/iptables/counters.js";
-import { readInventory } from "../dataplane/iptables/inventory.js";
 import { readSets } from "../dataplane/iptables/read-back.js";
 import { readRuleCounts, readSetInfos } from "../dataplane/iptables/read-state.js";
 import { readStanding } from "../dataplane/iptables/standing.js";
@@ -17,12 +16,12 @@ import { run } from "../dataplane/run.js";
 import type { Address } from "../model/types.js";
 import { CommandError, EXIT } from "./command.js";
 import type { RulesView } from "./context.js";
-import { openInventory } from "./open-inventory.js";
+import { inventoryIn, openInventory } from "./open-inventory.js";
 import { ownerOf } from "./owner.js";
 
-/** Undefined: iptables enforces nothing here, as far as is known. @throws CommandError notPermitted */
+/** Undefined: iptables enforces nothing here, as far as is known. @throws CommandError notPermitted; absent: another version's */
 export async function openRules({ runDir, markShift }: Config): Promise<RulesView | undefined> {
-  const inventory = readInventory(runDir);
+  const inventory = inventoryIn(runDir);
   if (inventory === undefined) return undefined;
   if (process.geteuid?.() !== 0)
     throw new CommandError(

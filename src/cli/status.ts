@@ -13,8 +13,8 @@ interface Kernel {
   readonly unknownDrops: readonly { readonly reason: string; readonly count: bigint; readonly sentence: string }[];
 }
 
-/** Undefined: nothing is pinned. */
-async function readKernel({ context, config }: Invocation): Promise<Kernel | undefined> {
+/** A sentence: why nothing can be told. */
+async function readKernel({ context, config }: Invocation): Promise<Kernel | string> {
   try {
     const { pinDir, runDir } = config().config;
     const state = await context.openState(pinDir, runDir);
@@ -31,7 +31,7 @@ async function readKernel({ context, config }: Invocation): Promise<Kernel | und
       state.close();
     }
   } catch (error) {
-    if (error instanceof CommandError && error.exit === EXIT.absent) return undefined;
+    if (error instanceof CommandError && error.exit === EXIT.absent) return error.message;
     throw error;
   }
 }
@@ -46,7 +46,7 @@ export const status: Command = {
   examples: ["torbie status", "torbie status --json"],
   run: async (invocation) => {
     const { context, config } = invocation;
-    const { runDir, pinDir } = config().config;
+    const { runDir } = config().config;
     const running = context.agentRuns(runDir);
     const last = context.readStatus(runDir);
     const kernel = await readKernel(invocation);
@@ -55,11 +55,11 @@ export const status: Command = {
         json({
           running,
           pid: running ? (context.lockHolder(runDir) ?? null) : null,
-          pinned: kernel ?? null,
+          pinned: typeof kernel === "string" ? null : kernel,
           agent: last ?? null,
         }),
       );
-    else context.out(render(running, context.lockHolder(runDir), last, kernel, pinDir, context.colours));
+    else context.out(render(running, context.lockHolder(runDir), last, kernel, context.colours));
     return running ? EXIT.ok : EXIT.absent;
   },
 };
@@ -68,8 +68,7 @@ function render(
   running: boolean,
   pid: number | undefined,
   last: AgentStatus | undefined,
-  kernel: Kernel | undefined,
-  pinDir: string,
+  kernel: Kernel | string,
   colours: boolean,
 ): string {
   const { bold, good, bad } = style(colours);
@@ -88,8 +87,8 @@ function render(
     ],
     [
       "kernel",
-      kernel === undefined
-        ? bad(`nothing is pinned at ${escape(pinDir)}`)
+      typeof kernel === "string"
+        ? bad(escape(kernel))
         : `${kernel.endpoints} endpoints enforced${running ? "" : ", also without the agent"}; ${kernel.flows} of ${kernel.flowLimit} flows`,
     ],
   ];
@@ -133,7 +132,7 @@ function render(
         notEnforced.slice(0, 20).map(({ workload, notEnforced: what }) => [workload, what.join(", ")]),
       ).trimEnd(),
     );
-  if (kernel !== undefined && kernel.unknownDrops.length > 0)
+  if (typeof kernel !== "string" && kernel.unknownDrops.length > 0)
     parts.push(
       "",
       "Packets of no known port:",

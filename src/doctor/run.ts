@@ -7,7 +7,7 @@ import { formerPins } from "../agent/wire/former.js";
 import { pinsIn } from "../agent/wire/pins.js";
 import type { Config } from "../config/schema.js";
 import { mapsDir } from "../dataplane/bpf/pins.js";
-import { readInventory } from "../dataplane/iptables/inventory.js";
+import { isInventory } from "../dataplane/iptables/inventory.js";
 import { run } from "../dataplane/run.js";
 import { readIncumbent } from "../incumbent/read.js";
 import { whyNotOurs } from "../links/ours.js";
@@ -36,7 +36,7 @@ export async function doctor(config: Config): Promise<Doctored> {
   const dataplane = chooseDataplane(config.dataplane, kernel.whyNotBpf, backEnds.whyNotIptables);
   const running = agentRuns(config.runDir);
   const pinned = existsSync(mapsDir(pinsIn(config.pinDir)));
-  const inforce = readInventory(config.runDir) !== undefined ? "iptables" : pinned ? "bpf" : undefined;
+  const inforce = isInventory(config.runDir) ? "iptables" : pinned ? "bpf" : undefined;
   const looked = inforce ?? dataplane.name ?? "bpf";
   const links = openLinks(config, looked);
   try {

@@ -2,9 +2,11 @@
  * What the rules in the kernel mean, for the CLI: a file beside the status file, since rules can't be read back into what was asked
  * for. Written after they are, so it holds while the agent is down.
  */
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DesiredRule, DesiredState, PlaneShape, PolicyKey, PolicySetKey } from "../../compile/desired.js";
+import { DataplaneError } from "../../errors.js";
+import { quote } from "../../text.js";
 import type { Interfaces } from "../backend.js";
 import type { PinnedEndpoint } from "../bpf/read.js";
 import { ruleText } from "../bpf/rule-text.js";
@@ -32,9 +34,12 @@ interface Plane {
   readonly policies: readonly PolicyKey[];
 }
 
+const FILE = "iptables.json";
+const FORMAT = 2;
+
 /** The file: each policy's rules once, however many sets hold it. */
 interface Contents {
-  readonly format: 2;
+  readonly format: typeof FORMAT;
   readonly endpoints: readonly InventoryEndpoint[];
   readonly sets: readonly {
     readonly set: number;
@@ -44,8 +49,6 @@ interface Contents {
   }[];
   readonly policies: Readonly<Record<PolicyKey, Readonly<Record<"ingress" | "egress", readonly UnplacedRule[]>>>>;
 }
-
-const FILE = "iptables.json";
 
 export function writeInventory(runDir: string, desired: DesiredState, interfaces: Pick<Interfaces, "taps">): void {
   write(runDir, JSON.stringify(contentsOf(desired, interfaces)));
@@ -98,7 +101,7 @@ function contentsOf(desired: DesiredState, interfaces: Pick<Interfaces, "taps">)
     const shape = desired.sets.get(name);
     return { set, name, ingress: planes(shape?.ingress), egress: planes(shape?.egress) };
   });
-  return { format: 2, endpoints, sets, policies };
+  return { format: FORMAT, endpoints, sets, policies };
 }
 
 function expanded({ endpoints, sets, policies }: Contents): Inventory {
@@ -140,14 +143,32 @@ function write(runDir: string, text: string): void {
   renameSync(`${path}.new`, path);
 }
 
-/** Undefined: iptables enforces nothing here, as far as is known. */
+/**
+ * Undefined: iptables enforces nothing here, as far as is known.
+ *
+ * @throws DataplaneError OTHER_LAYOUT: it does, but another version of Torbie has said what
+ */
 export function readInventory(runDir: string): Inventory | undefined {
+  if (!isInventory(runDir)) return undefined;
+  const path = join(runDir, FILE);
+  let contents: Contents;
   try {
-    const contents = JSON.parse(readFileSync(join(runDir, FILE), "utf8")) as Contents;
-    return (contents.format as number) === 2 ? expanded(contents) : undefined;
-  } catch {
-    return undefined;
+    contents = JSON.parse(readFileSync(path, "utf8")) as Contents;
+    if ((contents.format as number) === FORMAT) return expanded(contents);
+  } catch (error) {
+    throw unreadable(path, "can't be read", error);
   }
+  throw unreadable(path, `has format ${String(contents.format).slice(0, 20)}, not ${FORMAT}`);
 }
+
+/** Whether iptables enforces here, as far as is known. */
+export const isInventory = (runDir: string): boolean => existsSync(join(runDir, FILE));
+
+const unreadable = (path: string, why: string, cause?: unknown): DataplaneError =>
+  new DataplaneError(
+    "OTHER_LAYOUT",
+    `iptables enforces here, but ${quote(path)}, which says what its rules mean, ${why}: it is of another version of Torbie, or damaged; the rules go on enforcing, and an agent of this version writes it anew when it starts`,
+    { cause },
+  );
 
 export const forgetInventory = (runDir: string): void => rmSync(join(runDir, FILE), { force: true });
