@@ -134,12 +134,7 @@ export async function removeGuard(options: GuardOptions = {}): Promise<string[]>
 
 export async function guardStatus(options: GuardOptions = {}): Promise<GuardStatus> {
   const { run, settings, tables } = prepare(options);
-  const listings = await Promise.all(
-    tables.map(async (table) => ({
-      table,
-      listing: await run("nft", ["-j", "list", "table", table.family, settings.table]),
-    })),
-  );
+  const listings = await listTables(run, tables, settings);
   const there = listings.filter(({ listing }) => listing.status === 0);
   if (there.length === 0) {
     const standing = await iptablesGuardStands(run);
@@ -196,6 +191,15 @@ function prepare(options: GuardOptions): { run: Runner; settings: GuardSettings;
   return { run: options.run ?? runProgram, settings, tables: guardTables(settings) };
 }
 
+const listTables = (
+  run: Runner,
+  tables: readonly GuardTable[],
+  { table: name }: GuardSettings,
+): Promise<{ table: GuardTable; listing: Awaited<ReturnType<Runner>> }[]> =>
+  Promise.all(
+    tables.map(async (table) => ({ table, listing: await run("nft", ["-j", "list", "table", table.family, name]) })),
+  );
+
 /** undefined: nft is missing or the kernel has no nf_tables. */
 async function ensureNft(
   run: Runner,
@@ -204,8 +208,7 @@ async function ensureNft(
 ): Promise<{ changed: string[]; problems: Problem[] } | undefined> {
   const all = guardTables(settings);
   const listings = new Map<GuardTable, string>();
-  for (const table of all) {
-    const listing = await run("nft", ["-j", "list", "table", table.family, settings.table]);
+  for (const { table, listing } of await listTables(run, all, settings)) {
     if (listing.status === undefined) return undefined;
     if (listing.status === 0) listings.set(table, listing.stdout);
   }

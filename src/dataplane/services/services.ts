@@ -32,6 +32,14 @@ export interface ServicesReport {
   readonly changed: ReadonlySet<Address>;
 }
 
+const listings = (run: Runner): Promise<{ of: Family; listing: Awaited<ReturnType<Runner>> }[]> =>
+  Promise.all(
+    FAMILIES.map(async (of) => ({
+      of,
+      listing: await run("nft", ["-j", "list", "table", nftFamily(of), SERVICES_TABLE]),
+    })),
+  );
+
 /** @throws UnsupportedError, DataplaneError */
 export async function ensureServices(wish: ServicesWish, run: Runner = runProgram): Promise<ServicesReport> {
   let writes = 0;
@@ -41,8 +49,7 @@ export async function ensureServices(wish: ServicesWish, run: Runner = runProgra
     // What stood is not read: whatever is tracked otherwise than it should be is found.
     changed: new Set(wish.floating.keys()),
   });
-  for (const of of FAMILIES) {
-    const listing = await run("nft", ["-j", "list", "table", nftFamily(of), SERVICES_TABLE]);
+  for (const { of, listing } of await listings(run)) {
     if (listing.status === undefined) return byIptables();
     const wanted = serviceChains(wish, of).length > 0;
     const stands = listing.status === 0 ? serviceStands(listing.stdout, wish, of) : !wanted;
@@ -61,8 +68,7 @@ export async function ensureServices(wish: ServicesWish, run: Runner = runProgra
 /** Families whose table is otherwise than it should be; empty where nft is missing, since iptables' chains are written anew each time. */
 export async function servicesLacking(wish: ServicesWish, run: Runner = runProgram): Promise<readonly Family[]> {
   const lacking: Family[] = [];
-  for (const of of FAMILIES) {
-    const listing = await run("nft", ["-j", "list", "table", nftFamily(of), SERVICES_TABLE]);
+  for (const { of, listing } of await listings(run)) {
     if (listing.status === undefined) return [];
     const wanted = serviceChains(wish, of).length > 0;
     if (wanted !== (listing.status === 0) || (wanted && !serviceStands(listing.stdout, wish, of))) lacking.push(of);
