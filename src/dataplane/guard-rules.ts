@@ -64,8 +64,7 @@ export function markBits(shift: number): { readonly judged: number; readonly any
 }
 
 /**
- * What is of no tap meets one comparison of a name at each hook; what is of one, the cheapest question first: the mark, then a set, last
- * the kinds of interfaces.
+ * The cheapest question first: the mark, then the name, so that what is of no tap meets no more, then sets, last the kinds of interfaces.
  */
 export function guardTables(settings: GuardSettings): GuardTable[] {
   const { judged, any } = markBits(settings.markShift);
@@ -77,26 +76,15 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
   ];
   const taps = (way: "iif" | "oif", chain: string): string[] =>
     settings.taps.prefixes.map((prefix) => `${way}name "${prefix}*" goto ${chain}`);
+  /** Nothing but our programs, and the rules at the ingress of a tap that they judge, sets these bits. */
+  const known = `meta mark & ${hex((any | source) >>> 0)} != 0 accept`;
   const from: GuardChain = {
     name: "from_tap",
-    rules: [
-      `meta mark & ${hex(any)} != 0 return`,
-      // Nothing but the rules at the ingress of a tap that they judge sets it.
-      `meta mark & ${hex(source)} != 0 return`,
-      `meta iif @${RULED} return`,
-      ...skip("iif"),
-      "counter drop",
-    ],
+    rules: [`meta iif @${RULED} return`, ...skip("iif"), "counter drop"],
   };
   const onward: GuardChain = {
     name: "onward",
-    rules: [
-      `meta mark & ${hex((judged | source) >>> 0)} != 0 return`,
-      `meta iif != @${UPLINKS} return`,
-      `meta oif @${RULED} return`,
-      ...skip("oif"),
-      "counter drop",
-    ],
+    rules: [`meta iif != @${UPLINKS} return`, `meta oif @${RULED} return`, ...skip("oif"), "counter drop"],
   };
   const to: GuardChain = { name: "to_tap", rules: [`meta oif @${CLAIMED} return`, ...skip("oif"), "counter drop"] };
   return [
@@ -112,11 +100,16 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
           rules: [
             // Judged already: the host's conntrack must neither pay for it nor call it invalid. What the kernel's NAT has must be tracked.
             `meta mark & ${hex(any)} == ${hex(judged)} notrack accept`,
+            known,
             ...taps("iif", from.name),
           ],
         },
         // Forwarded only: the host's own is not seen here (S9). First, before anyone changes the mark.
-        { name: "forward", base: { hook: "forward", priority: RAW }, rules: taps("oif", onward.name) },
+        {
+          name: "forward",
+          base: { hook: "forward", priority: RAW },
+          rules: [`meta mark & ${hex((judged | source) >>> 0)} != 0 accept`, ...taps("oif", onward.name)],
+        },
         { name: "postrouting", base: { hook: "postrouting", priority: LAST }, rules: taps("oif", to.name) },
       ],
     },
@@ -125,7 +118,7 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
       chains: [
         from,
         to,
-        { name: "input", base: { hook: "input", priority: RAW }, rules: taps("iif", from.name) },
+        { name: "input", base: { hook: "input", priority: RAW }, rules: [known, ...taps("iif", from.name)] },
         { name: "output", base: { hook: "output", priority: LAST }, rules: taps("oif", to.name) },
       ],
     },

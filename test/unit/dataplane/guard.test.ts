@@ -49,22 +49,19 @@ table inet torbie_guard {
     elements = { 2 }
   }
   chain from_tap {
-    meta mark & 0x0000c000 != 0 return comment "torbie DIGEST 0"
-    meta mark & 0x00001000 != 0 return comment "torbie DIGEST 1"
-    meta iif @ruled return comment "torbie DIGEST 2"
-    iifname "tap9" return comment "torbie DIGEST 3"
-    iifname "tapx*" return comment "torbie DIGEST 4"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 5"
-    counter drop comment "torbie DIGEST 6"
+    meta iif @ruled return comment "torbie DIGEST 0"
+    iifname "tap9" return comment "torbie DIGEST 1"
+    iifname "tapx*" return comment "torbie DIGEST 2"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
+    counter drop comment "torbie DIGEST 4"
   }
   chain onward {
-    meta mark & 0x00009000 != 0 return comment "torbie DIGEST 0"
-    meta iif != @uplinks return comment "torbie DIGEST 1"
-    meta oif @ruled return comment "torbie DIGEST 2"
-    oifname "tap9" return comment "torbie DIGEST 3"
-    oifname "tapx*" return comment "torbie DIGEST 4"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 5"
-    counter drop comment "torbie DIGEST 6"
+    meta iif != @uplinks return comment "torbie DIGEST 0"
+    meta oif @ruled return comment "torbie DIGEST 1"
+    oifname "tap9" return comment "torbie DIGEST 2"
+    oifname "tapx*" return comment "torbie DIGEST 3"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 4"
+    counter drop comment "torbie DIGEST 5"
   }
   chain to_tap {
     meta oif @claimed return comment "torbie DIGEST 0"
@@ -76,13 +73,15 @@ table inet torbie_guard {
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
     meta mark & 0x0000c000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
-    iifname "tap*" goto from_tap comment "torbie DIGEST 1"
-    iifname "vm-*" goto from_tap comment "torbie DIGEST 2"
+    meta mark & 0x0000d000 != 0 accept comment "torbie DIGEST 1"
+    iifname "tap*" goto from_tap comment "torbie DIGEST 2"
+    iifname "vm-*" goto from_tap comment "torbie DIGEST 3"
   }
   chain forward {
     type filter hook forward priority -300; policy accept;
-    oifname "tap*" goto onward comment "torbie DIGEST 0"
-    oifname "vm-*" goto onward comment "torbie DIGEST 1"
+    meta mark & 0x00009000 != 0 accept comment "torbie DIGEST 0"
+    oifname "tap*" goto onward comment "torbie DIGEST 1"
+    oifname "vm-*" goto onward comment "torbie DIGEST 2"
   }
   chain postrouting {
     type filter hook postrouting priority 300; policy accept;
@@ -109,13 +108,11 @@ table arp torbie_guard {
     elements = { 2 }
   }
   chain from_tap {
-    meta mark & 0x0000c000 != 0 return comment "torbie DIGEST 0"
-    meta mark & 0x00001000 != 0 return comment "torbie DIGEST 1"
-    meta iif @ruled return comment "torbie DIGEST 2"
-    iifname "tap9" return comment "torbie DIGEST 3"
-    iifname "tapx*" return comment "torbie DIGEST 4"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 5"
-    counter drop comment "torbie DIGEST 6"
+    meta iif @ruled return comment "torbie DIGEST 0"
+    iifname "tap9" return comment "torbie DIGEST 1"
+    iifname "tapx*" return comment "torbie DIGEST 2"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
+    counter drop comment "torbie DIGEST 4"
   }
   chain to_tap {
     meta oif @claimed return comment "torbie DIGEST 0"
@@ -126,8 +123,9 @@ table arp torbie_guard {
   }
   chain input {
     type filter hook input priority -300; policy accept;
-    iifname "tap*" goto from_tap comment "torbie DIGEST 0"
-    iifname "vm-*" goto from_tap comment "torbie DIGEST 1"
+    meta mark & 0x0000d000 != 0 accept comment "torbie DIGEST 0"
+    iifname "tap*" goto from_tap comment "torbie DIGEST 1"
+    iifname "vm-*" goto from_tap comment "torbie DIGEST 2"
   }
   chain output {
     type filter hook output priority 300; policy accept;
@@ -141,7 +139,7 @@ table arp torbie_guard {
   it("carry the shifted mark as an unsigned number, and another digest", () => {
     const shifted = guardTables({ ...settings, markShift: 16 });
     expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0x80000000");
-    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 != 0 ");
+    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xd0000000 != 0 ");
     expect(guardDigest(shifted)).not.toBe(digest);
   });
 
@@ -254,11 +252,11 @@ describe("reading the guard back", () => {
     expect(guardNames(listing(), "claimed")).toEqual(["tap1"]);
     expect(guardNames(listing(), "ruled")).toEqual([]);
     expect(dropped(listing())).toEqual({
-      from_tap: 21,
-      onward: 21,
+      from_tap: 10,
+      onward: 15,
       to_tap: 10,
-      prerouting: 3,
-      forward: 1,
+      prerouting: 6,
+      forward: 3,
       postrouting: 1,
     });
   });
