@@ -19,11 +19,10 @@ import { group, inGroup, type RuleObject } from "../support/resources.js";
 import { Wire, type Received } from "../support/wire.js";
 import { makeImage } from "./image.js";
 import { Machine, type Said } from "./machine.js";
+import { LARGEST_WHOLE, meanFrames, offloads, wrongChecksums } from "./seen.js";
 
 const PORT = 8775;
 /** Bytes. */
-/** Bytes of a frame at an MTU of 1,500: a mean above it takes larger ones, how many the guest's kernel puts together. */
-const LARGEST_WHOLE = 1_514;
 const BULK = 8 << 20;
 const FAMILIES = [4, 6] as const;
 type Family = (typeof FAMILIES)[number];
@@ -68,10 +67,6 @@ const address = ({ addresses }: { addresses: readonly string[] }, family: Family
   (addresses.find((one) => one.includes(":") === (family === 6)) ?? "").split("/")[0] ?? "";
 const bracketed = (text: string): string => (text.includes(":") ? `[${text}]` : text);
 
-interface Counters {
-  readonly stats64: Readonly<Record<"rx" | "tx", { readonly packets: number; readonly bytes: number }>>;
-}
-
 const results = async (...all: readonly Promise<Reached>[]): Promise<string[]> =>
   (await Promise.all(all)).map(({ result }) => result);
 
@@ -79,7 +74,7 @@ describe.each(["bpf", "iptables"] as const)("booted guests, %s", (dataplane) => 
   let cloud: Cloud;
   let dnsmasq: Dnsmasq | undefined;
   let metadata: MetadataServer | undefined;
-  const image = makeImage();
+  const image = makeImage("initramfs", { own: ["dhclient"] });
   const directory = mkdtempSync(join(tmpdir(), "tb-guest-"));
   const file = join(directory, "data");
   const machines: Record<string, Machine> = {};
@@ -122,10 +117,7 @@ describe.each(["bpf", "iptables"] as const)("booted guests, %s", (dataplane) => 
 
   describe.each([fast, plain])("$name begins", (spec) => {
     it("its card has what qemu was told", async () => {
-      const features = await machine(spec.name).run("cat /sys/class/net/eth0/device/features");
-      // Bits as the virtio standard numbers them: CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6.
-      const offload = [0, 1, 7, 8, 11, 12].map((bit) => features[bit]).join("");
-      expect(offload).toBe(spec.offload === false ? "000000" : "111111");
+      expect(await offloads(machine(spec.name))).toBe(spec.offload === false ? "000000" : "111111");
     });
 
     it("gets its address, its route and its MTU by DHCP", async () => {
@@ -268,24 +260,12 @@ describe.each(["bpf", "iptables"] as const)("booted guests, %s", (dataplane) => 
     const md5 = (text: string): string => text.split(" ")[0] ?? "";
     const sumOf = async (name: string): Promise<string> => md5(await machine(name).run("md5sum /tmp/data"));
 
-    /** Mean sizes of what the host was given by the guest, and gave it, meanwhile. */
-    const meanFrames = async (tap: string, act: () => Promise<void>): Promise<{ given: number; got: number }> => {
-      const counted = async (): Promise<Counters> =>
-        (JSON.parse(await cloud.world.host.run(["ip", "-s", "-j", "link", "show", "dev", tap])) as [Counters])[0];
-      const before = (await counted()).stats64;
-      await act();
-      const after = (await counted()).stats64;
-      const mean = (way: "rx" | "tx"): number =>
-        (after[way].bytes - before[way].bytes) / (after[way].packets - before[way].packets);
-      return { given: mean("rx"), got: mean("tx") };
-    };
-
     it("a guest sends: large frames pass whole from its card to another", async () => {
       const { namespace, spec } = cloud.guest("peer");
       const { sum } = await listening(namespace);
       let peer = { given: 0, got: 0 };
-      const { given } = await meanFrames(fast.tap, async () => {
-        peer = await meanFrames(spec.tap, async () => {
+      const { given } = await meanFrames(cloud.world.host, fast.tap, async () => {
+        peer = await meanFrames(cloud.world.host, spec.tap, async () => {
           expect(await send("fast", cloud.guest("peer").address(family))).toEqual({ status: 0, text: "" });
         });
       });
@@ -301,7 +281,7 @@ describe.each(["bpf", "iptables"] as const)("booted guests, %s", (dataplane) => 
       const spec = to === "fast" ? fast : plain;
       const sum = machine(to).run("nc -l -p 7000 <>/tmp/never | md5sum", 60_000);
       // It listens by itself, and refuses until then.
-      const frames = await meanFrames(plain.tap, async () => {
+      const frames = await meanFrames(cloud.world.host, plain.tap, async () => {
         await expect.poll(async () => (await send(from, address(spec, family))).status, { timeout: 60_000 }).toBe(0);
         expect(md5(await sum)).toBe(await sumOf(from));
       });
@@ -313,7 +293,7 @@ describe.each(["bpf", "iptables"] as const)("booted guests, %s", (dataplane) => 
       const peer = cloud.guest("peer");
       for (const spec of [fast, plain]) {
         const sum = machine(spec.name).run("nc -l -p 7000 <>/tmp/never | md5sum", 60_000);
-        const { got } = await meanFrames(spec.tap, async () => {
+        const { got } = await meanFrames(cloud.world.host, spec.tap, async () => {
           const to = `${family === 4 ? "tcp4" : "tcp6"}:${bracketed(address(spec, family))}:7000`;
           const said = await peer.run(
             [
@@ -374,17 +354,10 @@ describe.each(["bpf", "iptables"] as const)("booted guests, %s", (dataplane) => 
   });
 
   it("nobody was given a wrong checksum, and no machine's kernel complained", async () => {
-    const wrong = async (read: (file: string) => Promise<string>): Promise<number[]> => {
-      const [names = "", values = ""] = (await read("/proc/net/snmp"))
-        .split("\n")
-        .filter((line) => line.startsWith("Tcp:"));
-      const tcp = values.split(" ")[names.split(" ").indexOf("InCsumErrors")];
-      const udp6 = /Udp6InCsumErrors\s+(\d+)/.exec(await read("/proc/net/snmp6"))?.[1];
-      return [Number(tcp), Number(udp6)];
-    };
-    for (const one of Object.values(machines)) expect(await wrong((file) => one.run(`cat ${file}`))).toEqual([0, 0]);
+    for (const one of Object.values(machines))
+      expect(await wrongChecksums((file) => one.run(`cat ${file}`))).toEqual([0, 0]);
     for (const name of ["peer", "simple"])
-      expect(await wrong((file) => cloud.guest(name).run(["cat", file]))).toEqual([0, 0]);
+      expect(await wrongChecksums((file) => cloud.guest(name).run(["cat", file]))).toEqual([0, 0]);
     for (const one of Object.values(machines)) expect(one.splats()).toEqual([]);
   });
 });

@@ -3,14 +3,10 @@ import { execFileSync } from "node:child_process";
 import { chmodSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { helper } from "../../src/demo/world/pump.js";
 
-/** A name of test/vm/kernels. */
-export const KERNEL = process.env["GUEST_KERNEL"] ?? "5.10";
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const DIRECTORY = join(ROOT, "build/vm/kernels", KERNEL);
-const here = (name: string): string => fileURLToPath(new URL(name, import.meta.url));
+/** From the repository's root, where make starts the tests and the matrix of VMs, which is bundled. */
+const KERNELS = "build/vm/kernels";
+const OUT = "build/guest";
 
 export interface Image {
   readonly kernel: string;
@@ -26,7 +22,11 @@ function libraries(program: string): string[] {
   return [...said.matchAll(/(\/\S+) \(0x/g)].map(([, path = ""]) => path);
 }
 
-export interface Extra {
+export interface Contents {
+  /** A name of test/vm/kernels. */
+  readonly kernel: string;
+  /** Of this machine, by name, as they are called in the guest too. */
+  readonly own: readonly string[];
   /** Of this machine, by name; in the guest "real-" comes before it, since busybox has many of the same. */
   readonly programs: readonly string[];
   /** Of the kernel, with what they depend on, in /extra in the order in which they load. */
@@ -34,17 +34,18 @@ export interface Extra {
   /** Of this machine, by path. */
   readonly files: readonly string[];
 }
+const NOTHING_MORE = { kernel: process.env["GUEST_KERNEL"] ?? "5.10", own: [], programs: [], modules: [], files: [] };
 
-/** What debugfs(8) says of the guest's kernel's modules. */
-const modules = (command: string): string =>
-  execFileSync("debugfs", ["-R", command, join(DIRECTORY, "modules.ext4")], {
+/** What debugfs(8) says of a kernel's modules. */
+const debugfs = (image: string, command: string): string =>
+  execFileSync("debugfs", ["-R", command, image], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
   });
 
 /** Paths of module files below lib/modules/RELEASE, each after what it depends on. Throws when the kernel lacks one. */
-function closure(names: readonly string[], release: string): string[] {
-  const lines = modules(`cat /${release}/modules.dep`).split("\n");
+function closure(names: readonly string[], image: string, release: string): string[] {
+  const lines = debugfs(image, `cat /${release}/modules.dep`).split("\n");
   const found = names.flatMap((name) => {
     const line = lines.find((one) => one.split(":")[0]?.endsWith(`/${name}.ko`));
     if (line === undefined) throw new Error(`kernel ${release} has no module ${name}`);
@@ -55,15 +56,19 @@ function closure(names: readonly string[], release: string): string[] {
 }
 
 /**
- * Makes it in build/guest, as `name`; `make guest-test` has fetched the kernel.
+ * Makes it in build/guest, as `name`, of a kernel that has been fetched.
  * @throws Error when the kernel is not there
  */
-export function makeImage(name = "initramfs", extra: Extra = { programs: [], modules: [], files: [] }): Image {
+export function makeImage(name: string, contents: Partial<Contents> = {}): Image {
+  const all: Contents = { ...NOTHING_MORE, ...contents };
+  const directory = join(KERNELS, all.kernel);
+  const modules = join(directory, "modules.ext4");
   const work = mkdtempSync(join(tmpdir(), "tb-guest-"));
   try {
     const programs = {
-      ...{ dhclient: which("dhclient"), probe: helper("probe") },
-      ...Object.fromEntries(extra.programs.map((program) => [`real-${program}`, which(program)])),
+      probe: "build/probe",
+      ...Object.fromEntries(all.own.map((program) => [program, which(program)])),
+      ...Object.fromEntries(all.programs.map((program) => [`real-${program}`, which(program)])),
     };
     mkdirSync(join(work, "bin"));
     for (const [name, path] of Object.entries(programs)) {
@@ -73,14 +78,13 @@ export function makeImage(name = "initramfs", extra: Extra = { programs: [], mod
         cpSync(library, join(work, library), { dereference: true });
       }
     }
-    const release = readFileSync(join(DIRECTORY, "release"), "utf8").trim();
+    const release = readFileSync(join(directory, "release"), "utf8").trim();
     mkdirSync(join(work, "extra"));
-    closure(extra.modules, release).forEach((path, i) =>
-      modules(`dump /${release}/${path} ${join(work, "extra", `${100 + i}.ko`)}`),
+    closure(all.modules, modules, release).forEach((path, i) =>
+      debugfs(modules, `dump /${release}/${path} ${join(work, "extra", `${100 + i}.ko`)}`),
     );
-    for (const file of extra.files) cpSync(file, join(work, file), { recursive: true });
-    copyFileSync(here("guest-init"), join(work, "guest-init"));
-    copyFileSync(here("dhcp-script"), join(work, "dhcp-script"));
+    for (const file of all.files) cpSync(file, join(work, file), { recursive: true });
+    for (const file of ["guest-init", "dhcp-script"]) copyFileSync(join("test/guest", file), join(work, file));
     chmodSync(join(work, "dhcp-script"), 0o755);
     const files = execFileSync("find", ["."], { cwd: work });
     const own = execFileSync("cpio", ["--quiet", "-o", "-H", "newc", "-R", "0:0"], {
@@ -88,12 +92,12 @@ export function makeImage(name = "initramfs", extra: Extra = { programs: [], mod
       input: files,
       maxBuffer: 64 << 20,
     });
-    mkdirSync(join(ROOT, "build/guest"), { recursive: true });
-    const initramfs = join(ROOT, "build/guest", name);
+    mkdirSync(OUT, { recursive: true });
+    const initramfs = join(OUT, name);
     // The kernel unpacks one after the other, compressed or not, each beginning at a multiple of four.
-    const first = readFileSync(join(DIRECTORY, "initramfs.gz"));
+    const first = readFileSync(join(directory, "initramfs.gz"));
     writeFileSync(initramfs, Buffer.concat([first, Buffer.alloc((4 - (first.length % 4)) % 4), own]));
-    return { kernel: join(DIRECTORY, "vmlinuz"), initramfs };
+    return { kernel: join(directory, "vmlinuz"), initramfs };
   } finally {
     rmSync(work, { recursive: true, force: true });
   }

@@ -6,15 +6,16 @@ import { fileURLToPath } from "node:url";
 import { ended, onLines, stop } from "../../src/demo/world/command.js";
 import { tapMac, type GuestSpec } from "../../src/demo/world/guest.js";
 import type { Namespace } from "../../src/demo/world/namespace.js";
+import { PATIENCE } from "../../src/demo/world/patience.js";
 import { splats } from "../vm/judge.js";
 import type { Image } from "./image.js";
 
 const LOGS = fileURLToPath(new URL("../../build/guest", import.meta.url));
 /** Megabytes, besides its image, which it unpacks. */
 const MEMORY = 192;
-/** Milliseconds, under emulation on a busy machine. */
+/** Milliseconds, under emulation on a busy machine; in an emulated machine's own emulation, VM_PATIENCE times as long. */
 const BOOT = 120_000;
-const PATIENCE = 30_000;
+const COMMAND = 30_000;
 /** One retransmission of a SYN (1 s) fits in. */
 const ATTEMPT = 1_500;
 /** What a card that does nothing in hardware lacks. */
@@ -81,7 +82,8 @@ export class Machine {
           clearTimeout(timer);
           reject(because(why));
         };
-        const timer = setTimeout(() => fail(`not booted after ${BOOT} ms`), BOOT);
+        const limit = BOOT * PATIENCE;
+        const timer = setTimeout(() => fail(`not booted after ${limit} ms`), limit);
         child.once("error", (error) => fail(error.message));
         child.once("close", () => fail("qemu ended"));
         if (child.stdout)
@@ -117,8 +119,9 @@ export class Machine {
   }
 
   /** Runs a line of its shell; one after the other. Throws when it takes longer than `timeout` milliseconds, and when the machine has ended. */
-  say(command: string, timeout = PATIENCE): Promise<Said> {
+  say(command: string, timeout = COMMAND): Promise<Said> {
     const number = String(this.next++);
+    const limit = timeout * PATIENCE;
     if (this.over !== undefined) return Promise.reject(this.over);
     return new Promise((resolve, reject) => {
       const done = (): void => clearTimeout(timer);
@@ -127,8 +130,8 @@ export class Machine {
         reject(error);
       };
       const timer = setTimeout(
-        () => fail(new Error(`${this.spec.name}: '${command}' took more than ${timeout} ms: ${this.lines.join("\n")}`)),
-        timeout,
+        () => fail(new Error(`${this.spec.name}: '${command}' took more than ${limit} ms: ${this.lines.join("\n")}`)),
+        limit,
       );
       this.waiting.set(number, {
         resolve: (said) => {
@@ -150,7 +153,7 @@ export class Machine {
 
   /** What its probe made of each, tried at once ("tcp ADDRESS PORT"): "ok", "timeout", "refused", "unreachable". */
   async attempt(...words: readonly string[]): Promise<string[]> {
-    const said = await this.run(`attempt ${words.map((one) => `'${one} ${ATTEMPT}'`).join(" ")}`);
+    const said = await this.run(`attempt ${words.map((one) => `'${one} ${ATTEMPT * PATIENCE}'`).join(" ")}`);
     return said.split("\n").map((line) => line.split(" ")[0] ?? "");
   }
 

@@ -74,18 +74,27 @@ export class Cloud {
   }
 
   /** What the endpoint's programs have dropped since they were attached, by reason. */
-  async drops(name: string): Promise<Record<string, number>> {
-    const shown = JSON.parse(await this.agent.torbie(["endpoint", "show", this.guest(name).spec.tap, "--json"])) as {
+  drops(name: string): Promise<Record<string, number>> {
+    return this.dropsAt(this.guest(name).spec.tap);
+  }
+
+  private async dropsAt(tap: string): Promise<Record<string, number>> {
+    const shown = JSON.parse(await this.agent.torbie(["endpoint", "show", tap, "--json"])) as {
       dropsByReason: { reason: string; count: number }[];
     };
     return Object.fromEntries(shown.dropsByReason.map(({ reason, count }) => [reason, count]));
   }
 
   /** How many more of each reason `act` made the endpoint drop. */
-  async dropsDuring(name: string, act: () => Promise<unknown>): Promise<Record<string, number>> {
-    const before = await this.drops(name);
+  dropsDuring(name: string, act: () => Promise<unknown>): Promise<Record<string, number>> {
+    return this.dropsAtDuring(this.guest(name).spec.tap, act);
+  }
+
+  /** The same of a tap that is not one of this world's guests'. */
+  async dropsAtDuring(tap: string, act: () => Promise<unknown>): Promise<Record<string, number>> {
+    const before = await this.dropsAt(tap);
     await act();
-    const after = await this.drops(name);
+    const after = await this.dropsAt(tap);
     return Object.fromEntries(
       Object.entries(after)
         .map(([reason, count]) => [reason, count - (before[reason] ?? 0)] as const)

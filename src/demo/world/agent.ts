@@ -138,7 +138,8 @@ export class AgentProcess {
   /** Starts it and waits until so many endpoints are in force. */
   async startEnforcing(endpoints: number): Promise<ApplyEvent> {
     this.start();
-    return this.applied((event) => event.enforced >= endpoints, `${endpoints} endpoints were enforced`);
+    // Whether, not when: a busy machine takes its time to start a program.
+    return this.applied((event) => event.enforced >= endpoints, `${endpoints} endpoints were enforced`, 45_000);
   }
 
   /** Orderly; what it enforces stays enforced. */

@@ -1,0 +1,47 @@
+/** What is seen of a guest's card and of the frames that it gives and gets. */
+import type { Namespace } from "../../src/demo/world/namespace.js";
+import type { Machine } from "./machine.js";
+
+/** Bytes of a frame at an MTU of 1,500: a mean above it takes larger ones, however many the guest's kernel puts together. */
+export const LARGEST_WHOLE = 1_514;
+/** Bits as the virtio standard numbers them: CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6. */
+const OFFLOADS = [0, 1, 7, 8, 11, 12];
+
+/** "111111": its kernel and qemu have agreed on all of OFFLOADS. */
+export async function offloads(machine: Machine): Promise<string> {
+  const features = await machine.run("cat /sys/class/net/eth0/device/features");
+  return OFFLOADS.map((bit) => features[bit]).join("");
+}
+
+interface Counters {
+  readonly stats64: Readonly<Record<"rx" | "tx", { readonly packets: number; readonly bytes: number }>>;
+}
+
+/** Mean sizes of what the host was given by the guest, and gave it, meanwhile. */
+export async function meanFrames(
+  host: Namespace,
+  tap: string,
+  act: () => Promise<void>,
+): Promise<{ readonly given: number; readonly got: number }> {
+  const counted = async (): Promise<Counters["stats64"]> =>
+    (JSON.parse(await host.run(["ip", "-s", "-j", "link", "show", "dev", tap])) as [Counters])[0].stats64;
+  const before = await counted();
+  await act();
+  const after = await counted();
+  const mean = (way: "rx" | "tx"): number =>
+    (after[way].bytes - before[way].bytes) / (after[way].packets - before[way].packets);
+  return { given: mean("rx"), got: mean("tx") };
+}
+
+/**
+ * How many segments (TCP, both families) and datagrams (UDP, IPv6) had a wrong checksum.
+ * @param read gives a file of that kernel
+ */
+export async function wrongChecksums(read: (file: string) => Promise<string>): Promise<readonly [number, number]> {
+  const [names = "", values = ""] = (await read("/proc/net/snmp"))
+    .split("\n")
+    .filter((line) => line.startsWith("Tcp:"));
+  const tcp = values.split(" ")[names.split(" ").indexOf("InCsumErrors")];
+  const udp6 = /Udp6InCsumErrors\s+(\d+)/.exec(await read("/proc/net/snmp6"))?.[1];
+  return [Number(tcp), Number(udp6)];
+}

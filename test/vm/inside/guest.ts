@@ -1,0 +1,159 @@
+/**
+ * A guest that is a virtual machine of its own in the VM: another kernel, virtio-net with checksum offload and segmentation on a real tap,
+ * which an agent that was left to choose enforces. It pings, does TCP in frames larger than the link's, and is filtered. Where the VM is
+ * emulated this is emulation within emulation: one boot, few commands, little data.
+ */
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { Cloud, endpointOf, type Member } from "../../support/cloud.js";
+import { guestSpec } from "../../support/guests.js";
+import { group, inGroup, type RuleObject } from "../../support/resources.js";
+import { Machine } from "../../guest/machine.js";
+import { LARGEST_WHOLE, meanFrames, offloads, wrongChecksums } from "../../guest/seen.js";
+import { LONG, result, SHORT } from "./cloud.js";
+
+/** Made on the machine that boots the VM (test/guest/image.ts). */
+const IMAGE = { kernel: "build/guest/vmlinuz", initramfs: "build/guest/initramfs-vm" };
+/** Kilobytes. */
+const BULK = 1_024;
+const FAMILIES = [4, 6] as const;
+type Family = (typeof FAMILIES)[number];
+
+const EVERYTHING: RuleObject[] = FAMILIES.map((ipVersion) => ({ action: "Allow", ipVersion }));
+const known = { selector: inGroup("known") };
+const allow = (protocol: string, way: "source" | "destination", ...ports: number[]): RuleObject => {
+  const on = ports.length > 0 ? { ports } : {};
+  return way === "source"
+    ? { action: "Allow", protocol, source: known, destination: on }
+    : { action: "Allow", protocol, destination: { ...known, ...on } };
+};
+const GROUPS = [
+  group("machines", {
+    ingress: [allow("TCP", "source", 7000, 8080), allow("ICMP", "source"), allow("ICMPv6", "source")],
+    egress: [...[allow("TCP", "destination", 80, 7000), allow("ICMP", "destination"), allow("ICMPv6", "destination")]],
+  }),
+  group("open", { ingress: EVERYTHING, egress: EVERYTHING }),
+  group("known", {}),
+];
+const spec = guestSpec("machine", 11);
+/** Guests that are namespaces; the last is in no group that the machine knows. */
+const OTHERS: Member[] = [
+  { spec: guestSpec("peer", 21, 18), groups: ["open", "known"] },
+  { spec: guestSpec("stranger", 31), groups: ["open"] },
+];
+
+let cloud: Cloud;
+let machine: Machine;
+
+beforeAll(async () => {
+  cloud = await Cloud.create(OTHERS, GROUPS);
+  await cloud.put("endpoints.yaml", [...OTHERS, { spec, groups: ["machines", "known"] }].map(endpointOf));
+  const enforced = cloud.agent.applied((event) => event.enforced > OTHERS.length, "the machine was enforced", 120_000);
+  const begun = Date.now();
+  // Emulation within emulation says nothing for minutes: that this machine goes on is a word.
+  const waiting = setInterval(
+    () => console.log(`vm: the guest has been booting for ${Math.round((Date.now() - begun) / 1_000)} s`),
+    60_000,
+  );
+  machine = await Machine.boot(cloud.world.host, spec, IMAGE).finally(() => clearInterval(waiting));
+  console.log(`vm: the guest took ${Math.round((Date.now() - begun) / 1_000)} s to boot`);
+  await enforced;
+  const [v4 = "", v6 = ""] = spec.addresses;
+  const [router4 = "", router6 = ""] = spec.gateways;
+  await machine.run(
+    [
+      // Nobody else has its addresses.
+      "for a in all eth0; do echo 0 >/proc/sys/net/ipv6/conf/$a/accept_dad; done",
+      ...[`ip addr add ${v4} dev eth0`, `ip -6 addr add ${v6} dev eth0`],
+      ...[`ip route add default via ${router4}`, `ip -6 route add default via ${router6} dev eth0`],
+      `dd if=/dev/urandom of=/tmp/data bs=1k count=${BULK} 2>/dev/null`,
+    ].join(" && "),
+  );
+});
+afterAll(async () => {
+  await machine?.remove();
+  await cloud?.close();
+});
+
+const own = (family: Family): string => (spec.addresses[family === 4 ? 0 : 1] ?? "").split("/")[0] ?? "";
+const md5 = (text: string): string => text.split(" ")[0] ?? "";
+
+it("its card does checksums and segments, both ways", async () => {
+  expect(await offloads(machine)).toBe("111111");
+});
+
+describe.each(FAMILIES)("over IPv%i", (family) => {
+  const at = (name: string): string => cloud.guest(name).address(family);
+
+  it("it pings, and is pinged", async () => {
+    expect(await machine.attempt(`ping ${at("peer")}`)).toEqual(["ok"]);
+    expect(await result(cloud.guest("peer").probe.ping(own(family), LONG))).toBe("ok");
+  });
+
+  it("it reaches what its group allows, and is reached", async () => {
+    expect(await machine.attempt(`tcp ${at("peer")} 80`)).toEqual(["ok"]);
+    expect(await result(cloud.guest("peer").probe.tcp(own(family), 8080, LONG))).toBe("ok");
+  });
+
+  it("it does not reach what the group forbids, and is not reached", async () => {
+    const [peer, stranger] = [cloud.guest("peer").probe, cloud.guest("stranger").probe];
+    // All of them answer whom the groups let ask.
+    expect(await result(stranger.tcp(at("peer"), 5432, LONG))).toBe("ok");
+    expect(await result(peer.tcp(at("stranger"), 80, LONG))).toBe("ok");
+    expect(await machine.attempt(`tcp ${own(family)} 9090`)).toEqual(["ok"]);
+    const dropped = await cloud.dropsAtDuring(spec.tap, async () => {
+      expect(
+        await machine.attempt(`tcp ${at("peer")} 5432`, `tcp ${at("stranger")} 80`, `ping ${at("stranger")}`),
+      ).toEqual(["timeout", "timeout", "timeout"]);
+      expect([
+        await result(peer.tcp(own(family), 9090, SHORT)),
+        await result(stranger.tcp(own(family), 8080, SHORT)),
+        await result(stranger.ping(own(family), SHORT)),
+      ]).toEqual(["timeout", "timeout", "timeout"]);
+    });
+    expect(Object.keys(dropped).sort()).toEqual(["POLICY_EGRESS", "POLICY_INGRESS"]);
+    for (const count of Object.values(dropped)) expect(count).toBeGreaterThanOrEqual(3);
+  });
+
+  it("what it sends passes in frames larger than the link's, whole to the other guest's card", async () => {
+    const { namespace, spec: to } = cloud.guest("peer");
+    // A standard input that ends would end it.
+    const listen = "f=$(mktemp -u) && mkfifo $f && busybox nc -l -p 7000 <>$f | md5sum; rm -f $f";
+    const sum = namespace.run(["sh", "-c", listen], { timeout: 600_000 });
+    sum.catch(() => undefined); // whoever waits for it is told
+    await expect.poll(() => namespace.run(["ss", "-Hltn", "sport = :7000"])).toContain("7000");
+    let there = { given: 0, got: 0 };
+    const { given } = await meanFrames(cloud.world.host, spec.tap, async () => {
+      there = await meanFrames(cloud.world.host, to.tap, async () => {
+        await machine.run(`nc ${at("peer")} 7000 </tmp/data`);
+        expect(md5(await sum)).toBe(md5(await machine.run("md5sum /tmp/data")));
+      });
+    });
+    expect({ given: given > LARGEST_WHOLE, got: there.got > LARGEST_WHOLE }).toEqual({ given: true, got: true });
+  });
+
+  it("what it is sent, too", async () => {
+    const peer = cloud.guest("peer").namespace;
+    await peer.run(["dd", "if=/dev/urandom", "of=/tmp/data", "bs=1k", `count=${BULK}`]);
+    const sum = machine.run("nc -l -p 7000 <>/tmp/never | md5sum");
+    const { got } = await meanFrames(cloud.world.host, spec.tap, async () => {
+      // It listens by itself, and refuses until then.
+      await expect
+        .poll(
+          () =>
+            peer.run(["sh", "-c", `busybox nc ${own(family)} 7000 </tmp/data && echo sent || true`], {
+              timeout: 600_000,
+            }),
+          { timeout: 60_000 },
+        )
+        .toContain("sent");
+      expect(md5(await sum)).toBe(md5(await peer.run(["md5sum", "/tmp/data"])));
+    });
+    expect(got).toBeGreaterThan(LARGEST_WHOLE);
+  });
+});
+
+it("nobody was given a wrong checksum, and its kernel did not complain", async () => {
+  expect(await wrongChecksums((file) => machine.run(`cat ${file}`))).toEqual([0, 0]);
+  expect(await wrongChecksums((file) => cloud.guest("peer").run(["cat", file]))).toEqual([0, 0]);
+  expect(machine.splats()).toEqual([]);
+});
