@@ -28,6 +28,7 @@ help:
 	  'make fuzz         generated conversations on the evaluator, the programs and iptables (SEED=… RUNS=… repeats one)' \
 	  'make bench        ratios against the limits of this machine and against rivals; a report in build/bench/ (QUICK=1 is short)' \
 	  'make vm-test      verifier, table of cases, choice of the dataplane and restart on kernels 5.10 to the newest, in VMs (test/vm/README.md); make vm-fetch gets them' \
+	  'make vm-bench     the short benchmark in such a VM (KERNEL=6.12)' \
 	  'make guest-test   booted guests (qemu, virtio-net) behind both dataplanes: DHCP, metadata, groups, large frames (GUEST_KERNEL=6.12)' \
   'make deb          build/torbie_VERSION_ARCH.deb, for hosts that have nothing but Node; make test-deb installs it in a bare root' \
 	  'make check        lint, format, types, generated files' \
@@ -98,7 +99,7 @@ bench: root deps-run deps-test build
 
 # --- kernels in VMs ----------------------------------------------------------------------------------------------
 
-.PHONY: vm-fetch vm-test
+.PHONY: vm-fetch vm-test vm-bench
 
 deps-vm: root
 	@scripts/install-deps build run test vm
@@ -111,6 +112,11 @@ vm-test: deps-vm build
 	@mkdir -p build/vm
 	@node_modules/.bin/rolldown test/vm/main.ts --file build/vm/main.mjs --platform node --external rolldown --logLevel silent >/dev/null
 	@node build/vm/main.mjs
+
+# `make bench QUICK=1` on another kernel, a name of test/vm/kernels; what it writes is in build/vm/bench-KERNEL.
+KERNEL ?= 6.12
+vm-bench:
+	@$(MAKE) --no-print-directory vm-test BOOTS=bench-$(KERNEL) SUITES=
 
 # Guests of this kernel (a name of test/vm/kernels), under emulation on taps of this machine's. T='-t bpf' runs a part.
 GUEST_KERNEL ?= 5.10

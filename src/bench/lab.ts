@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Etcd3 } from "etcd3";
 import type { AgentStatus } from "../agent/status.js";
 import { stop } from "../demo/world/command.js";
+import { PATIENCE } from "../demo/world/patience.js";
 import { Workspace } from "../demo/world/workspace.js";
 import { endpointsPrefix } from "../status/keys.js";
 import { HOSTNAME, member, type Entry } from "./cloud.js";
@@ -18,7 +19,7 @@ const BATCH = 100;
 /** Members that are written before the next are made. */
 const AT_ONCE = 1_000;
 const TAP_GROUP = 4242;
-const PATIENCE = 120_000;
+const LIMIT = 120_000 * PATIENCE;
 
 interface LabStatus {
   readonly inSync: boolean;
@@ -65,7 +66,7 @@ export class Lab {
   async until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
     const started = performance.now();
     while (!(await holds())) {
-      if (performance.now() - started > PATIENCE) throw new Error(`${what}: not within ${PATIENCE / 1000} s`);
+      if (performance.now() - started > LIMIT) throw new Error(`${what}: not within ${LIMIT / 1000} s`);
       const dead = this.children.find(({ exitCode }) => exitCode !== null);
       if (dead !== undefined)
         throw new Error(`${what}: ${dead.spawnfile} has ended with status ${String(dead.exitCode)}`);
@@ -151,7 +152,7 @@ export class Lab {
   private removeTaps(): void {
     if (this.made.length === 0) return;
     const input = this.made.map((name) => `link set dev ${name} group ${TAP_GROUP}\n`).join("");
-    const quiet: ExecFileSyncOptions = { stdio: ["pipe", "ignore", "ignore"], timeout: PATIENCE };
+    const quiet: ExecFileSyncOptions = { stdio: ["pipe", "ignore", "ignore"], timeout: LIMIT };
     try {
       execFileSync("ip", ["-batch", "-"], { ...quiet, input });
       execFileSync("ip", ["link", "delete", "group", String(TAP_GROUP)], quiet);

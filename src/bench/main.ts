@@ -4,6 +4,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { sweep } from "../demo/world/namespace.js";
+import { PATIENCE } from "../demo/world/patience.js";
 import { measureBurst, type BurstScenario } from "./burst.js";
 import { changeFigures, type Measured } from "./changes.js";
 import { connectionFigures, enforceSide, measureConnections, type Side } from "./connections.js";
@@ -24,9 +25,9 @@ const SELF = fileURLToPath(import.meta.url);
 const quick = process.env["QUICK"] === "1";
 const ROUNDS = quick ? 5 : 15;
 /** Milliseconds. A quiet machine needs far less; on a busy one what is left by then is left out. */
-const QUICK_LIMIT = 420_000;
-const PACKET_PATIENCE = quick ? 60_000 : 600_000;
-const PART_LIMIT = quick ? 150_000 : 400_000;
+const QUICK_LIMIT = 420_000 * PATIENCE;
+const PACKET_PATIENCE = (quick ? 60_000 : 600_000) * PATIENCE;
+const PART_LIMIT = (quick ? 150_000 : 400_000) * PATIENCE;
 
 function printTable({ samples, failed, rounds }: PacketCosts): void {
   const floor = median(samples["floor"] ?? []);

@@ -1,6 +1,6 @@
 /** Start, restart and upgrade with few taps and with many: time, packets lost, memory. */
 import { exponentOf, plain, type Curve, type Figure } from "./figures.js";
-import { otherBuild, otherLayout, type OtherBuild } from "./other-build.js";
+import type { OtherBuild } from "./other-build.js";
 import { reason } from "./reason.js";
 import type { RestartScenario, Restarts, Stage } from "./restart.js";
 import type { Measured } from "./changes.js";
@@ -34,6 +34,8 @@ export async function startFigures(apart: Apart, quick: boolean): Promise<Measur
   if (quick) return { figures: [promised], curves: [] };
   let [build, whyNone]: [OtherBuild | undefined, string | undefined] = [undefined, undefined];
   try {
+    // It wants compilers, which not every machine has that a short run is for (test/vm).
+    const { otherBuild, otherLayout } = await import("./other-build.js");
     build = otherBuild({ "abi.h": otherLayout });
   } catch (error) {
     whyNone = reason(error);

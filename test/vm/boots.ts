@@ -15,6 +15,10 @@ export interface Boot {
   readonly chooses: Choice;
   /** Of SUITES, in order. "conformance/3": only every third test of it, where time is short. */
   readonly suites: readonly string[];
+  readonly megabytes: number;
+  readonly processors: number;
+  /** How many times as long as on a machine of its own things may take in it, under emulation. */
+  readonly patience: number;
   /** Seconds until it is given up, with emulation and something else on the machine. */
   readonly limit: number;
 }
@@ -27,7 +31,11 @@ export const SUITES: Readonly<Record<string, string>> = {
   "iptables-legacy": "test/vm/inside/iptables-legacy.ts",
   agent: "test/vm/inside/agent.ts",
   uplinks: "test/vm/inside/uplinks.ts",
+  guest: "test/vm/inside/guest.ts",
+  bench: "test/vm/inside/bench.ts",
 };
+/** The kernel of the guest of the suite "guest", whatever the VM's is. */
+export const GUEST_KERNEL = "5.10";
 /** Its name, without how much of it runs. */
 export const bare = (suite: string): string => suite.split("/")[0] ?? suite;
 /** Scripts that a suite starts. */
@@ -36,7 +44,8 @@ export const CHILDREN = ["test/conformance/kernel-child.ts", "test/conformance/i
 const CLASSIFIER = ["cls_bpf", "sch_ingress"];
 
 function boot(name: string, suites: readonly string[], more: Partial<Boot> = {}): Boot {
-  return { name, kernel: name, without: [], refuses: false, chooses: "clsact", suites, limit: 900, ...more };
+  const as = { kernel: name, without: [], refuses: false, chooses: "clsact" } as const;
+  return { name, ...as, suites, megabytes: 2_048, processors: 1, patience: 15, limit: 1_200, ...more };
 }
 
 /** Like another, without the classifier. */
@@ -54,8 +63,19 @@ export const BOOTS: readonly Boot[] = [
   unclassified("6.12", "tcx", ["conformance", "agent"]),
   boot("6.12-refused", ["agent", "iptables"], { kernel: "6.12", refuses: true, chooses: "iptables-refused" }),
   boot("newest", ["verifier", "conformance", "agent", "iptables"]),
-  boot("newest-uplinks", ["uplinks"], { kernel: "newest" }),
+  boot("newest-uplinks", ["uplinks"], { kernel: "newest", limit: 1_500 }),
+  { ...unclassified("6.1", "iptables-no-hook", ["uplinks"]), name: "6.1-bare-uplinks", limit: 1_500 },
 ];
+
+/** A guest's own kernel in the VM, under an agent: apart, since emulation within emulation takes long (`BOOTS=guests`). */
+export const GUESTS: readonly Boot[] = ["5.10", "6.1", "6.12", "newest"].map((kernel) =>
+  boot(`${kernel}-guest`, ["guest"], { kernel, limit: 2_400 }),
+);
 
 /** What every run of CI boots, by name. */
 export const SHORT: Boot = { ...boot("5.10", ["verifier", "conformance/3"]), name: "short" };
+
+/** `make vm-bench`: one of these, by the name of its kernel. */
+export const BENCHES: readonly Boot[] = ["5.10", "6.1", "6.12", "newest"].map((kernel) =>
+  boot(`bench-${kernel}`, ["bench"], { kernel, megabytes: 6_144, processors: 2, patience: 4, limit: 3_600 }),
+);

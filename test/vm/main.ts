@@ -3,16 +3,18 @@
  * "N passed, M failed"; whatever is wrong with a machine counts as a failure more.
  */
 import { spawnSync } from "node:child_process";
-import { rmSync } from "node:fs";
-import { bare, BOOTS, SHORT, type Boot } from "./boots.js";
+import { copyFileSync, rmSync } from "node:fs";
+import { makeImage } from "../guest/image.js";
+import { bare, BENCHES, BOOTS, GUEST_KERNEL, GUESTS, SHORT, type Boot } from "./boots.js";
 import { bundleSuites } from "./bundle.js";
-import { boot, type Accelerator, type Result } from "./qemu.js";
+import { boot, leaves, unpack, type Accelerator, type Result } from "./qemu.js";
 import { usableKvm } from "./kvm.js";
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 function chosen(names: readonly string[]): readonly Boot[] {
-  const all = [...BOOTS, SHORT];
+  if (names.includes("guests")) return GUESTS;
+  const all = [...BOOTS, SHORT, ...GUESTS, ...BENCHES];
   const unknown = names.filter((name) => all.every((one) => one.name !== name));
   if (unknown.length > 0)
     throw new Error(`no boot ${unknown.join(", ")}: there are ${all.map(({ name }) => name).join(", ")}`);
@@ -44,31 +46,40 @@ async function accelerator(): Promise<Accelerator> {
   return (await usableKvm()) ? "kvm" : "tcg";
 }
 
-function report(one: Boot, { passed, failed, skipped, faults, seconds, files }: Result): void {
+function report(one: Boot, { passed, failed, skipped, faults, seconds, processorSeconds, files }: Result): void {
   for (const fault of faults) say(`${one.name}: FAILED ${fault}`);
   say(
-    `${one.name}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s; ${files.output}, ${files.kernel}`,
+    `${one.name}: ${passed} passed, ${failed} failed, ${skipped} skipped in ${seconds} s (${processorSeconds} s of a processor); ${files.output}, ${files.kernel}`,
   );
 }
 
 async function main(): Promise<number> {
   const boots = narrowed(chosen(words("BOOTS")), words("SUITES"));
-  run("test/vm/fetch", ...new Set(boots.map(({ kernel }) => kernel)));
+  const guests = boots.some(({ suites }) => suites.includes("guest"));
+  run("test/vm/fetch", ...new Set([...boots.map(({ kernel }) => kernel), ...(guests ? [GUEST_KERNEL] : [])]));
   rmSync("build/vm/log", { recursive: true, force: true });
   await bundleSuites();
+  if (guests) {
+    const { kernel } = makeImage("initramfs-vm", { kernel: GUEST_KERNEL });
+    copyFileSync(kernel, "build/guest/vmlinuz");
+  }
   run("test/vm/image");
   const by = await accelerator();
   say(`vm-test: ${boots.map(({ name }) => name).join(", ")}; by ${by}`);
   const waiting = [...boots];
+  // A boot that runs is ended by itself (boot); no other begins.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => waiting.splice(0));
   const results: Result[] = [];
   const quiet = process.env["VERBOSE"] === undefined;
+  const alone = boots.length === 1;
   const worker = async (): Promise<void> => {
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
       const { name } = one;
       const result = await boot(one, by, (text) => {
-        if (!(quiet && text.startsWith("ok "))) say(`${name}: ${text}`);
+        if (!(quiet && text.startsWith("ok "))) say(alone ? text : `${name}: ${text}`);
       });
       report(one, result);
+      if (leaves(one) && result.faults.length === 0) say(`${name}: what it has written is in ${unpack(name)}`);
       results.push(result);
     }
   };

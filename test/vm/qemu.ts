@@ -1,6 +1,6 @@
 /** One boot under qemu: started, followed, stopped when it stands still or takes too long. */
-import { spawn } from "node:child_process";
-import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { createWriteStream, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { bare, type Boot } from "./boots.js";
 import { judge, type Verdict } from "./judge.js";
@@ -9,15 +9,24 @@ export type Accelerator = "kvm" | "tcg";
 
 const KERNELS = "build/vm/kernels";
 const LOGS = "build/vm/log";
-const MEMORY_MB = 2048;
+/** Where the suite "bench" leaves what it wrote, as a tar; read by unpack(). */
+const LEFT = "build/vm/left.tar";
+const LEFT_BYTES = 64 << 20;
 /** Seconds without a word on either line after which it counts as standing still. */
-const QUIET: Readonly<Record<Accelerator, number>> = { kvm: 120, tcg: 300 };
-/** How much longer things may take in it than on a machine of its own. */
-const PATIENCE: Readonly<Record<Accelerator, number>> = { kvm: 2, tcg: 15 };
+const QUIET: Readonly<Record<Accelerator, number>> = { kvm: 120, tcg: 450 };
+/** Five levels of page tables are a detour for who walks them in software. */
+const CPU: Readonly<Record<Accelerator, string>> = { kvm: "host", tcg: "max,la57=off" };
+/** As Boot.patience. */
+const PATIENCE_KVM = 2;
 
-const drive = (file: string): string[] => ["-drive", `file=${file},format=raw,if=virtio,snapshot=on`];
+const drive = (file: string, snapshot = "on"): string[] => [
+  "-drive",
+  `file=${file},format=raw,if=virtio,snapshot=${snapshot}`,
+];
+export const leaves = ({ suites }: Boot): boolean => suites.includes("bench");
 
-function argv({ kernel, without, refuses, chooses, suites }: Boot, accelerator: Accelerator, files: Files): string[] {
+function argv(one: Boot, accelerator: Accelerator, files: Files): string[] {
+  const { kernel, without, refuses, chooses, suites, megabytes, processors, patience } = one;
   const directory = join(KERNELS, kernel);
   const words = [
     "console=ttyS0",
@@ -27,18 +36,19 @@ function argv({ kernel, without, refuses, chooses, suites }: Boot, accelerator: 
     "loglevel=5",
     "mitigations=off",
     `torbie.suites=${suites.join(",")}`,
-    `torbie.patience=${PATIENCE[accelerator]}`,
+    `torbie.patience=${accelerator === "kvm" ? PATIENCE_KVM : patience}`,
     `torbie.kernel=${kernel}`,
     `torbie.chooses=${chooses}`,
     ...(refuses ? ["torbie.refuses=bpf"] : []),
     ...(without.length > 0 ? [`module_blacklist=${without.join(",")}`] : []),
   ];
   return [
-    ...["-accel", accelerator, "-cpu", accelerator === "kvm" ? "host" : "max", "-smp", "1", "-m", `${MEMORY_MB}`],
+    ...["-accel", accelerator, "-cpu", CPU[accelerator], "-smp", `${processors}`, "-m", `${megabytes}`],
     ...["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
     ...["-kernel", join(directory, "vmlinuz"), "-initrd", join(directory, "initramfs.gz"), "-append", words.join(" ")],
     ...drive("build/vm/root.ext4"),
     ...drive(join(directory, "modules.ext4")),
+    ...(leaves(one) ? drive(LEFT, "off") : []),
     ...["-device", "virtio-rng-pci", "-serial", `file:${files.kernel}`, "-serial", "stdio"],
   ];
 }
@@ -50,12 +60,19 @@ interface Files {
 
 export interface Result extends Verdict {
   readonly seconds: number;
+  /** Of a processor: what it would take on a machine that does nothing else. */
+  readonly processorSeconds: number;
   readonly files: Files;
 }
 
 /** @param line called with every line of the suites */
 export function boot(one: Boot, accelerator: Accelerator, line: (text: string) => void): Promise<Result> {
   mkdirSync(LOGS, { recursive: true });
+  if (leaves(one)) {
+    rmSync(LEFT, { force: true });
+    writeFileSync(LEFT, "");
+    truncateSync(LEFT, LEFT_BYTES);
+  }
   const files = { kernel: join(LOGS, `${one.name}.kernel.log`), output: join(LOGS, `${one.name}.log`) };
   const begun = performance.now();
   const child = spawn("qemu-system-x86_64", argv(one, accelerator, files), { stdio: ["ignore", "pipe", "pipe"] });
@@ -65,6 +82,7 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
   let rest = "";
   let last = Date.now();
   let seen = 0;
+  let spent = 0;
   let ended: string | undefined;
   const stop = (why: string): void => {
     ended ??= why;
@@ -73,6 +91,7 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
   const end = (): void => stop("vm-test was stopped");
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
   const watch = setInterval(() => {
+    spent = processorSeconds(child.pid) ?? spent;
     const kernel = kernelLog(files.kernel);
     if (kernel.length !== seen) last = Date.now();
     seen = kernel.length;
@@ -97,7 +116,13 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
       file.end();
       const verdict = judge(kernelLog(files.kernel), output, one.suites.map(bare), ended);
       const faults = errors === "" ? verdict.faults : [...verdict.faults, `qemu said: ${errors.trim()}`];
-      resolve({ ...verdict, faults, seconds: Math.round((performance.now() - begun) / 1_000), files });
+      resolve({
+        ...verdict,
+        faults,
+        seconds: Math.round((performance.now() - begun) / 1_000),
+        processorSeconds: Math.round(spent),
+        files,
+      });
     };
     child.once("error", (error) => {
       errors += error.message;
@@ -105,6 +130,28 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
     });
     child.once("close", over);
   });
+}
+
+/** User and system time of a process, by the kernel's 100 ticks a second; undefined when it has ended. */
+function processorSeconds(pid: number | undefined): number | undefined {
+  try {
+    const fields =
+      readFileSync(`/proc/${pid ?? 0}/stat`, "latin1")
+        .split(") ")[1]
+        ?.split(" ") ?? [];
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Unpacks what a boot has left, and gives where. */
+export function unpack(name: string): string {
+  const directory = join("build/vm", name);
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  execFileSync("tar", ["-xf", LEFT, "-C", directory]);
+  return directory;
 }
 
 function kernelLog(file: string): string {

@@ -17,9 +17,12 @@ export const usesRules = chooses.startsWith("iptables");
 
 /** Milliseconds for what is to come through, and for what is not. */
 export const [LONG, SHORT] = [15_000, 3_000];
-/** Traffic under which something happens. Little enough for an emulated machine: 10 packets, 10 words, 4 connections a second. */
+/**
+ * Traffic under which something happens. Little enough for an emulated processor that another one's work takes time from: what it can't
+ * keep up with piles up. 3 packets and words, 1 connection and 1 question a second.
+ */
 export const streaming = (from: Namespace, address: string): ReturnType<typeof stream> =>
-  stream(from, address, 100, 10);
+  stream(from, address, 100, 30);
 
 const tcp = (ipVersion: 4 | 6, source: RuleObject, ports: readonly number[]): RuleObject => ({
   action: "Allow",
