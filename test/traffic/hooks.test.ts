@@ -202,8 +202,8 @@ describe("what someone takes away while no agent runs opens nothing", () => {
     expect(await got()).toEqual(before);
     await host.run(["ping", "-c", "2", "-W", "1", server().v4]).catch(() => "");
     expect(await got()).toEqual({ ...before, IcmpInEchos: before.IcmpInEchos + 2 });
-    const dropped = await host.run(["nft", "list", "chain", "inet", "torbie_guard", "forward"]);
-    expect(dropped).toMatch(/@uplinks .* counter packets 10 /);
+    const dropped = await host.run(["nft", "list", "chain", "inet", "torbie_guard", "onward"]);
+    expect(dropped).toMatch(/counter packets 10 bytes \d+ drop/);
     // It is the guard: without its rule all of it arrives.
     await host.run(["nft", "flush", "chain", "inet", "torbie_guard", "forward"]);
     await send(fabric);
@@ -214,7 +214,7 @@ describe("what someone takes away while no agent runs opens nothing", () => {
     await cloud.agent.startEnforcing(2);
     await holds();
     expect(await cloud.world.host.run(["nft", "list", "chain", "inet", "torbie_guard", "forward"])).toContain(
-      "@uplinks",
+      "goto onward",
     );
     const before = await got();
     await send(cloud.world.fabric);
