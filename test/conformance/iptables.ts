@@ -79,7 +79,20 @@ export class IptablesWorld {
   }
 }
 
-export async function play(on: IptablesWorld, { world, steps }: Case): Promise<void> {
+/** The host took something while it was to take nothing. */
+class Taken extends Error {}
+
+/** What the host takes is counted for all of it, and its timers make it tell itself things: what a packet causes comes again. */
+export async function play(on: IptablesWorld, one: Case): Promise<void> {
+  try {
+    await playOnce(on, one);
+  } catch (error) {
+    if (!(error instanceof Taken)) throw error;
+    await playOnce(on, one);
+  }
+}
+
+async function playOnce(on: IptablesWorld, { world, steps }: Case): Promise<void> {
   let present = world ?? BASE;
   await on.load(present);
   for (const [i, step] of steps.entries()) {
@@ -140,7 +153,10 @@ function check({ at, frame, expect: wanted }: Met, seen: Seen, what: string, wor
     case "drop":
       // What comes to another interface of the host may be for the host.
       if ("other" in at) expect(got, `${what} is dropped (${wanted.reason})`).toEqual([]);
-      else expect({ host: seen.host, got }, `${what} is dropped (${wanted.reason})`).toEqual({ host: false, got: [] });
+      else {
+        expect(got, `${what} is dropped (${wanted.reason})`).toEqual([]);
+        if (seen.host) throw new Taken(`${what} is dropped (${wanted.reason}): the host took it`);
+      }
   }
 }
 
