@@ -66,7 +66,10 @@ if (named.length === 0 && files.length > 0 && files.length <= MOST_ONCE_MORE) {
 }
 
 let failed = failures.length;
-if ((status !== 0 || passed === 0) && failed === 0) failed = 1;
+if ((status !== 0 || passed === 0) && failed === 0) {
+  failed = 1;
+  console.log(`failed: vitest, outside of any test: it ended with status ${status}, see above`);
+}
 for (const failure of failures) console.log(`failed: ${line(failure)}`);
 console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 process.exit(failed > 0 ? 1 : 0);

@@ -47,8 +47,6 @@ export interface Claims {
 }
 const MARK_JUDGED = 0x8000;
 const MARK_HOST = 0x4000;
-/** Set at a tap's ingress by the iptables dataplane (Bits.source). */
-const MARK_SOURCE = 0x1000;
 /** More taps than a host may have; with a size the kernel looks an element up in a fixed table, in half the time. */
 const SET_SIZE = 16_384;
 /** Before conntrack (-200) and whatever may change the mark. */
@@ -68,7 +66,6 @@ export function markBits(shift: number): { readonly judged: number; readonly any
  */
 export function guardTables(settings: GuardSettings): GuardTable[] {
   const { judged, any } = markBits(settings.markShift);
-  const source = (MARK_SOURCE << settings.markShift) >>> 0;
   const kinds = `{ ${FOREIGN_KINDS.map((kind) => `"${kind}"`).join(", ")} }`;
   const skip = (way: "iif" | "oif"): string[] => [
     ...settings.taps.excluded.map((pattern) => `${way}name "${pattern}" return`),
@@ -76,17 +73,16 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
   ];
   const taps = (way: "iif" | "oif", chain: string): string[] =>
     settings.taps.prefixes.map((prefix) => `${way}name "${prefix}*" goto ${chain}`);
-  /** Nothing but our programs, and the rules at the ingress of a tap that they judge, sets these bits. */
-  const known = `meta mark & ${hex((any | source) >>> 0)} != 0 accept`;
+  const known = `meta mark & ${hex(any)} != 0 accept`;
   const from: GuardChain = {
     name: "from_tap",
-    rules: [`meta iif @${RULED} return`, ...skip("iif"), "counter drop"],
+    rules: [...skip("iif"), "counter drop"],
   };
   const onward: GuardChain = {
     name: "onward",
-    rules: [`meta iif != @${UPLINKS} return`, `meta oif @${RULED} return`, ...skip("oif"), "counter drop"],
+    rules: [`meta iif != @${UPLINKS} return`, ...skip("oif"), "counter drop"],
   };
-  const to: GuardChain = { name: "to_tap", rules: [`meta oif @${CLAIMED} return`, ...skip("oif"), "counter drop"] };
+  const to: GuardChain = { name: "to_tap", rules: [...skip("oif"), "counter drop"] };
   return [
     {
       family: "inet",
@@ -101,6 +97,7 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
             // Judged already: the host's conntrack must neither pay for it nor call it invalid. What the kernel's NAT has must be tracked.
             `meta mark & ${hex(any)} == ${hex(judged)} notrack accept`,
             known,
+            `meta iif @${RULED} return`,
             ...taps("iif", from.name),
           ],
         },
@@ -108,9 +105,13 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
         {
           name: "forward",
           base: { hook: "forward", priority: RAW },
-          rules: [`meta mark & ${hex((judged | source) >>> 0)} != 0 accept`, ...taps("oif", onward.name)],
+          rules: [`meta mark & ${hex(judged)} != 0 accept`, `meta oif @${RULED} return`, ...taps("oif", onward.name)],
         },
-        { name: "postrouting", base: { hook: "postrouting", priority: LAST }, rules: taps("oif", to.name) },
+        {
+          name: "postrouting",
+          base: { hook: "postrouting", priority: LAST },
+          rules: [`meta oif @${CLAIMED} return`, ...taps("oif", to.name)],
+        },
       ],
     },
     {
@@ -118,8 +119,16 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
       chains: [
         from,
         to,
-        { name: "input", base: { hook: "input", priority: RAW }, rules: [known, ...taps("iif", from.name)] },
-        { name: "output", base: { hook: "output", priority: LAST }, rules: taps("oif", to.name) },
+        {
+          name: "input",
+          base: { hook: "input", priority: RAW },
+          rules: [known, `meta iif @${RULED} return`, ...taps("iif", from.name)],
+        },
+        {
+          name: "output",
+          base: { hook: "output", priority: LAST },
+          rules: [`meta oif @${CLAIMED} return`, ...taps("oif", to.name)],
+        },
       ],
     },
   ];

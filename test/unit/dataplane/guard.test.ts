@@ -49,44 +49,44 @@ table inet torbie_guard {
     elements = { 2 }
   }
   chain from_tap {
-    meta iif @ruled return comment "torbie DIGEST 0"
-    iifname "tap9" return comment "torbie DIGEST 1"
-    iifname "tapx*" return comment "torbie DIGEST 2"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    counter drop comment "torbie DIGEST 4"
+    iifname "tap9" return comment "torbie DIGEST 0"
+    iifname "tapx*" return comment "torbie DIGEST 1"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
+    counter drop comment "torbie DIGEST 3"
   }
   chain onward {
     meta iif != @uplinks return comment "torbie DIGEST 0"
-    meta oif @ruled return comment "torbie DIGEST 1"
-    oifname "tap9" return comment "torbie DIGEST 2"
-    oifname "tapx*" return comment "torbie DIGEST 3"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 4"
-    counter drop comment "torbie DIGEST 5"
-  }
-  chain to_tap {
-    meta oif @claimed return comment "torbie DIGEST 0"
     oifname "tap9" return comment "torbie DIGEST 1"
     oifname "tapx*" return comment "torbie DIGEST 2"
     meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
     counter drop comment "torbie DIGEST 4"
   }
+  chain to_tap {
+    oifname "tap9" return comment "torbie DIGEST 0"
+    oifname "tapx*" return comment "torbie DIGEST 1"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
+    counter drop comment "torbie DIGEST 3"
+  }
   chain prerouting {
     type filter hook prerouting priority -300; policy accept;
     meta mark & 0x0000c000 == 0x00008000 notrack accept comment "torbie DIGEST 0"
-    meta mark & 0x0000d000 != 0 accept comment "torbie DIGEST 1"
-    iifname "tap*" goto from_tap comment "torbie DIGEST 2"
-    iifname "vm-*" goto from_tap comment "torbie DIGEST 3"
+    meta mark & 0x0000c000 != 0 accept comment "torbie DIGEST 1"
+    meta iif @ruled return comment "torbie DIGEST 2"
+    iifname "tap*" goto from_tap comment "torbie DIGEST 3"
+    iifname "vm-*" goto from_tap comment "torbie DIGEST 4"
   }
   chain forward {
     type filter hook forward priority -300; policy accept;
-    meta mark & 0x00009000 != 0 accept comment "torbie DIGEST 0"
-    oifname "tap*" goto onward comment "torbie DIGEST 1"
-    oifname "vm-*" goto onward comment "torbie DIGEST 2"
+    meta mark & 0x00008000 != 0 accept comment "torbie DIGEST 0"
+    meta oif @ruled return comment "torbie DIGEST 1"
+    oifname "tap*" goto onward comment "torbie DIGEST 2"
+    oifname "vm-*" goto onward comment "torbie DIGEST 3"
   }
   chain postrouting {
     type filter hook postrouting priority 300; policy accept;
-    oifname "tap*" goto to_tap comment "torbie DIGEST 0"
-    oifname "vm-*" goto to_tap comment "torbie DIGEST 1"
+    meta oif @claimed return comment "torbie DIGEST 0"
+    oifname "tap*" goto to_tap comment "torbie DIGEST 1"
+    oifname "vm-*" goto to_tap comment "torbie DIGEST 2"
   }
 }
 table arp torbie_guard
@@ -108,29 +108,29 @@ table arp torbie_guard {
     elements = { 2 }
   }
   chain from_tap {
-    meta iif @ruled return comment "torbie DIGEST 0"
-    iifname "tap9" return comment "torbie DIGEST 1"
-    iifname "tapx*" return comment "torbie DIGEST 2"
-    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    counter drop comment "torbie DIGEST 4"
+    iifname "tap9" return comment "torbie DIGEST 0"
+    iifname "tapx*" return comment "torbie DIGEST 1"
+    meta iifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
+    counter drop comment "torbie DIGEST 3"
   }
   chain to_tap {
-    meta oif @claimed return comment "torbie DIGEST 0"
-    oifname "tap9" return comment "torbie DIGEST 1"
-    oifname "tapx*" return comment "torbie DIGEST 2"
-    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 3"
-    counter drop comment "torbie DIGEST 4"
+    oifname "tap9" return comment "torbie DIGEST 0"
+    oifname "tapx*" return comment "torbie DIGEST 1"
+    meta oifkind { "openvswitch", "bridge" } return comment "torbie DIGEST 2"
+    counter drop comment "torbie DIGEST 3"
   }
   chain input {
     type filter hook input priority -300; policy accept;
-    meta mark & 0x0000d000 != 0 accept comment "torbie DIGEST 0"
-    iifname "tap*" goto from_tap comment "torbie DIGEST 1"
-    iifname "vm-*" goto from_tap comment "torbie DIGEST 2"
+    meta mark & 0x0000c000 != 0 accept comment "torbie DIGEST 0"
+    meta iif @ruled return comment "torbie DIGEST 1"
+    iifname "tap*" goto from_tap comment "torbie DIGEST 2"
+    iifname "vm-*" goto from_tap comment "torbie DIGEST 3"
   }
   chain output {
     type filter hook output priority 300; policy accept;
-    oifname "tap*" goto to_tap comment "torbie DIGEST 0"
-    oifname "vm-*" goto to_tap comment "torbie DIGEST 1"
+    meta oif @claimed return comment "torbie DIGEST 0"
+    oifname "tap*" goto to_tap comment "torbie DIGEST 1"
+    oifname "vm-*" goto to_tap comment "torbie DIGEST 2"
   }
 }
 `);
@@ -139,7 +139,7 @@ table arp torbie_guard {
   it("carry the shifted mark as an unsigned number, and another digest", () => {
     const shifted = guardTables({ ...settings, markShift: 16 });
     expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 == 0x80000000");
-    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xd0000000 != 0 ");
+    expect(renderGuard(settings, shifted, NONE)).toContain("meta mark & 0xc0000000 != 0 ");
     expect(guardDigest(shifted)).not.toBe(digest);
   });
 
@@ -252,12 +252,12 @@ describe("reading the guard back", () => {
     expect(guardNames(listing(), "claimed")).toEqual(["tap1"]);
     expect(guardNames(listing(), "ruled")).toEqual([]);
     expect(dropped(listing())).toEqual({
-      from_tap: 10,
-      onward: 15,
-      to_tap: 10,
-      prerouting: 6,
-      forward: 3,
-      postrouting: 1,
+      from_tap: 6,
+      onward: 10,
+      to_tap: 6,
+      prerouting: 10,
+      forward: 6,
+      postrouting: 3,
     });
   });
 });
