@@ -102,6 +102,8 @@ export class Agent {
   #enforced: ReadonlySet<EndpointId> = new Set();
   #failures: RoundResult["failures"] = [];
   #guard: AgentStatus["guard"];
+  /** It stood a moment ago, when this start looked: the passes that wait for a policy, and the first with one, need not look again. */
+  #guardSeen = false;
   #inForce = false;
   #current = false;
   #dataFrom: string | undefined;
@@ -135,7 +137,13 @@ export class Agent {
   async start(): Promise<void> {
     const { links, datastore, guard, backend } = this.#parts;
     // Before links: a tap that appears while we look must already be behind the guard. The first pass reports a failure.
-    await guard.ensure().catch(() => undefined);
+    await guard.ensure().then(
+      () => {
+        this.#guardSeen = true;
+        if (guard.wanted) this.#guard = "on";
+      },
+      () => undefined,
+    );
     await links.start(
       () => this.#loop.mark(),
       (change) => {
@@ -173,6 +181,7 @@ export class Agent {
       for (const [map, count] of Object.entries(event.writes)) writes[map] = (writes[map] ?? 0) + count;
     });
     this.#wantFull = true;
+    this.#guardSeen = false;
     this.#loop.mark();
     await this.#loop.idle();
     unfollow();
@@ -275,7 +284,7 @@ export class Agent {
       const wish = {
         ...(this.#desired ? { desired: this.#desired } : {}),
         ...(delta ? { delta } : {}),
-        guardDown: this.#guard === "failed",
+        guard: !this.#guardSeen && (delta === undefined || this.#guard === "failed"),
       };
       result = await runRound(this.#parts, wish, steps);
       if (this.#desired !== undefined) this.#desiredDelta = NO_DESIRED_CHANGE;
@@ -290,6 +299,7 @@ export class Agent {
     if (uncompiled) this.#failures = [...this.#failures, { where: "compiler", error: uncompiled }];
     if (result?.enforced) this.#enforced = result.enforced;
     if (result?.guard && this.#parts.guard.wanted) this.#guard = result.guard;
+    if (result?.interfaces !== undefined) this.#guardSeen = false;
     if (result?.interfaces === undefined || uncompiled) this.#setCurrent(false);
     if (this.#desired !== undefined && result?.interfaces !== undefined) {
       const { interfaces } = result;
@@ -386,6 +396,7 @@ export class Agent {
       if (this.#stopping) return;
       this.#armResync();
       this.#wantFull = true;
+      this.#guardSeen = false;
       this.#loop.mark();
     };
     // What takes long to read is read before the pass that needs it, so that no change waits for it.

@@ -14,8 +14,8 @@ export interface RoundWish {
   readonly desired?: DesiredState;
   /** Absent: read back and compare in full. */
   readonly delta?: DesiredDelta;
-  /** The guard is known not to stand: look at it although there is a delta. */
-  readonly guardDown?: boolean;
+  /** Whether the guard is to be looked at first, and mended. */
+  readonly guard: boolean;
 }
 
 export interface RoundResult {
@@ -60,7 +60,7 @@ export async function runRound(
     }
   };
   steps.begin("guard");
-  if (wish.delta === undefined || wish.guardDown) await guarding(() => guard.ensure());
+  if (wish.guard) await guarding(() => guard.ensure());
   const state = (): { readonly guard?: "on" | "failed" } => (guardState === undefined ? {} : { guard: guardState });
 
   if (wish.desired === undefined) {

@@ -1,15 +1,14 @@
 /** Composes the agent from its real parts and runs it until a signal: what `torbie agent` does. */
 import type { LoadedConfig } from "../config/load.js";
+import { checkDatastore } from "../config/etcd.js";
 import { fileKey, SETTING_KEYS } from "../config/schema.js";
 import { createLog } from "../telemetry/log.js";
 import { AgentLock } from "./lock.js";
-import { Companions } from "./companions.js";
 import { Memory } from "./memory.js";
 import { composeAgent } from "./compose.js";
 import { QuietWriter } from "./quiet-writer.js";
 import { writeStatus } from "./status.js";
 import { openBackend } from "./wire/backend.js";
-import { openDatastore } from "./wire/datastore.js";
 
 /**
  * Resolves with the exit status after SIGTERM or SIGINT; what is enforced stays enforced.
@@ -36,9 +35,17 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
       fileKey(key),
       config[key],
     ]);
-    // First, as its settings may contradict each other.
+    // First, as settings may contradict each other.
+    checkDatastore(loaded);
+    const opening = openBackend(config, log);
+    opening.catch(() => undefined); // said where it is awaited
+    // While the kernel verifies the programs: what speaks to etcd takes a third of a second to be read.
+    const [{ openDatastore }, { Companions }] = await Promise.all([
+      import("./wire/datastore.js"),
+      import("./companions.js"),
+    ]);
     const datastore = openDatastore(loaded);
-    const opened = await openBackend(config, log);
+    const opened = await opening;
     const { backend, adopted, why } = opened;
     lock.holdPins();
     const companions = new Companions(loaded, { version, backend, adopted, log });

@@ -9,7 +9,7 @@ import { readBtf } from "#libbpf";
 import { renderLayout } from "../abi/layout.js";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const OBJECTS = ["tap", "tap-modern", "adopt"].map((name) => `build/${name}.bpf.o`);
+const OBJECTS = ["tap", "tap-modern", "adopt", "fill"].map((name) => `build/${name}.bpf.o`);
 
 export interface OtherBuild {
   /** Its bin/torbie. */

@@ -6,7 +6,7 @@
 import { readFile } from "node:fs/promises";
 import type { Problem } from "../problems.js";
 import { listed, markBits } from "./guard-rules.js";
-import type { Runner } from "./run.js";
+import type { Runner, RunResult } from "./run.js";
 
 const COMMENT = "torbie";
 const TOOLS = ["iptables-nft", "ip6tables-nft", "iptables-legacy", "ip6tables-legacy"] as const;
@@ -52,14 +52,13 @@ function inputRules(markShift: number, prefixes: readonly string[]): string[][] 
 async function ensureFirst(run: Runner, chain: Chain, wanted: readonly string[][]): Promise<ForwardReport> {
   const changed: string[] = [];
   const problems: Problem[] = [];
-  for (const tool of await tools(run)) {
-    const listing = await run(tool, ["-w", "-S", chain]);
+  for (const { tool, listing } of await listings(run, chain)) {
     if (listing.status !== 0) {
       problems.push(refused(tool, chain, listing.stderr));
       continue;
     }
-    const { ours, standFirst } = ourRules(listing.stdout);
-    if (standFirst && ours.length === wanted.length && (await allThere(run, tool, chain, wanted))) continue;
+    const { ours, stand } = await found(run, { tool, listing }, chain, wanted);
+    if (stand && ours.length === wanted.length) continue;
     // First the new ones, then the old ones from the end, so that they are there at any time.
     let error: string | undefined;
     for (const one of [...wanted].reverse()) {
@@ -85,9 +84,21 @@ function ourRules(listing: string): { ours: number[]; standFirst: boolean } {
   return { ours, standFirst: ours.every((place, index) => place === index) };
 }
 
-async function allThere(run: Runner, tool: string, chain: Chain, wanted: readonly string[][]): Promise<boolean> {
-  for (const one of wanted) if ((await run(tool, ["-w", "-C", chain, ...one])).status !== 0) return false;
-  return true;
+/** Places of our rules, and whether all that are wanted stand, before any of others. */
+async function found(
+  run: Runner,
+  { tool, listing }: Listing,
+  chain: Chain,
+  wanted: readonly string[][],
+): Promise<{ readonly ours: number[]; readonly stand: boolean }> {
+  const { ours, standFirst } = ourRules(listing.stdout);
+  const printed = new Set(listing.stdout.split("\n"));
+  const there = async (one: readonly string[]): Promise<boolean> =>
+    // As today's iptables print it; what others print is for them to compare.
+    printed.has(["-A", chain, ...one].join(" ")) || (await run(tool, ["-w", "-C", chain, ...one])).status === 0;
+  if (!standFirst || ours.length < wanted.length) return { ours, stand: false };
+  for (const one of wanted) if (!(await there(one))) return { ours, stand: false };
+  return { ours, stand: true };
 }
 
 /** Tools in whose FORWARD the rule does not stand first. Reads only. */
@@ -100,19 +111,16 @@ export const inputLacks = (run: Runner, markShift: number, prefixes: readonly st
 
 async function lacking(run: Runner, chain: Chain, wanted: readonly string[][]): Promise<string[]> {
   const lacks: string[] = [];
-  for (const tool of await tools(run)) {
-    const { ours, standFirst } = ourRules((await run(tool, ["-w", "-S", chain])).stdout);
-    if (!standFirst || ours.length < wanted.length || !(await allThere(run, tool, chain, wanted))) lacks.push(tool);
-  }
+  for (const one of await listings(run, chain)) if (!(await found(run, one, chain, wanted)).stand) lacks.push(one.tool);
   return lacks;
 }
 
 /** From FORWARD and INPUT both: a line for each. */
 export async function removeForward(run: Runner): Promise<string[]> {
   const changed: string[] = [];
-  for (const tool of await tools(run))
-    for (const chain of ["FORWARD", "INPUT"] as const) {
-      const { ours } = ourRules((await run(tool, ["-w", "-S", chain])).stdout);
+  for (const chain of ["FORWARD", "INPUT"] as const)
+    for (const { tool, listing } of await listings(run, chain)) {
+      const { ours } = ourRules(listing.stdout);
       for (const index of ours.reverse()) await run(tool, ["-w", "-D", chain, String(index + 1)]);
       if (ours.length > 0) changed.push(`${tool} ${chain}`);
     }
@@ -140,19 +148,26 @@ export function droppingChains(chains: string, markShift: number): Problem[] {
 
 const isOurs = (line: string): boolean => / --comment "?torbie"?( |$)/.test(line);
 
-/** Tools to use: each back end that is installed; the legacy one only where its filter table exists, since listing would make it. */
-async function tools(run: Runner): Promise<string[]> {
-  const found: string[] = [];
-  for (const tool of TOOLS) {
+interface Listing {
+  readonly tool: string;
+  readonly listing: RunResult;
+}
+
+/** What stands in a chain, by each back end that is installed; the legacy one only where its filter table exists, since listing would make it. */
+async function listings(run: Runner, chain: Chain): Promise<Listing[]> {
+  const exists = async (tool: string): Promise<boolean> => {
     const tables = LEGACY_TABLES[tool];
-    if (tables !== undefined && !(await readFile(tables, "utf8").catch(() => "")).split("\n").includes("filter"))
-      continue;
-    if ((await run(tool, ["-V"])).status === 0) found.push(tool);
-  }
+    return tables === undefined || (await readFile(tables, "utf8").catch(() => "")).split("\n").includes("filter");
+  };
+  const by = async (tools: readonly string[]): Promise<Listing[]> => {
+    const all = tools.map(async (tool) => ({ tool, listing: await run(tool, ["-w", "-S", chain]) }));
+    return (await Promise.all(all)).filter(({ listing }) => listing.status !== undefined);
+  };
+  const tools: string[] = [];
+  for (const tool of TOOLS) if (await exists(tool)) tools.push(tool);
+  const installed = await by(tools);
   // A distribution with one back end only may not have the long names.
-  if (!found.some((tool) => tool.endsWith("-nft")) && found.length === 0)
-    for (const tool of ["iptables", "ip6tables"]) if ((await run(tool, ["-V"])).status === 0) found.push(tool);
-  return found;
+  return installed.length > 0 ? installed : by(["iptables", "ip6tables"]);
 }
 
 function refused(tool: string, chain: Chain, stderr: string): Problem {

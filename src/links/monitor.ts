@@ -138,7 +138,7 @@ export class Monitor {
     const view = new KernelView(this.#options.protocol);
     try {
       for (const link of await this.#requests.dump("read the links", RTM.GETLINK, linkDump(), parseLink))
-        view.links.set(link.ifindex, link);
+        view.addLink(link);
       for (const family of [4, 6] as const) {
         await this.#requests
           .dump(`read the IPv${family} routes`, RTM.GETROUTE, familyDump(family), (body) => {

@@ -32,6 +32,8 @@ export class KernelView {
   readonly neighbours = new Map<string, Neighbour>();
   readonly gateways = new GatewayLinks();
   readonly #protocol: number;
+  /** Whose a name is: looked for at each notification, of which a thousand taps bring thousands. */
+  readonly #named = new Map<string, number>();
   /** How often routes and neighbours of a link have ended with it. */
   readonly #ends = new Map<number, number>();
 
@@ -65,6 +67,11 @@ export class KernelView {
     }
   }
 
+  /** A link as read (not notified). */
+  addLink(link: Link): void {
+    this.#putLink(link);
+  }
+
   /** A route as read (not notified). */
   addRead(route: Route): void {
     this.gateways.count(route);
@@ -93,9 +100,11 @@ export class KernelView {
   #putLink(link: Link): ViewChange {
     const before = this.links.get(link.ifindex);
     // Names are unique in a namespace: whoever held this one has left it, even if that was not heard.
-    for (const other of this.links.values())
-      if (other.name === link.name && other.ifindex !== link.ifindex) this.#dropLink(other.ifindex);
+    const holder = this.#named.get(link.name);
+    if (holder !== undefined && holder !== link.ifindex) this.#dropLink(holder);
+    if (before !== undefined && before.name !== link.name) this.#named.delete(before.name);
     this.links.set(link.ifindex, link);
+    this.#named.set(link.name, link.ifindex);
     if (!link.adminUp) this.#forget(link.ifindex);
     const changed =
       before === undefined || (Object.keys(link) as (keyof Link)[]).some((key) => before[key] !== link[key]);
@@ -103,6 +112,8 @@ export class KernelView {
   }
 
   #dropLink(ifindex: number): ViewChange {
+    const name = this.links.get(ifindex)?.name;
+    if (name !== undefined && this.#named.get(name) === ifindex) this.#named.delete(name);
     const changed = this.links.delete(ifindex);
     this.#forget(ifindex);
     return { changed, stale: this.gateways.links.has(ifindex) };

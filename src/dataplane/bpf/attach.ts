@@ -131,7 +131,8 @@ export class Attacher {
 
   #ensureHook(ifindex: number, direction: Direction, program: BpfProgram): boolean {
     if (this.mode === "tcx") return ensureTcx(this.pinDir, ifindex, direction, program);
-    if (direction === "ingress" || !this.#hasOnlyIngress(ifindex)) return ensureClsact(ifindex, direction, program);
+    const there = clsact.query(ifindex, direction);
+    if (direction === "ingress" || !this.#isIngressOnly(there)) return ensureClsact(ifindex, direction, program, there);
     if (features.tcx()) return ensureTcx(this.pinDir, ifindex, direction, program);
     throw new DataplaneError(
       "NO_EGRESS_HOOK",
@@ -149,10 +150,11 @@ export class Attacher {
   /**
    * Whether there is a qdisc of kind ingress where ours is clsact. It has one list of filters, which the kernel shows and changes whichever
    * direction is named: a program for egress would take the place of the one at ingress. To be asked when tap_ingress is attached.
+   * @param atEgress what the kernel shows there
    */
-  #hasOnlyIngress(ifindex: number): boolean {
+  #isIngressOnly(atEgress: readonly Attached[]): boolean {
     const { id } = this.#program("tap_ingress").info;
-    return clsact.query(ifindex, "egress").some(({ programId }) => programId === id);
+    return atEgress.some(({ programId }) => programId === id);
   }
 
   /** Somebody changed tc filters; undefined: any interface's may have been. False: it concerns nothing that is attached, or was our own doing. */
@@ -200,8 +202,10 @@ export class Attacher {
   foreign(ifindex: number, role: Role): ForeignProgram[] {
     return HOOKS[role].flatMap(({ direction, program }) => {
       const ours = this.programs.get(program)?.info.id;
-      const shared = role === "tap" && direction === "egress" && this.#hasOnlyIngress(ifindex);
-      const all = queryHook(ifindex, direction).filter(({ kind }) => !shared || kind === "tcx");
+      const there = queryHook(ifindex, direction);
+      const byTc = there.filter(({ kind }) => kind !== "tcx");
+      const shared = role === "tap" && direction === "egress" && this.#isIngressOnly(byTc);
+      const all = there.filter(({ kind }) => !shared || kind === "tcx");
       const at = all.findIndex(({ programId }) => programId === ours);
       return all.flatMap((entry, i) =>
         entry.programId === ours ? [] : [{ ifindex, direction, name: entry.name, before: at < 0 || i < at }],
@@ -228,14 +232,13 @@ export function queryHook(ifindex: number, direction: Direction): Attached[] {
   return [...newer, ...clsact.query(ifindex, direction)].map((entry) => ({ ...entry, name: bareName(entry.name) }));
 }
 
-function ensureClsact(ifindex: number, direction: Direction, program: BpfProgram): boolean {
-  const there = clsact
-    .query(ifindex, direction)
-    .some(
-      ({ programId, priority, handle }) => programId === program.info.id && priority === PRIORITY && handle === HANDLE,
-    );
-  if (!there) clsact.attach({ ifindex, direction, program, priority: PRIORITY, handle: HANDLE });
-  return !there;
+function ensureClsact(ifindex: number, direction: Direction, program: BpfProgram, there: readonly Attached[]): boolean {
+  const { id } = program.info;
+  const stands = there.some(
+    ({ programId, priority, handle }) => programId === id && priority === PRIORITY && handle === HANDLE,
+  );
+  if (!stands) clsact.attach({ ifindex, direction, program, priority: PRIORITY, handle: HANDLE });
+  return !stands;
 }
 
 function ensureTcx(pinDir: string, ifindex: number, direction: Direction, program: BpfProgram): boolean {

@@ -9,6 +9,7 @@ import { MAPS } from "../../abi/layout.gen.js";
 import { fromBytes, record, u32 } from "../../abi/records.js";
 import { DataplaneError, UnsupportedError } from "../../errors.js";
 import { pinDescription } from "./description-pin.js";
+import { fillFree } from "./fill.js";
 import { MAP_NAMES, mapPath, mapsDir, PROGRAMS, programPath, programsDir, type ProgramName } from "./pins.js";
 import type { MapName } from "./plan.js";
 import { explainLoadFailure, requireBpffs } from "./probe.js";
@@ -220,7 +221,10 @@ async function load(
     await object.load();
     const maps = existing ?? new Map(MAP_NAMES.map((name) => [name, object.map(name)] as const));
     const programs = new Map(PROGRAMS.map((name) => [name, object.program(name)] as const));
-    if (existing === undefined) pinAll(options.pinDir, maps);
+    if (existing === undefined) {
+      await fillFree(maps, candidate.file);
+      pinAll(options.pinDir, maps);
+    }
     pinPrograms(options.pinDir, programs);
     const name = fromBytes(record("name", { digest: candidate.digest, length: 0 }));
     maps.get("name")?.set(OBJECT_KEY, name);
@@ -230,10 +234,8 @@ async function load(
   }
 }
 
-/** Pins all maps at once: made in a directory beside and renamed, after `flow_free` is filled, so that a crash leaves none of it. */
+/** Pins all maps at once: made in a directory beside and renamed, when `flow_free` is full, so that a crash leaves none of it. */
 function pinAll(pinDir: string, maps: ReadonlyMap<MapName, BpfMap>): void {
-  const free = maps.get("flow_free");
-  for (let slot = 0; slot < (free?.info.maxEntries ?? 0); slot++) free?.push(fromBytes(u32(slot)));
   mkdirSync(pinDir, { recursive: true, mode: 0o700 });
   const made = `${pinDir}/making_${process.pid}`;
   rmPins(made);
