@@ -102,17 +102,26 @@ export function forwardChain(
   anyStateless: boolean,
   holders: Holders,
 ): Chain {
-  // Where the kernel has no tracker of DCCP (Linux 6.18 has none) it knows no ports: one connection would then admit every other between
-  // the same hosts, so that each packet is judged by the rules.
-  const established = "-m conntrack --ctstate ESTABLISHED ! --ctproto 33";
+  // Where the kernel has no tracker of DCCP (Linux 6.18 has none) or UDP-Lite (7.3 has none) it knows no ports: one connection would then
+  // admit every other between the same hosts, so that each packet is judged by the rules. What has ports is told first; ICMP's type counts.
+  const ported = "! --ctproto 33 --ctorigdstport 1:65535";
+  const portless = "! --ctproto 33";
   const stateful = `-m connmark --mark ${marked(0, (bits.opener | bits.other) >>> 0)}`;
+  const tracked = (which: string): string[] => {
+    const established = `-m conntrack --ctstate ESTABLISHED ${which}`;
+    return [
+      anyStateless ? `${established} ${stateful} -j ACCEPT` : `${established} -j ACCEPT`,
+      ...(anyStateless ? [`${established} -g TRB-half`] : []),
+      `${ICMP[of]} -m conntrack --ctstate RELATED ${which} ${stateful} -g TRB-error`,
+    ];
+  };
   return [
     ...excluded.flatMap((name) => [`-i ${pattern(name)} -j RETURN`, `-o ${pattern(name)} -j RETURN`]),
     `${SYN} -g ${NEW}`,
     ...heldRules(of, holders, prefixes, bits),
-    anyStateless ? `${established} ${stateful} -j ACCEPT` : `${established} -j ACCEPT`,
-    ...(anyStateless ? [`${established} -g TRB-half`] : []),
-    `${ICMP[of]} -m conntrack --ctstate RELATED ! --ctproto 33 ${stateful} -g TRB-error`,
+    ...tracked(ported),
+    `-m conntrack --ctproto 136 -g ${NEW}`,
+    ...tracked(portless),
     `-g ${NEW}`,
   ];
 }
@@ -195,6 +204,7 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
         ...excluded.map((name) => `-i ${pattern(name)} -j RETURN`),
         ...services(of, options.served),
         `${SYN} -j DROP`,
+        ...["33", "136"].map((protocol) => `-m conntrack --ctproto ${protocol} ! --ctorigdstport 1:65535 -j DROP`),
         `${established} ${REPLIES} -g TRB-answer`,
         `${ICMP[of]} -m conntrack --ctstate RELATED ${REPLIES} -g TRB-hosterror`,
         ...toHost,
