@@ -5,8 +5,8 @@ import { stop } from "../../src/demo/world/command.js";
 import type { Namespace } from "../../src/demo/world/namespace.js";
 import type { Machine } from "./machine.js";
 
-/** Bytes of a frame at an MTU of 1,500: a mean above it takes larger ones, however many the guest's kernel puts together. */
-export const LARGEST_WHOLE = 1_514;
+/** Bytes of a frame at an MTU of 1,500. */
+const LARGEST_WHOLE = 1_514;
 /** Bits as the virtio standard numbers them: CSUM, GUEST_CSUM, GUEST_TSO4, GUEST_TSO6, HOST_TSO4, HOST_TSO6. */
 const OFFLOADS = [0, 1, 7, 8, 11, 12];
 
@@ -46,26 +46,6 @@ export async function largeFrames(
   const [, captured] = /^(\d+) packets? captured/m.exec(said) ?? [];
   if (captured === undefined) throw new Error(`tcpdump said ${said}`);
   return Number(captured);
-}
-
-interface Counters {
-  readonly stats64: Readonly<Record<"rx" | "tx", { readonly packets: number; readonly bytes: number }>>;
-}
-
-/** Mean sizes of what the host was given by the guest, and gave it, meanwhile. */
-export async function meanFrames(
-  host: Namespace,
-  tap: string,
-  act: () => Promise<void>,
-): Promise<{ readonly given: number; readonly got: number }> {
-  const counted = async (): Promise<Counters["stats64"]> =>
-    (JSON.parse(await host.run(["ip", "-s", "-j", "link", "show", "dev", tap])) as [Counters])[0].stats64;
-  const before = await counted();
-  await act();
-  const after = await counted();
-  const mean = (way: "rx" | "tx"): number =>
-    (after[way].bytes - before[way].bytes) / (after[way].packets - before[way].packets);
-  return { given: mean("rx"), got: mean("tx") };
 }
 
 /**

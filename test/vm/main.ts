@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync, rmSync } from "node:fs";
 import { makeImage } from "../guest/image.js";
-import { bare, BENCHES, BOOTS, GUEST_KERNEL, GUESTS, SHORT, type Boot } from "./boots.js";
+import { bare, BENCHES, BOOTS, GUEST_KERNEL, GUESTS, SHORT, whole, type Boot } from "./boots.js";
 import { bundleSuites } from "./bundle.js";
 import { boot, leaves, unpack, type Accelerator, type Result } from "./qemu.js";
 import { usableKvm } from "./kvm.js";
@@ -54,7 +54,11 @@ function report(one: Boot, { passed, failed, skipped, faults, seconds, processor
 }
 
 async function main(): Promise<number> {
-  const boots = narrowed(chosen(words("BOOTS")), words("SUITES"));
+  const by = await accelerator();
+  const table = process.env["TABLE"] ?? (by === "kvm" ? "whole" : "thin");
+  if (table !== "whole" && table !== "thin") throw new Error(`TABLE=${table}: it is whole or thin`);
+  const named = narrowed(chosen(words("BOOTS")), words("SUITES"));
+  const boots = table === "whole" ? whole(named) : named;
   const guests = boots.some(({ suites }) => suites.includes("guest"));
   run("test/vm/fetch", ...new Set([...boots.map(({ kernel }) => kernel), ...(guests ? [GUEST_KERNEL] : [])]));
   rmSync("build/vm/log", { recursive: true, force: true });
@@ -64,7 +68,6 @@ async function main(): Promise<number> {
     copyFileSync(kernel, "build/guest/vmlinuz");
   }
   run("test/vm/image");
-  const by = await accelerator();
   say(`vm-test: ${boots.map(({ name }) => name).join(", ")}; by ${by}`);
   const waiting = [...boots];
   // A boot that runs is ended by itself (boot); no other begins.

@@ -16,6 +16,8 @@ const LEFT_BYTES = 64 << 20;
 const QUIET: Readonly<Record<Accelerator, number>> = { kvm: 120, tcg: 450 };
 /** Five levels of page tables are a detour for who walks them in software. */
 const CPU: Readonly<Record<Accelerator, string>> = { kvm: "host", tcg: "max,la57=off" };
+/** Only tests whose name has this in it: for whoever looks for a fault. */
+const ONLY = process.env["ONLY"] ?? "";
 /** As Boot.patience. */
 const PATIENCE_KVM = 2;
 
@@ -40,6 +42,7 @@ function argv(one: Boot, accelerator: Accelerator, files: Files): string[] {
     `torbie.kernel=${kernel}`,
     `torbie.chooses=${chooses}`,
     ...(refuses ? ["torbie.refuses=bpf"] : []),
+    ...(ONLY === "" ? [] : [`torbie.only=${ONLY.replaceAll(" ", "_")}`]),
     ...(without.length > 0 ? [`module_blacklist=${without.join(",")}`] : []),
   ];
   return [

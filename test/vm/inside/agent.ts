@@ -60,6 +60,8 @@ describe("the dataplane that is chosen", () => {
     const rules = await host.run(["iptables-save"]);
     expect(filters.includes("tap_ingress"), "filters of clsact").toBe(chooses === "clsact");
     expect(rules.includes("TRB-"), "rules of iptables").toBe(usesRules);
+    const guard = await host.run(["nft", "list", "table", "inet", "torbie_guard"]);
+    expect(guard.includes("dormant"), "the guard sleeps").toBe(usesRules);
   });
 });
 

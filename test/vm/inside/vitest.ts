@@ -32,6 +32,8 @@ const PATIENCE = Number(process.env["VM_PATIENCE"] ?? "1");
 const TIMEOUT = 60_000;
 /** 3: every third test runs, the others are told as skipped. */
 const EVERY = Number(process.env["VM_EVERY"] ?? "1");
+/** Only tests whose name has this in it. */
+const ONLY = process.env["VM_ONLY"] ?? "";
 const newGroup = (name: string): Group => ({ name, steps: [], before: [], after: [], beforeEach: [], afterEach: [] });
 const stack: Group[] = [newGroup("")];
 const here = (): Group => stack.at(-1) as Group;
@@ -39,6 +41,8 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 let failed = 0;
 let count = 0;
 
+// What did not come out is told whole: nobody can look again without another boot.
+chai.config.truncateThreshold = 0;
 chai.use(JestExtend);
 chai.use(JestChaiExpect);
 chai.use(JestAsymmetricMatchers);
@@ -99,6 +103,7 @@ function add(name: string, body: Body, timeout = TIMEOUT, fails = false): void {
   const groups = [...stack];
   const left = count++ % EVERY !== 0;
   const full = [...groups.map((one) => one.name), name].filter((part) => part !== "").join(" > ");
+  if (!full.includes(ONLY)) return;
   here().steps.push(async () => {
     if (left) return say(`skip ${full}`);
     await ran(full, async () => {
