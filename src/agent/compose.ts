@@ -33,9 +33,7 @@ export function composeAgent(
       compiler: new CompilerAdapter(),
       backend,
       links: new LinksAdapter(openLinks(config, backend.name, inherits)),
-      guard: new GuardAdapter(config, () =>
-        backend.name === "iptables" || backend.judgedByRules === true ? "rules" : "programs",
-      ),
+      guard: new GuardAdapter(config, () => backend.judge()),
       services: new ServicesAdapter(config),
       clock: realClock,
       log,

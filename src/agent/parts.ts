@@ -76,6 +76,9 @@ export interface LinksPart {
   stop(): Promise<void>;
 }
 
+/** What judges the taps that are let pass. Closed rules stand whole, and drop by themselves what comes from any tap that they don't know. */
+export type Judge = "programs" | "rules" | "closed rules";
+
 export interface GuardPart {
   /** off: the configuration wants no guard; only what lets judged packets through the host's own firewall is ensured. */
   readonly wanted: boolean;

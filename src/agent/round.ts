@@ -79,20 +79,19 @@ export async function runRound(
   steps.begin("let taps pass the guard");
   for (const [map, count] of Object.entries(report.writes)) if (count > 0) writes[map] = (writes[map] ?? 0) + count;
   failures.push(...report.failures);
-  if (guard.wanted)
-    await guarding(() =>
-      guard.claim(
-        enforcedTaps(wish.desired as DesiredState, interfaces.taps, report.enforced),
-        judgedUplinks(interfaces, report.failures),
-      ),
-    );
+  const enforced = enforcedTaps(wish.desired, interfaces.taps, report.enforced);
+  const claim = (): Promise<number> => guard.claim(enforced, judgedUplinks(interfaces, report.failures));
+  if (guard.wanted) await guarding(claim);
   steps.begin(SERVICES);
   await serving(parts, wish.desired, wish.delta, add);
   steps.begin("sysctls, neighbours and routes");
   add("links", await links.program(wish.desired, report.enforced));
   // Last: only now does nothing depend on it any more.
   steps.begin("remove the former dataplane");
-  if (backend.settle) add("former dataplane", await backend.settle());
+  const settled = await backend.settle?.();
+  if (settled !== undefined) add("former dataplane", settled);
+  // What judges may be another now.
+  if (guard.wanted && (settled?.writes ?? 0) > 0) await guarding(claim);
   return { writes, failures, enforced: report.enforced, interfaces, ...state() };
 }
 

@@ -177,7 +177,6 @@ export function packetFigures(costs: PacketCosts, quick: boolean): Figure[] {
     inFull("first_packet_1000_rules_vs_2", "first_1000_rules", "first_2_rules"),
     inFull("first_packet_1000_rules_100k_members_vs_2_and_10", firstOf("bpf", OLD_LARGE), firstOf("bpf", OLD_SMALL)),
     of("iptables_path_established_net_vs_two_rules", "iptables_nft_established", "two_rules"),
-    of("iptables_path_with_guard_net_vs_two_rules", "iptables_nft_guarded", "two_rules"),
     of("iptables_path_legacy_established_net_vs_two_rules", "iptables_legacy_established", "two_rules"),
     of("iptables_path_first_packet_1000_rules_vs_10", firstOf("iptables_nft", thousand), firstOf("iptables_nft", BASE)),
     ...newFlows(curves),

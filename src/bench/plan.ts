@@ -97,8 +97,7 @@ export function measurements(quick: boolean): ReadonlyMap<Role, readonly string[
   ]);
   for (const peer of ["iptables_nft", "iptables_legacy", "nftables"] as const)
     for (const size of all[peer]) {
-      const established =
-        size === BASE ? [`${peer}_established`, ...(peer === "nftables" ? [] : [`${peer}_guarded`])] : [];
+      const established = size === BASE ? [`${peer}_established`] : [];
       plan.set(roleOf(peer, size), [...established, firstOf(peer, size)]);
     }
   return plan;

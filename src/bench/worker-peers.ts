@@ -63,19 +63,6 @@ export async function twoRules(quick: boolean): Promise<Record<string, Measureme
   return { two_rules: established(all, LOCAL), ...Object.fromEntries(more) };
 }
 
-/** With our guard's nft tables asleep: they cost what the agent's user pays, but are not the rules' cost. */
-function unguarded(measure: Measurement): Measurement {
-  const nft = (input: string): unknown => execFileSync("nft", ["-f", "-"], { input });
-  return (packets) => {
-    nft("add table inet torbie_guard { flags dormant; }\n");
-    try {
-      return measure(packets);
-    } finally {
-      nft("add table inet torbie_guard\n");
-    }
-  };
-}
-
 export async function peer(which: Peer, size: Size): Promise<Record<string, Measurement>> {
   const all = await interfaces();
   const { from, to, uplink, injector } = all;
@@ -98,11 +85,7 @@ export async function peer(which: Peer, size: Size): Promise<Record<string, Meas
   if (which === "nftables") return { [firstOf(which, size)]: first, [`${which}_established`]: answering };
   if (!isBase) return { [firstOf(which, size)]: first };
   const claimed = new Map([from, to].map(({ name, ifindex }) => [ifindex, name]));
-  await ensureGuard({ claimed, judgedBy: "rules", forward: false });
-  return {
-    [firstOf(which, size)]: first,
-    [`${which}_established`]: unguarded(answering),
-    /** As the agent leaves it: with the standing guard. */
-    [`${which}_guarded`]: answering,
-  };
+  // As the agent leaves it.
+  await ensureGuard({ claimed, judgedBy: "rules", asleep: true, forward: false });
+  return { [firstOf(which, size)]: first, [`${which}_established`]: answering };
 }

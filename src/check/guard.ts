@@ -19,6 +19,14 @@ export async function compareGuard(options: GuardOptions, wish: GuardWish): Prom
   const programs = wish.judgedBy === "programs";
   if (wish.wanted) {
     const { standing, means, ...now } = await guardStatus(options);
+    if (now.asleep && (programs || wish.taps.length === 0))
+      found.push({
+        kind: "guard",
+        where: "standing rule",
+        key: "",
+        is: "asleep for IP",
+        wanted: "awake: no rules of ours stand in for it",
+      });
     if (!standing)
       found.push({
         kind: "guard",

@@ -115,12 +115,13 @@ function guard(config: Config): ReturnType<Context["guard"]> {
     install: async () => (await ensureGuard(options)).changed.length > 0,
     remove: async () => (await removeGuard(options)).length > 0,
     show: async (): Promise<GuardState> => {
-      const { standing, means, claimed, dropped, problems } = await guardStatus(options);
+      const { standing, means, claimed, asleep, dropped, problems } = await guardStatus(options);
       return {
         state: standing ? "on" : means === "none" ? "off" : "altered",
         detail: [
           `by ${means}`,
           `taps that may pass: ${claimed.map(printable).join(", ") || "none"}`,
+          ...(asleep ? ["asleep for IP, since our iptables rules drop what comes from any other tap"] : []),
           ...Object.entries(dropped).map(([chain, packets]) => `${printable(chain)}: ${packets} packets dropped`),
           ...problems.map(({ what, consequence }) => `${printable(what)}: ${printable(consequence)}`),
         ],

@@ -3,7 +3,9 @@
  *
  * From a tap of ours nothing passes without our programs' mark, unless the agent has said that rules of the firewall judge there (the
  * iptables dataplane); towards one nothing passes unless the agent has claimed it (its programs are attached, and the one at its egress
- * judges; or the rules). From an uplink that has our program nothing is passed on to one without the mark that this program sets, so
+ * judges; or the rules). Where our own rules judge they drop what comes from unknown taps, and from a known one that nobody has claimed
+ * yet, by themselves: then the table for IP sleeps, which is that it has no chains, whose three hooks cost each packet half of what the
+ * rules do. From an uplink that has our program nothing is passed on to one without the mark that this program sets, so
  * that who takes the programs off an uplink and a tap while no agent runs opens nothing; what other interfaces bring is judged at the
  * tap's egress alone, which comes after all that a rule can see. IP in table inet, ARP in table arp: the ends of both directions, since what a program redirects never comes here. Bridged ports are not seen by these hooks, so only OVS ports
  * and bridges that have a tap's name are named here.
@@ -29,6 +31,7 @@ interface GuardChain {
 
 export interface GuardTable {
   readonly family: "inet" | "arp";
+  readonly sets: readonly string[];
   readonly chains: readonly GuardChain[];
 }
 
@@ -38,6 +41,13 @@ export const RULED = "ruled";
 /** Interfaces whose ingress has our program: what they bring for a guest is marked when the stack gets it, or not to be passed on. */
 export const UPLINKS = "uplinks";
 export const SETS = [CLAIMED, RULED, UPLINKS] as const;
+
+/**
+ * Empty sets that say how the table for IP is: claims name the one that must be there, so that they are refused where it is not.
+ * (nft's flag "dormant" would do it too, but nft 1.0.6 ends its JSON at a table's flags.)
+ */
+const AWAKE = "awake";
+const ASLEEP = "asleep";
 
 /** Elements of the sets: ifindexes, or names as guardNames() gives them. */
 export interface Claims {
@@ -64,7 +74,7 @@ export function markBits(shift: number): { readonly judged: number; readonly any
 /**
  * The cheapest question first: the mark, then the name, so that what is of no tap meets no more, then sets, last the kinds of interfaces.
  */
-export function guardTables(settings: GuardSettings): GuardTable[] {
+export function guardTables(settings: GuardSettings, asleep = false): GuardTable[] {
   const { judged, any } = markBits(settings.markShift);
   const kinds = `{ ${FOREIGN_KINDS.map((kind) => `"${kind}"`).join(", ")} }`;
   const skip = (way: "iif" | "oif"): string[] => [
@@ -83,9 +93,29 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
     rules: [`meta iif != @${UPLINKS} return`, ...skip("oif"), "counter drop"],
   };
   const to: GuardChain = { name: "to_tap", rules: [...skip("oif"), "counter drop"] };
+  const arp: GuardTable = {
+    family: "arp",
+    sets: SETS,
+    chains: [
+      from,
+      to,
+      {
+        name: "input",
+        base: { hook: "input", priority: RAW },
+        rules: [known, `meta iif @${RULED} return`, ...taps("iif", from.name)],
+      },
+      {
+        name: "output",
+        base: { hook: "output", priority: LAST },
+        rules: [`meta oif @${CLAIMED} return`, ...taps("oif", to.name)],
+      },
+    ],
+  };
+  if (asleep) return [{ family: "inet", sets: [...SETS, ASLEEP], chains: [] }, arp];
   return [
     {
       family: "inet",
+      sets: [...SETS, AWAKE],
       chains: [
         from,
         onward,
@@ -114,23 +144,7 @@ export function guardTables(settings: GuardSettings): GuardTable[] {
         },
       ],
     },
-    {
-      family: "arp",
-      chains: [
-        from,
-        to,
-        {
-          name: "input",
-          base: { hook: "input", priority: RAW },
-          rules: [known, `meta iif @${RULED} return`, ...taps("iif", from.name)],
-        },
-        {
-          name: "output",
-          base: { hook: "output", priority: LAST },
-          rules: [`meta oif @${CLAIMED} return`, ...taps("oif", to.name)],
-        },
-      ],
-    },
+    arp,
   ];
 }
 
@@ -143,19 +157,22 @@ const comment = (digest: string, index: number): string => `torbie ${digest} ${i
 
 const element = (claimed: number | string): string => (typeof claimed === "number" ? String(claimed) : `"${claimed}"`);
 
+const claimedIn = (claims: Claims, set: string): string[] =>
+  SETS.filter((name) => name === set).flatMap((name) => [...claims[name]].map(element));
+
 /** One transaction that replaces the tables whole. */
 export function renderGuard(settings: GuardSettings, tables: readonly GuardTable[], claims: Claims): string {
   const digest = guardDigest(tables);
   const lines: string[] = [];
-  for (const { family, chains } of tables) {
+  for (const { family, sets, chains } of tables) {
     // Declared first, so that deleting it can't fail.
     lines.push(
       `table ${family} ${settings.table}`,
       `delete table ${family} ${settings.table}`,
       `table ${family} ${settings.table} {`,
     );
-    for (const set of SETS) {
-      const elements = [...claims[set]].map(element);
+    for (const set of sets) {
+      const elements = claimedIn(claims, set);
       lines.push(
         `  set ${set} {`,
         "    type iface_index",
@@ -176,12 +193,12 @@ export function renderGuard(settings: GuardSettings, tables: readonly GuardTable
   return `${lines.join("\n")}\n`;
 }
 
-/** One transaction that makes the claimed taps exactly these, in the tables that exist. */
+/** One transaction that makes the claimed taps exactly these, in the tables that exist; refused where those are asleep and these are not, or the other way round. */
 export function renderClaims(settings: GuardSettings, tables: readonly GuardTable[], claims: Claims): string {
   return tables
-    .flatMap(({ family }) =>
-      SETS.flatMap((name) => {
-        const elements = [...claims[name]].map(element).join(", ");
+    .flatMap(({ family, sets }) =>
+      sets.flatMap((name) => {
+        const elements = claimedIn(claims, name).join(", ");
         const set = `${family} ${settings.table} ${name}`;
         return [`flush set ${set}`, ...(elements === "" ? [] : [`add element ${set} { ${elements} }`])];
       }),
@@ -207,12 +224,15 @@ export function listed(output: string, kind: string): Json[] {
   return items.flatMap((item) => (isObject(item) && isObject(item[kind]) ? [item[kind]] : []));
 }
 
+/** Whether the listed table is that of IP, asleep. */
+export const sleeps = (output: string): boolean => listed(output, "set").some(({ name }) => name === ASLEEP);
+
 /** Whether a listed table is the one that renderGuard makes: its chains' hooks, and in each our rules, all, in order, with their verdicts. */
 export function stands(output: string, table: GuardTable, digest: string): boolean {
   const chains = listed(output, "chain");
   const rules = listed(output, "rule");
   const sets = listed(output, "set").map((set) => set["name"]);
-  if (chains.length !== table.chains.length || !SETS.every((name) => sets.includes(name))) return false;
+  if (chains.length !== table.chains.length || !table.sets.every((name) => sets.includes(name))) return false;
   return table.chains.every((chain) => {
     const found = chains.find((one) => one["name"] === chain.name);
     if (found?.["hook"] !== chain.base?.hook || found?.["prio"] !== chain.base?.priority) return false;

@@ -15,6 +15,7 @@ import {
   renderRemoval,
   RULED,
   type SETS,
+  sleeps,
   stands,
   UPLINKS,
   type Claims,
@@ -35,6 +36,11 @@ export interface GuardOptions {
   readonly uplinks?: ReadonlyMap<number, string>;
   /** What judges the claimed taps: programs (default), whose mark packets must carry, or rules of the firewall, which leave none. */
   readonly judgedBy?: JudgedBy;
+  /**
+   * Our own rules judge all that is claimed, and drop what comes from any other tap: the guard's hooks for IP are to sleep (true), to wake
+   * (false), or stay as they are (absent, where claims do too; else they wake).
+   */
+  readonly asleep?: boolean;
   /** Also accept judged packets at the top of FORWARD (default true). */
   readonly forward?: boolean;
   /** For tests. */
@@ -59,6 +65,8 @@ export interface GuardStatus {
   readonly ruled: readonly string[];
   /** Names of uplinks that have our program. */
   readonly uplinks: readonly string[];
+  /** Its hooks for IP do nothing, as our own rules do it. */
+  readonly asleep: boolean;
   /** Packets dropped, by "family chain". */
   readonly dropped: Readonly<Record<string, number>>;
   readonly problems: readonly Problem[];
@@ -109,10 +117,12 @@ export async function ensureAccepted(
 
 /** Tells the guard which taps are under our programs (or rules: options.judgedBy), all of them. To be called before a tap's first packet is wanted. @throws DataplaneError when the guard is not there */
 export async function setClaimed(claimed: ReadonlyMap<number, string>, options: GuardOptions = {}): Promise<void> {
-  const { run, settings, tables } = prepare(options);
-  const both = await run("nft", ["-f", "-"], renderClaims(settings, tables, claimsOf({ ...options, claimed })));
+  const { run, settings } = prepare(options);
+  const wish = { ...options, claimed };
+  const tables = guardTables(settings, mayRest(wish));
+  const both = await run("nft", ["-f", "-"], renderClaims(settings, tables, claimsOf(wish)));
   if (both.status === 0) return;
-  // Someone flushed it, the kernel has no ARP tables, or nft is missing: ensureGuard() knows what to do.
+  // It is to sleep or to wake, someone flushed it, the kernel has no ARP tables, or nft is missing: ensureGuard() knows what to do.
   await ensureGuard({ ...options, claimed });
 }
 
@@ -144,27 +154,38 @@ export async function guardStatus(options: GuardOptions = {}): Promise<GuardStat
       claimed: [],
       ruled: [],
       uplinks: [],
+      asleep: false,
       dropped: {},
       problems: [],
     };
   }
+  const asleep = there.some(({ listing }) => sleeps(listing.stdout));
+  const wanted = guardTables(settings, asleep);
   const counters = there.flatMap(({ table, listing }) =>
     Object.entries(dropped(listing.stdout)).map(([chain, packets]) => [`${table.family} ${chain}`, packets] as const),
   );
   const chains = await run("nft", ["-j", "list", "chains"]);
   return {
     standing:
-      there.length === tables.length && there.every(({ table, listing }) => tablesStand(tables, table, listing.stdout)),
+      there.length === wanted.length &&
+      there.every(({ listing }, i) => wanted[i] !== undefined && tablesStand(wanted, wanted[i], listing.stdout)),
     means: "nft",
     claimed: guardNames(there[0]?.listing.stdout ?? "{}", CLAIMED),
     ruled: guardNames(there[0]?.listing.stdout ?? "{}", RULED),
     uplinks: guardNames(there[0]?.listing.stdout ?? "{}", UPLINKS),
+    asleep,
     dropped: Object.fromEntries(counters),
     problems: chains.status === 0 ? droppingChains(chains.stdout, settings.markShift) : [],
   };
 }
 
-function claimsOf({ claimed, judgedBy, uplinks }: Pick<GuardOptions, "claimed" | "judgedBy" | "uplinks">): Claims {
+type ClaimOptions = Pick<GuardOptions, "claimed" | "judgedBy" | "uplinks" | "asleep">;
+
+/** With nothing claimed no rules can stand in for it. */
+const mayRest = ({ claimed, judgedBy, asleep }: ClaimOptions): boolean =>
+  judgedBy === "rules" && asleep === true && (claimed?.size ?? 0) > 0;
+
+function claimsOf({ claimed, judgedBy, uplinks }: ClaimOptions): Claims {
   const all = [...(claimed?.keys() ?? [])];
   return judgedBy === "rules"
     ? { claimed: all, ruled: all, uplinks: [] }
@@ -204,20 +225,22 @@ const listTables = (
 async function ensureNft(
   run: Runner,
   settings: GuardSettings,
-  options: Pick<GuardOptions, "claimed" | "judgedBy" | "uplinks">,
+  options: ClaimOptions,
 ): Promise<{ changed: string[]; problems: Problem[] } | undefined> {
-  const all = guardTables(settings);
-  const listings = new Map<GuardTable, string>();
-  for (const { table, listing } of await listTables(run, all, settings)) {
+  const listings = new Map<string, string>();
+  for (const { table, listing } of await listTables(run, guardTables(settings), settings)) {
     if (listing.status === undefined) return undefined;
-    if (listing.status === 0) listings.set(table, listing.stdout);
+    if (listing.status === 0) listings.set(table.family, listing.stdout);
   }
   const { claimed } = options;
   const now = (set: (typeof SETS)[number]): Set<string> =>
     new Set([...listings.values()].flatMap((listing) => guardNames(listing, set)));
+  const asleep =
+    claimed === undefined ? [...listings.values()].some(sleeps) && options.asleep !== false : mayRest(options);
+  const all = guardTables(settings, asleep);
   const claims =
     claimed === undefined ? { claimed: now(CLAIMED), ruled: now(RULED), uplinks: now(UPLINKS) } : claimsOf(options);
-  const standing = all.every((table) => tablesStand(all, table, listings.get(table) ?? "{}"));
+  const standing = all.every((table) => tablesStand(all, table, listings.get(table.family) ?? "{}"));
   if (standing && claimed === undefined) return { changed: [], problems: [] };
   const write = (tables: readonly GuardTable[]): ReturnType<Runner> =>
     run("nft", ["-f", "-"], standing ? renderClaims(settings, tables, claims) : renderGuard(settings, tables, claims));

@@ -181,6 +181,55 @@ describe("the guard, while no agent runs", () => {
     await Promise.all([one, two].map((each) => each.child.end()));
   });
 
+  it("sleeps for IP, but not for ARP, where it is told that rules stand in for it, and wakes with the programs", async () => {
+    await guard("ensure");
+    const [one, two] = [await guest(1), await guest(2)];
+    const claimed: [number, string][] = [[await ifindex(one.name), one.name]];
+    const sleep = { judgedBy: "rules", asleep: true } as const;
+    // With nothing claimed there are no rules that could stand in for it.
+    await guard("claim", { claimed: [], options: sleep });
+    expect(await guard<GuardStatus>("status")).toMatchObject({ standing: true, asleep: false });
+    await flood(two, one);
+    expect(await packets(host)).toEqual({ "inet input": 0, "inet forward": 0, "arp input": 0 });
+
+    await guard("claim", { claimed, options: sleep });
+    const asleep = { standing: true, asleep: true, claimed: [one.name], ruled: [one.name] };
+    expect(await guard<GuardStatus>("status")).toMatchObject(asleep);
+    expect(await guard<GuardReport>("ensure")).toMatchObject({ changed: [] });
+    expect(await guard<GuardStatus>("status")).toMatchObject(asleep);
+    await flood(two, one);
+    expect(await packets(host)).toEqual({ "inet input": 2 * FLOOD, "inet forward": 4 * FLOOD, "arp input": 0 });
+    // Written anew as it was, because someone flushed a part of it.
+    await host.run("nft", "flush", "chain", "arp", "torbie_guard", "input");
+    expect(await guard<GuardStatus>("status")).toMatchObject({ ...asleep, standing: false });
+    expect((await guard<GuardReport>("ensure")).changed).not.toEqual([]);
+    expect(await guard<GuardStatus>("status")).toMatchObject(asleep);
+    await flood(two, one);
+    expect(await packets(host)).toMatchObject({ "arp input": 0 });
+    // Another tap is claimed while it sleeps.
+    const both: [number, string][] = [...claimed, [await ifindex(two.name), two.name]];
+    await guard("claim", { claimed: both, options: sleep });
+    const status = await guard<GuardStatus>("status");
+    expect({ ...status, claimed: [...status.claimed].sort() }).toMatchObject({
+      ...asleep,
+      claimed: [one.name, two.name],
+      ruled: expect.arrayContaining([one.name, two.name]) as string[],
+    });
+    await guard("claim", { claimed, options: sleep });
+
+    const before = await packets(host);
+    await guard("ensure", { options: { asleep: false } });
+    expect(await guard<GuardStatus>("status")).toMatchObject({ ...asleep, asleep: false });
+    await flood(two, one);
+    expect(await packets(host)).toEqual(before);
+    await guard("claim", { claimed, options: sleep });
+    await guard("claim", { claimed, options: { judgedBy: "programs" } });
+    expect(await guard<GuardStatus>("status")).toMatchObject({ standing: true, asleep: false, ruled: [] });
+    await flood(two, one);
+    expect(await packets(host)).toEqual(before);
+    await Promise.all([one, two].map((each) => each.child.end()));
+  });
+
   it("lets nothing reach an unclaimed tap, and leaves a claimed one to its program", async () => {
     await guard("ensure");
     const [one, two] = [await guest(1), await guest(2)];
@@ -341,7 +390,11 @@ describe("the guard, while no agent runs", () => {
       markShift,
     };
     await host.feed(
-      renderGuard(settings, guardTables(settings), { claimed: [3, "wan0"], ruled: [3], uplinks: [2, "wan0"] }),
+      renderGuard(settings, guardTables(settings), {
+        claimed: [3, "wan0"],
+        ruled: [3],
+        uplinks: [2, "wan0"],
+      }),
       "nft",
       "-c",
       "-f",

@@ -13,7 +13,7 @@ import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
 import { UnsupportedError } from "../../errors.js";
 import { quote } from "../../text.js";
-import type { AgentLog, ReportPart } from "../parts.js";
+import type { AgentLog, Judge, ReportPart } from "../parts.js";
 import { AfterPrograms, BesideOthers, FormerRules, formerPins } from "./former.js";
 import { openIptables, type HostBackend } from "./iptables.js";
 import { PacketLog } from "./packet-log.js";
@@ -162,8 +162,8 @@ export class BpfPart implements HostBackend {
     return this.#rules?.settle() ?? Promise.resolve({ writes: 0, failures: [] });
   }
 
-  get judgedByRules(): boolean {
-    return this.#rules?.enforce ?? false;
+  judge(): Judge {
+    return this.#rules?.enforce === true ? "rules" : "programs";
   }
 
   async readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>> {

@@ -21,7 +21,7 @@ import { readLinks } from "../../links/read-links.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
-import type { AgentLog, ReportPart } from "../parts.js";
+import type { AgentLog, Judge, ReportPart } from "../parts.js";
 import type { HostBackend } from "./iptables.js";
 import { ANY_VERSION } from "./pins.js";
 import type { Steps } from "../../steps.js";
@@ -155,6 +155,11 @@ export class AfterPrograms implements HostBackend {
     }
   }
 
+  /** While programs are on some hook the guard is to be awake. */
+  judge(): Judge {
+    return this.#programs === undefined ? this.#inner.judge() : "rules";
+  }
+
   /** What the programs enforce stays with them, and unknown taps are behind the guard. */
   block(interfaces: Interfaces): Promise<ReportPart> {
     return this.#programs === undefined
@@ -212,6 +217,10 @@ export class BesideOthers implements HostBackend {
     const report = await this.inner.apply(desired, interfaces, delta);
     this.#enforces ||= report.failures.length === 0;
     return report;
+  }
+
+  judge(): Judge {
+    return "rules";
   }
 
   block(interfaces: Interfaces): Promise<ReportPart> {

@@ -11,11 +11,13 @@ import {
 import { run } from "../../dataplane/run.js";
 import { DEFAULT_TAP_RULE } from "../../links/ours.js";
 import type { Problem } from "../../problems.js";
-import type { GuardPart } from "../parts.js";
+import type { GuardPart, Judge } from "../parts.js";
 
 export function guardOptions(config: Config): GuardOptions {
   return { taps: { prefixes: config.interfacePrefix, excluded: config.interfaceExclude }, markShift: config.markShift };
 }
+
+const judgedAs = (judge: Judge): JudgedBy => (judge === "programs" ? "programs" : "rules");
 
 function areSame(a: ReadonlyMap<number, string>, b: ReadonlyMap<number, string>): boolean {
   if (a.size !== b.size) return false;
@@ -29,15 +31,15 @@ export class GuardAdapter implements GuardPart {
   /** Undefined: whatever a former agent claimed. */
   #claimed: ReadonlyMap<number, string> | undefined;
   #uplinks: ReadonlyMap<number, string> = new Map();
-  #claimedBy: JudgedBy | undefined;
+  #claimedBy: Judge | undefined;
   #problems: readonly Problem[] = [];
   /** Judged packets pass FORWARD and INPUT: looked after by this process. */
   #accepted = false;
 
-  /** @param judgedBy what judges the taps that will be claimed; taps that are claimed already are left as they are until then */
+  /** @param judge taps that are claimed already are left as they are until then */
   constructor(
     config: Config,
-    private readonly judgedBy: () => JudgedBy = () => "programs",
+    private readonly judge: () => Judge = () => "programs",
   ) {
     this.wanted = config.guard;
     this.#options = guardOptions(config);
@@ -48,7 +50,7 @@ export class GuardAdapter implements GuardPart {
   }
 
   async ensure(): Promise<number> {
-    const judgedBy = this.judgedBy();
+    const judgedBy = judgedAs(this.judge());
     // Rules leave no mark that FORWARD could go by, and stand first there themselves.
     const forward = judgedBy === "programs";
     if (!this.wanted) {
@@ -60,7 +62,10 @@ export class GuardAdapter implements GuardPart {
       this.#problems = report.problems;
       return report.changed.length;
     }
-    const claimed = this.#claimed ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy } : {};
+    // Until the first claim says that our rules stand, it is awake.
+    const claimed = this.#claimed
+      ? { claimed: this.#claimed, uplinks: this.#uplinks, judgedBy, asleep: this.judge() === "closed rules" }
+      : { asleep: false };
     const report = await ensureGuard({ ...this.#options, forward, ...claimed });
     this.#problems = report.problems;
     this.#accepted = forward;
@@ -71,10 +76,10 @@ export class GuardAdapter implements GuardPart {
   async #asBefore(
     taps: ReadonlyMap<number, string>,
     uplinks: ReadonlyMap<number, string>,
-    judgedBy: JudgedBy,
+    judge: Judge,
   ): Promise<boolean> {
     const now = await guardStatus(this.#options);
-    const rules = judgedBy === "rules";
+    const rules = judgedAs(judge) === "rules";
     const wanted = {
       claimed: taps.values(),
       ruled: rules ? taps.values() : [],
@@ -84,25 +89,27 @@ export class GuardAdapter implements GuardPart {
     return (
       now.standing &&
       now.means === "nft" &&
+      now.asleep === (judge === "closed rules" && taps.size > 0) &&
       (["claimed", "ruled", "uplinks"] as const).every((set) => text(now[set]) === text(wanted[set]))
     );
   }
 
   async claim(taps: ReadonlyMap<number, string>, uplinks: ReadonlyMap<number, string>): Promise<number> {
-    const judgedBy = this.judgedBy();
+    const judge = this.judge();
+    const judgedBy = judgedAs(judge);
     const same =
       this.#claimed === undefined
-        ? await this.#asBefore(taps, uplinks, judgedBy)
-        : this.#claimedBy === judgedBy && areSame(this.#claimed, taps) && areSame(this.#uplinks, uplinks);
+        ? await this.#asBefore(taps, uplinks, judge)
+        : this.#claimedBy === judge && areSame(this.#claimed, taps) && areSame(this.#uplinks, uplinks);
     this.#claimed = undefined; // should it throw, the next pass writes again
     const forward = judgedBy === "programs";
-    const wish = { ...this.#options, uplinks, judgedBy, forward };
+    const wish = { ...this.#options, uplinks, judgedBy, forward, asleep: judge === "closed rules" };
     // Rules enforced until now, and programs do from here on.
     if (forward && !this.#accepted) await ensureGuard({ ...wish, claimed: taps });
     else if (!same) await setClaimed(taps, wish);
     this.#accepted = forward;
     this.#claimed = taps;
-    this.#claimedBy = judgedBy;
+    this.#claimedBy = judge;
     this.#uplinks = uplinks;
     return same ? 0 : 1;
   }

@@ -19,15 +19,15 @@ import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
 import { servedOf } from "./services.js";
 import { QuietWriter } from "../quiet-writer.js";
-import type { AgentLog, BackendPart, ReportPart } from "../parts.js";
+import type { AgentLog, BackendPart, Judge, ReportPart } from "../parts.js";
 import type { Steps } from "../../steps.js";
 
 /** What the companions ask of a backend besides what the loop does. */
 export interface HostBackend extends BackendPart {
   readBack(candidates: readonly Candidate[]): Promise<ReadonlySet<EndpointId>>;
   counters(): Promise<Counters>;
-  /** Rules of the firewall enforce as yet, and leave no mark for the guard to go by. */
-  readonly judgedByRules?: boolean;
+  /** What judges the taps that are enforced. */
+  judge(): Judge;
 }
 
 /** @throws UnsupportedError: what this machine lacks and what to do about it */
@@ -70,6 +70,8 @@ export class IptablesPart implements HostBackend {
   /** What the CLI reads about ports. */
   readonly #inventory: QuietWriter;
   #told = false;
+  /** The last pass has left all of the rules in place. */
+  #whole = false;
 
   constructor(
     private readonly backend: IptablesBackend,
@@ -91,7 +93,9 @@ export class IptablesPart implements HostBackend {
     const before = this.backend.drifts;
     // What is asked for changes in place: until the rules say it, nothing is told of it.
     this.#inventory.hold();
+    this.#whole = false;
     const report = await this.backend.apply(desired, interfaces, delta, steps);
+    this.#whole = report.failures.length === 0;
     const found = this.backend.drifts - before;
     if (found > 0)
       this.log.warn(
@@ -112,6 +116,10 @@ export class IptablesPart implements HostBackend {
 
   block(interfaces: Interfaces): Promise<ReportPart> {
     return this.backend.block(interfaces);
+  }
+
+  judge(): Judge {
+    return this.#whole ? "closed rules" : "rules";
   }
 
   /** What was written whole stands: the periodic reading back of everything finds what does not. */

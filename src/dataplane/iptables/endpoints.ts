@@ -119,7 +119,10 @@ export function renderOpen({ endpoint }: Live, of: Family): Chain {
 
 const LINK_LOCAL = "fe80::/10";
 
-/** What a guest may send besides what nft has marked as from its own addresses. */
+/**
+ * What a guest may send besides what nft has marked at its tap's ingress: from its own addresses, or from any, where port security is off.
+ * Without those rules, on another tap of that name that nobody has claimed yet, it is all that it may send.
+ */
 export function renderSource({ endpoint }: Live, of: Family, hostLinkLocal: string): Chain {
   const rules: string[] = [];
   if (endpoint.portSecurity) {
@@ -127,20 +130,10 @@ export function renderSource({ endpoint }: Live, of: Family, hostLinkLocal: stri
   }
   if (of === 4) {
     rules.push(`-s 0.0.0.0/32 -d 255.255.255.255/32 -p udp -m udp --sport 68 --dport 67 -j RETURN`);
-    if (!endpoint.portSecurity)
-      rules.push("-s 0.0.0.0/8 -j DROP", "-s 127.0.0.0/8 -j DROP", "-s 224.0.0.0/3 -j DROP", "-j RETURN");
   } else {
     for (const type of [135, 131, 132, 143]) rules.push(`-s ::/128 -p icmpv6 -m icmp6 --icmpv6-type ${type} -j RETURN`);
     if (endpoint.portSecurity) rules.push(`-s ${hostLinkLocal}/128 -j DROP`);
     rules.push(`-s ${LINK_LOCAL} -d ${LINK_LOCAL} -j RETURN`, `-s ${LINK_LOCAL} -d ff00::/8 -j RETURN`);
-    if (!endpoint.portSecurity)
-      rules.push(
-        `-s ${LINK_LOCAL} -j DROP`,
-        "-s ::/127 -j DROP",
-        "-s ff00::/8 -j DROP",
-        "-s ::ffff:0.0.0.0/96 -j DROP",
-        "-j RETURN",
-      );
   }
   return [...rules, "-j DROP"];
 }

@@ -41,6 +41,9 @@ export function renderLink(
   metadata: readonly Family[] = [],
 ): readonly string[] {
   return [
+    // From Linux 6.16 on the chain is there again when another tap has the name: that one is for the agent to claim first.
+    // nft makes the name a number; the comment has this one's, so that the rules for another are others.
+    `meta iif != "${live.tap}" drop comment "${live.ifindex}"`,
     ...sources(live, 4, bits),
     // A tag other than 0; IP with one is dropped by the stack, which has no such VLAN.
     "vlan id 1-4095 drop",

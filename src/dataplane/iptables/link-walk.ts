@@ -16,8 +16,8 @@ export interface LinkVerdict {
 
 const DHCP_ANSWER: Readonly<Record<4 | 6, readonly [from: number, to: number]>> = { 4: [67, 68], 6: [547, 546] };
 
-/** Of other packets than are asked about: ARP, neighbour discovery, tags, what still has a route to follow. */
-const OTHERS = /@th|@nh|@ll|icmpv6|arp|0x0806|vlan|rt seg-left/;
+/** Of other packets than are asked about: ARP, neighbour discovery, tags, what still has a route to follow; another tap of that name. */
+const OTHERS = /@th|@nh|@ll|icmpv6|arp|0x0806|vlan|rt seg-left|\biif !=/;
 
 export function markOfLink(links: Printed, packet: WalkPacket, mac: string): LinkVerdict {
   const chain = chainOf(packet.in ?? "");

@@ -267,9 +267,10 @@ function linkOf(
   bits: Bits,
   metadata: readonly Family[],
 ): readonly string[] {
-  const { endpoint, tap, hostMac } = live;
+  const { endpoint, tap, hostMac, ifindex } = live;
   const said = JSON.stringify([
     tap,
+    ifindex,
     hostMac,
     bits.source,
     metadata,

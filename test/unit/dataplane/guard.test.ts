@@ -8,7 +8,7 @@ import {
   guardTables,
   renderClaims,
   renderGuard,
-  SETS,
+  sleeps,
   stands,
   type GuardSettings,
 } from "../../../src/dataplane/guard-rules.js";
@@ -47,6 +47,10 @@ table inet torbie_guard {
     type iface_index
     size 16384
     elements = { 2 }
+  }
+  set awake {
+    type iface_index
+    size 16384
   }
   chain from_tap {
     iifname "tap9" return comment "torbie DIGEST 0"
@@ -150,13 +154,26 @@ table arp torbie_guard {
           (family) =>
             `flush set ${family} torbie_guard claimed\nadd element ${family} torbie_guard claimed { 3, 4 }\n` +
             `flush set ${family} torbie_guard ruled\nadd element ${family} torbie_guard ruled { 4 }\n` +
-            `flush set ${family} torbie_guard uplinks\nadd element ${family} torbie_guard uplinks { 2 }\n`,
+            `flush set ${family} torbie_guard uplinks\nadd element ${family} torbie_guard uplinks { 2 }\n` +
+            // Refused where the table sleeps.
+            (family === "inet" ? "flush set inet torbie_guard awake\n" : ""),
         )
         .join(""),
     );
     expect(renderClaims(settings, tables, NONE)).toBe(
-      ["inet", "arp"].map((family) => SETS.map((set) => `flush set ${family} torbie_guard ${set}\n`).join("")).join(""),
+      tables.flatMap(({ family, sets }) => sets.map((set) => `flush set ${family} torbie_guard ${set}\n`)).join(""),
     );
+  });
+
+  it("have none for IP where they sleep, and all for ARP", () => {
+    const asleep = guardTables(settings, true);
+    const text = renderGuard(settings, asleep, { ...NONE, claimed: [3], ruled: [3] });
+    expect(text).toContain("set asleep");
+    expect(text.match(/type filter hook \S+/g)).toEqual(["type filter hook input", "type filter hook output"]);
+    const claims = renderClaims(settings, asleep, NONE);
+    expect(claims).toContain("flush set inet torbie_guard asleep\n");
+    expect(claims).not.toContain("awake");
+    expect(guardDigest(asleep)).not.toBe(digest);
   });
 
   it("in iptables name no tap that would stand for others", () => {
@@ -184,6 +201,7 @@ describe("reading the guard back", () => {
       { set: { name: "claimed", elem: ["tap1", "77", "bad name"] } },
       { set: { name: "ruled" } },
       { set: { name: "uplinks" } },
+      { set: { name: "awake" } },
     ];
     for (const chain of inet.chains) {
       const base = chain.base && { hook: chain.base.hook, prio: chain.base.priority, policy: "accept" };
@@ -208,6 +226,13 @@ describe("reading the guard back", () => {
     listing((items) => items.map((item) => (find(item) ? by(item) : item)));
 
   it("knows it as it was written", () => expect(stands(listing(), inet, digest)).toBe(true));
+  it("knows one that sleeps, and takes neither for the other", () => {
+    const [asleep = inet] = guardTables(settings, true);
+    const output = JSON.stringify({ nftables: asleep.sets.map((name) => ({ set: { name } })) });
+    expect([sleeps(output), stands(output, asleep, digest)]).toEqual([true, true]);
+    expect([stands(output, inet, digest), stands(listing(), asleep, digest)]).toEqual([false, false]);
+    expect(sleeps(listing())).toBe(false);
+  });
   it.each([
     [
       "a rule is missing",

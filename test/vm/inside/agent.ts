@@ -61,7 +61,7 @@ describe("the dataplane that is chosen", () => {
     expect(filters.includes("tap_ingress"), "filters of clsact").toBe(chooses === "clsact");
     expect(rules.includes("TRB-"), "rules of iptables").toBe(usesRules);
     const guard = await host.run(["nft", "list", "table", "inet", "torbie_guard"]);
-    expect(guard.includes("dormant"), "the guard sleeps").toBe(usesRules);
+    expect(guard.includes("hook"), "the guard is awake for IP").toBe(!usesRules);
   });
 });
 
