@@ -54,13 +54,14 @@ function report(one: Boot, { passed, failed, skipped, faults, seconds, processor
 }
 
 async function main(): Promise<number> {
+  const named = narrowed(chosen(words("BOOTS")), words("SUITES"));
+  const guests = named.some(({ suites }) => suites.includes("guest"));
+  run("test/vm/fetch", ...new Set([...named.map(({ kernel }) => kernel), ...(guests ? [GUEST_KERNEL] : [])]));
+  // It boots one of them.
   const by = await accelerator();
   const table = process.env["TABLE"] ?? (by === "kvm" ? "whole" : "thin");
   if (table !== "whole" && table !== "thin") throw new Error(`TABLE=${table}: it is whole or thin`);
-  const named = narrowed(chosen(words("BOOTS")), words("SUITES"));
   const boots = table === "whole" ? whole(named) : named;
-  const guests = boots.some(({ suites }) => suites.includes("guest"));
-  run("test/vm/fetch", ...new Set([...boots.map(({ kernel }) => kernel), ...(guests ? [GUEST_KERNEL] : [])]));
   rmSync("build/vm/log", { recursive: true, force: true });
   await bundleSuites();
   if (guests) {
