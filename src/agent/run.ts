@@ -1,6 +1,6 @@
 /** Composes the agent from its real parts and runs it until a signal: what `torbie agent` does. */
 import type { LoadedConfig } from "../config/load.js";
-import { checkDatastore } from "../config/etcd.js";
+import { checkDatastore, etcdSettings } from "../config/etcd.js";
 import { fileKey, SETTING_KEYS } from "../config/schema.js";
 import { createLog } from "../telemetry/log.js";
 import { AgentLock } from "./lock.js";
@@ -35,8 +35,9 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
       fileKey(key),
       config[key],
     ]);
-    // First, as settings may contradict each other.
+    // First, as settings may contradict each other: then nothing is loaded, and no program of the firewall waits.
     checkDatastore(loaded);
+    if (config.datastore === "etcd") etcdSettings(loaded);
     const opening = openBackend(config, log);
     opening.catch(() => undefined); // said where it is awaited
     // While the kernel verifies the programs: what speaks to etcd takes a third of a second to be read.

@@ -94,6 +94,13 @@ describe("what it needs", () => {
     rmSync(join(policyDir, "run"), { recursive: true });
   });
 
+  test("settings of etcd that contradict each other: nothing is loaded", async () => {
+    const etcd = ["--datastore", "etcd", "--etcd-endpoints", "http://127.0.0.1:1", "--etcd-ca", "/nowhere"];
+    const ran = await torbie(["agent", ...places(), ...etcd]);
+    expect(ran).toMatchObject({ status: 2, stderr: expect.stringContaining("--etcd-ca") as string });
+    expect(existsSync(agent.workspace.pinDir)).toBe(false);
+  });
+
   test("a start that fails ends with a message and a status, and leaves nobody running", async () => {
     const file = join(policyDir, "README.file");
     writeFileSync(file, "not a directory\n");
