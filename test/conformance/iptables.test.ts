@@ -35,6 +35,7 @@ const DIFFERS: Readonly<Record<string, string>> = {
   "an expired hop limit goes up the stack, judged": "the kernel answers before FORWARD, whatever the rules say",
   "spoofed sources from the uplink, in whatever shape": "its last step is a refused packet with hop limit 1",
   "extension headers are read through, to eight": "the kernel reads more than eight",
+  "hop-by-hop options come first or not at all": "the kernel does not look at those that come later",
   "ND is answered with the host's MAC for every unicast address":
     "a question without a link-layer option is answered without one: nft can't make a packet longer",
   "nobody announces what is not its own":

@@ -12,6 +12,7 @@ export const RAW = "TRB-raw";
 export const SOURCE = "TRB-src";
 export const FORWARD = "TRB-forward";
 export const NEW = "TRB-new";
+const HEADERS = "TRB-headers";
 export const FROM = "TRB-from";
 export const TO = "TRB-to";
 export const RELATED = "TRB-related";
@@ -60,6 +61,28 @@ const ERROR_ABOUT_ERROR: Readonly<Record<Family, string>> = {
   6: "40>>24=0:127&&51&0xFF=58&&88>>24=0:127",
 };
 const DHCP: Readonly<Record<Family, readonly [client: number, server: number]>> = { 4: [68, 67], 6: [546, 547] };
+
+const EXTENDED = "0,43,60";
+
+/**
+ * No IPv6 extension header (RFC 8200 §4) is longer than the packet: the kernel forwards what it has not read. As many headers as a
+ * location of u32 has room for (10 numbers), which skips one by three: its length, times 8, and 8.
+ */
+function extensionHeaders(): Chain {
+  const chain: string[] = [];
+  let header = "40";
+  for (let at = 40; at <= 56; at += 8) {
+    const next = `${header}>>24`;
+    const skip = `${header}>>13&0x7F8@`;
+    chain.push(
+      // The last four bytes of it are not there.
+      `-m u32 ! --u32 "${skip}${at + 4}=0:0xFFFFFFFF" -j DROP`,
+      `-m u32 ! --u32 "${next}=${EXTENDED}" -j RETURN`,
+    );
+    header = `${skip}${at + 8}`;
+  }
+  return chain.slice(0, -1);
+}
 
 export function hooks({ prefixes, markShift }: RenderOptions, table: "raw" | "filter"): Map<string, Chain> {
   if (table === "raw") {
@@ -120,6 +143,8 @@ export function forwardChain(
     `${SYN} -g ${NEW}`,
     ...heldRules(of, holders, prefixes, bits),
     ...tracked(ported),
+    // Of what has ports tracking has read them, behind all headers.
+    ...(of === 6 ? [`-m u32 --u32 "3&0xFF=${EXTENDED}" -j ${HEADERS}`] : []),
     `-m conntrack --ctproto 136 -g ${NEW}`,
     ...tracked(portless),
     `-g ${NEW}`,
@@ -232,6 +257,7 @@ export function filterChains(of: Family, bits: Bits, options: RenderOptions): Ma
         ...(hostToGuest ? [] : [...ERRORS[of].map((type) => `${error(of, type)} -j RETURN`), "-j DROP"]),
       ],
     ],
+    ...(of === 6 ? ([[HEADERS, extensionHeaders()]] as const) : []),
     ["TRB-nothing", []],
     ["TRB-transit", [`-m set --match-set ${hereSet(of)} dst -j DROP`]],
   ]);

@@ -1,5 +1,5 @@
 /** S1-S3, D4: who reaches whom, always by way of a routed hop, with their own addresses. */
-import { bare, eth, BROADCAST, PROTOCOL } from "../../support/packet.js";
+import { bare, eth, BROADCAST, PROTOCOL, type Frame } from "../../support/packet.js";
 import {
   ack,
   arrives,
@@ -207,14 +207,34 @@ export const REACH: readonly Case[] = [
       ),
       sends("web1", manyHeaders(8).tcp(syn(40001, 80)), deliver("web2")),
       sends("web1", manyHeaders(9).tcp(syn(40002, 80)), drop("EXTENSION_HEADERS", "web1")),
-      sends(
-        "web1",
-        out("web1", 6, GUESTS.web2.v6).destinationOptions().hopByHop().tcp(syn(40003, 80)),
-        drop("EXTENSION_HEADERS", "web1"),
+    ],
+  },
+  {
+    clause: "D4",
+    name: "hop-by-hop options come first or not at all",
+    steps: [
+      sends("web1", manyHeaders(0).hopByHop().tcp(syn(40003, 80)), stack("options")),
+      ...[1, 2, 3].map((before) =>
+        sends("web1", manyHeaders(before).hopByHop().tcp(syn(40003, 80)), drop("EXTENSION_HEADERS", "web1")),
       ),
+    ],
+  },
+  {
+    clause: "D4",
+    name: "an extension header is no longer than its packet, whatever protocol the rules admit",
+    steps: [
+      ...[0, 1, 2].flatMap((before) => [
+        sends("web1", beyond(toOutside(before), 253), drop("MALFORMED", "web1")),
+        sends("web1", beyond(toOutside(before), 6), drop("MALFORMED", "web1")),
+        sends("web1", ending(toOutside(before), 253), forward),
+        // What it answers is known by now, and its header all the same too long.
+        arrives(ending(incoming(6, OUTSIDE[6], GUESTS.web1.v6), 253), deliver("web1")),
+        arrives(beyond(incoming(6, OUTSIDE[6], GUESTS.web1.v6), 253), drop("MALFORMED")),
+      ]),
+      sends("web1", toOutside(1).routing({ left: 0 }).payload(8, 253), forward),
       sends(
         "web1",
-        out("web1", 6, GUESTS.web2.v6).payload(Uint8Array.of(6, 3, 0, 0, 0, 0, 0, 0), PROTOCOL.destinationOptions),
+        toOutside(0).payload(Uint8Array.of(253, 0), PROTOCOL.destinationOptions),
         drop("MALFORMED", "web1"),
       ),
     ],
@@ -279,8 +299,25 @@ export const REACH: readonly Case[] = [
   ]),
 ];
 
-function manyHeaders(count: number): ReturnType<typeof eth> {
-  let frame = out("web1", 6, GUESTS.web2.v6);
-  for (let i = 0; i < count; i++) frame = frame.destinationOptions();
+function manyHeaders(count: number): Frame {
+  return behind(out("web1", 6, GUESTS.web2.v6), count);
+}
+
+function toOutside(count: number): Frame {
+  return behind(out("web1", 6, OUTSIDE[6]), count);
+}
+
+function behind(frame: Frame, headers: number): Frame {
+  for (let i = 0; i < headers; i++) frame = frame.destinationOptions();
   return frame;
+}
+
+/** Destination options of 32 bytes by their own account, of which 24 are there. */
+function beyond(frame: Frame, next: number): Frame {
+  return frame.payload(Uint8Array.of(next, 3, 1, 20, ...new Uint8Array(20)), PROTOCOL.destinationOptions);
+}
+
+/** The same with the whole of it there, and nothing behind. */
+function ending(frame: Frame, next: number): Frame {
+  return frame.payload(Uint8Array.of(next, 3, 1, 28, ...new Uint8Array(28)), PROTOCOL.destinationOptions);
 }
