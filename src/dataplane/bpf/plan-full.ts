@@ -4,7 +4,7 @@ import { parse, policySetOf, readSource, readU32, record, u32, type Bytes } from
 import type { DesiredState, PolicySetKey } from "../../compile/desired.js";
 import type { Interfaces } from "../backend.js";
 import { ClassTable, classNumbers } from "./images-classes.js";
-import { directionOf, SIDES } from "./images-policy.js";
+import { directionOf, SIDES } from "./images-rule.js";
 import { localKeys } from "./images-endpoints.js";
 import { countRules, type Knowledge } from "./engine.js";
 import type { Maps } from "./maps.js";

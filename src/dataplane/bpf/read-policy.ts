@@ -1,4 +1,4 @@
-/** Entries of `policy` and `plane` → rules for people: the inverse of images-policy.ts. Pure. */
+/** Entries of `policy` and `plane` → rules for people: the inverse of images-rule.ts and images-plane.ts. Pure. */
 import { Action, ActionNames, ClassNumber, Direction, EntryFlag, NameKind, PlaneFlag } from "../../abi/layout.gen.js";
 import { PROTOCOL_ANY, WAY_IPV6, WAY_LOG } from "../../abi/constants.js";
 import { parse, type Bytes } from "../../abi/records.js";

@@ -1,7 +1,7 @@
 /** What a rule's number stands for: text that people read, and that stays the same when other rules of its policy come and go. Pure. */
 import type { CompiledPolicy, DesiredRule } from "../../compile/desired.js";
 import type { PortRange } from "../../model/types.js";
-import type { Side } from "./images-policy.js";
+import type { Side } from "./images-rule.js";
 
 const ranges = (list: readonly PortRange[]): string =>
   list.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(",");

@@ -11,21 +11,9 @@ import type {
   PolicySetKey,
   PolicySetShape,
 } from "../../compile/desired.js";
-import {
-  concernsPlane,
-  isOpenPlane,
-  openEntry,
-  openPlaneValue,
-  planeImage,
-  policyImage,
-  SIDES,
-  directionOf,
-  type Numbering,
-  openEntryOf,
-  type PolicyHalf,
-  type PolicyImage,
-  type Side,
-} from "./images-policy.js";
+import { concernsPlane, isOpenPlane, openEntry, openEntryOf, openPlaneValue, planeImage } from "./images-plane.js";
+import { policyImage, type Numbering, type PolicyHalf, type PolicyImage } from "./images-policy.js";
+import { directionOf, SIDES, type Side } from "./images-rule.js";
 import { sameMasks, unitePlanes } from "./masks.js";
 import type { ClassTable } from "./images-classes.js";
 import type { Plan } from "./plan.js";

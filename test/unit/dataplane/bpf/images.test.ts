@@ -16,7 +16,8 @@ import {
   receivedPrefixes,
   sourceEntries,
 } from "../../../../src/dataplane/bpf/images-endpoints.js";
-import { openPlaneValue, policyImage, type PolicyImage } from "../../../../src/dataplane/bpf/images-policy.js";
+import { openPlaneValue } from "../../../../src/dataplane/bpf/images-plane.js";
+import { policyImage, type PolicyImage } from "../../../../src/dataplane/bpf/images-policy.js";
 import { unitePlanes } from "../../../../src/dataplane/bpf/masks.js";
 import { sourceClasses } from "../../../../src/dataplane/bpf/images-source-ports.js";
 import { hzOfConfig, jiffiesOfTimerList, nearestHz } from "../../../../src/dataplane/bpf/hz.js";
