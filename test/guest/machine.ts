@@ -13,13 +13,39 @@ import type { Image } from "./image.js";
 const LOGS = fileURLToPath(new URL("../../build/guest", import.meta.url));
 /** Megabytes, besides its image, which it unpacks. */
 const MEMORY = 192;
-/** Milliseconds, under emulation on a busy machine; in an emulated machine's own emulation, VM_PATIENCE times as long. */
+/** Milliseconds, under emulation on a busy machine; for whoever is told of it in an emulated machine, VM_PATIENCE times as long. */
 const BOOT = 120_000;
 const COMMAND = 30_000;
 /** One retransmission of a SYN (1 s) fits in. */
 const ATTEMPT = 1_500;
+/** However slow the machine is that it asks through: it does not wait for an agent to start. */
+const ATTEMPT_MOST = 4_500;
 /** What a card that does nothing in hardware lacks. */
 const PLAIN = ["csum", "gso", "guest_csum", "guest_tso4", "guest_tso6", "guest_ufo", "host_tso4", "host_tso6"];
+
+/** Command line of a guest's emulator; `console`: what qemu(1) calls a character device. */
+export function emulator(spec: GuestSpec, image: Image, to: { log: string; console: string }): string[] {
+  const { tap, mac, offload = true } = spec;
+  const features = offload ? "" : PLAIN.map((feature) => `,${feature}=off`).join("");
+  const megabytes = MEMORY + 3 * (statSync(image.initramfs).size >> 20);
+  return [
+    ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
+    ...["-m", String(megabytes), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"],
+    ...["-kernel", image.kernel, "-initrd", image.initramfs],
+    ...["-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=5 mitigations=off"],
+    ...["-netdev", `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`],
+    ...["-device", `virtio-net-pci,netdev=net,mac=${mac},romfile=${features}`],
+    ...["-device", "virtio-rng-pci", "-serial", `file:${to.log}`, "-serial", to.console],
+  ];
+}
+
+async function makeTap(host: Namespace, { tap, mac, mtu = 1500 }: GuestSpec): Promise<void> {
+  await host.ip(
+    `tuntap add dev ${tap} mode tap vnet_hdr`,
+    `link set ${tap} address ${tapMac(mac)} mtu ${mtu}`,
+    `link set ${tap} up`,
+  );
+}
 
 export interface Said {
   readonly status: number;
@@ -42,32 +68,32 @@ export class Machine {
 
   /** Makes the tap as Nova does, boots, and resolves when commands are taken. `offload` of the specification false: see PLAIN. */
   static async boot(host: Namespace, spec: GuestSpec, image: Image): Promise<Machine> {
-    const { name, tap, mac, mtu = 1500, offload = true } = spec;
-    await host.ip(
-      `tuntap add dev ${tap} mode tap vnet_hdr`,
-      `link set ${tap} address ${tapMac(mac)} mtu ${mtu}`,
-      `link set ${tap} up`,
-    );
+    await makeTap(host, spec);
     mkdirSync(LOGS, { recursive: true });
-    const log = join(LOGS, `${name}.kernel.log`);
-    const features = offload ? "" : PLAIN.map((feature) => `,${feature}=off`).join("");
-    const argv = [
-      ...["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1"],
-      ...[
-        "-m",
-        String(MEMORY + 3 * (statSync(image.initramfs).size >> 20)),
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-no-reboot",
-      ],
-      ...["-kernel", image.kernel, "-initrd", image.initramfs],
-      ...["-append", "console=ttyS0 panic=-1 oops=panic quiet loglevel=5 mitigations=off"],
-      ...["-netdev", `tap,id=net,ifname=${tap},script=no,downscript=no,vhost=off`],
-      ...["-device", `virtio-net-pci,netdev=net,mac=${mac},romfile=${features}`],
-      ...["-device", "virtio-rng-pci", "-serial", `file:${log}`, "-serial", "stdio"],
-    ];
+    const log = join(LOGS, `${spec.name}.kernel.log`);
+    return Machine.follow(host, spec, emulator(spec, image, { log, console: "stdio" }), log);
+  }
+
+  /**
+   * One that is emulated on the machine that emulates this one (test/vm/beside.ts): makes its tap here, and joins it to the stream of its
+   * frames. Resolves when commands are taken. What its kernel says is for the other machine to read.
+   */
+  static async beside(
+    host: Namespace,
+    spec: GuestSpec,
+    streams: { frames: string; console: string },
+  ): Promise<Machine> {
+    await makeTap(host, spec);
+    return Machine.follow(host, spec, ["build/plug", "tap", spec.tap, streams.frames, streams.console], "");
+  }
+
+  private static async follow(
+    host: Namespace,
+    spec: GuestSpec,
+    argv: readonly string[],
+    log: string,
+  ): Promise<Machine> {
+    const { name } = spec;
     const child = host.spawn(argv, { stdio: ["pipe", "pipe", "pipe"] });
     const machine = new Machine(spec, host, child, log);
     let stderr = "";
@@ -75,7 +101,7 @@ export class Machine {
     child.stdin?.on("error", () => undefined); // its end says more
     const because = (why: string): Error =>
       new Error(`${name}: ${why} ${stderr.trim()}\n${machine.kernelLog().slice(-2_000)}`);
-    child.once("close", () => machine.end(because("qemu has ended")));
+    child.once("close", () => machine.end(because("it has ended")));
     try {
       await new Promise<void>((resolve, reject) => {
         const fail = (why: string): void => {
@@ -85,7 +111,7 @@ export class Machine {
         const limit = BOOT * PATIENCE;
         const timer = setTimeout(() => fail(`not booted after ${limit} ms`), limit);
         child.once("error", (error) => fail(error.message));
-        child.once("close", () => fail("qemu ended"));
+        child.once("close", () => fail("it ended"));
         if (child.stdout)
           onLines(child.stdout, (line) => {
             if (line.startsWith("guest: booted ")) {
@@ -153,7 +179,9 @@ export class Machine {
 
   /** What its probe made of each, tried at once ("tcp ADDRESS PORT"): "ok", "timeout", "refused", "unreachable". */
   async attempt(...words: readonly string[]): Promise<string[]> {
-    const said = await this.run(`attempt ${words.map((one) => `'${one} ${ATTEMPT * PATIENCE}'`).join(" ")}`);
+    const said = await this.run(
+      `attempt ${words.map((one) => `'${one} ${Math.min(ATTEMPT * PATIENCE, ATTEMPT_MOST)}'`).join(" ")}`,
+    );
     return said.split("\n").map((line) => line.split(" ")[0] ?? "");
   }
 
@@ -161,7 +189,7 @@ export class Machine {
     try {
       return readFileSync(this.log, "latin1");
     } catch {
-      return ""; // qemu has not come so far
+      return ""; // it has not come so far, or it is not emulated here
     }
   }
 

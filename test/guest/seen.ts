@@ -28,7 +28,7 @@ export async function largeFrames(
 ): Promise<number> {
   const dump = host.spawn(
     [
-      ...["setpriv", "--pdeathsig", "KILL", "tcpdump", "-n", "-i", tap, "-Q", way],
+      ...["setpriv", "--pdeathsig", "KILL", "tcpdump", "-Z", "root", "-n", "-i", tap, "-Q", way],
       ...["-w", "/dev/null", `greater ${LARGEST_WHOLE + 1}`],
     ],
     { stdio: ["ignore", "ignore", "pipe"] },

@@ -13,7 +13,7 @@ export interface Boot {
   /** bpf(2) is refused to all that runs in it, as by a container's seccomp filter. */
   readonly refuses: boolean;
   readonly chooses: Choice;
-  /** Of SUITES, in order. "conformance/3": only every third test of it. */
+  /** Of SUITES, in order. "conformance/3": only every third test of it, "conformance/3:1": those that come next. */
   readonly suites: readonly string[];
   readonly megabytes: number;
   readonly processors: number;
@@ -36,6 +36,7 @@ export const SUITES: Readonly<Record<string, string>> = {
 };
 /** The kernel of the guest of the suite "guest", whatever the VM's is. */
 export const GUEST_KERNEL = "5.10";
+export const hasGuest = ({ suites }: Boot): boolean => suites.includes("guest");
 /** Its name, without how much of it runs. */
 export const bare = (suite: string): string => suite.split("/")[0] ?? suite;
 /** Scripts that a suite starts. */
@@ -53,29 +54,28 @@ const unclassified = (kernel: string, chooses: Choice, suites: readonly string[]
   boot(`${kernel}-bare`, suites, { kernel, without: CLASSIFIER, chooses });
 
 /**
- * The matrix, the longest first. The oldest and the newest kernel play the whole table, those between a third of it where they are emulated.
+ * The matrix, the longest first. Emulated, the newest kernel plays the whole table, and the others a third of it each that is another's
+ * two thirds.
  */
 export const BOOTS: readonly Boot[] = [
-  boot("newest", ["verifier", "conformance", "agent", "iptables"]),
-  boot("5.10", ["verifier", "conformance", "agent"]),
+  boot("newest", ["verifier", "conformance", "agent", "guest", "iptables"]),
+  boot("5.10", ["verifier", "conformance/3", "agent", "guest"]),
   boot("newest-uplinks", ["uplinks"], { kernel: "newest", limit: 1_500 }),
-  unclassified("5.10", "iptables-no-hook", ["agent", "iptables"]),
-  boot("6.1", ["verifier", "conformance/3", "agent"]),
-  { ...unclassified("6.1", "iptables-no-hook", ["uplinks"]), name: "6.1-bare-uplinks", limit: 1_500 },
+  unclassified("5.10", "iptables-no-hook", ["agent", "iptables/3"]),
+  boot("6.1", ["verifier", "conformance/3:1", "agent", "guest"]),
   // Test runs need no hook: the table is played where the hooks are tcx's.
-  unclassified("6.12", "tcx", ["conformance/3", "agent"]),
-  boot("6.12-refused", ["agent", "iptables/3"], { kernel: "6.12", refuses: true, chooses: "iptables-refused" }),
-  unclassified("6.1", "iptables-no-hook", ["agent", "iptables-legacy/3"]),
-  boot("6.12", ["verifier", "agent"]),
+  unclassified("6.12", "tcx", ["conformance/3:2", "agent"]),
+  boot("6.12-refused", ["agent", "iptables/3:1"], { kernel: "6.12", refuses: true, chooses: "iptables-refused" }),
+  unclassified("6.1", "iptables-no-hook", ["agent", "guest", "iptables-legacy/3:2"]),
+  boot("6.12", ["verifier", "agent", "guest"]),
 ];
-/** The same with the whole table everywhere: where there is KVM, or it is asked for (TABLE=whole). */
+/** What the matrix has besides where there is KVM, or where it is asked for. */
+export const MORE: readonly Boot[] = [
+  { ...unclassified("6.1", "iptables-no-hook", ["uplinks"]), name: "6.1-bare-uplinks", limit: 1_500 },
+];
+/** With the whole table everywhere. */
 export const whole = (boots: readonly Boot[]): readonly Boot[] =>
   boots.map((one) => (one.name === SHORT.name ? one : { ...one, suites: one.suites.map(bare) }));
-
-/** A guest's own kernel in the VM, under an agent: apart, since emulation within emulation takes long (`BOOTS=guests`). */
-export const GUESTS: readonly Boot[] = ["5.10", "6.1", "6.12", "newest"].map((kernel) =>
-  boot(`${kernel}-guest`, ["guest"], { kernel, limit: 2_400 }),
-);
 
 /** What every run of CI boots, by name. */
 export const SHORT: Boot = { ...boot("5.10", ["verifier", "conformance/3"]), name: "short" };

@@ -3,9 +3,9 @@
  * "N passed, M failed"; whatever is wrong with a machine counts as a failure more.
  */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { makeImage } from "../guest/image.js";
-import { bare, BENCHES, BOOTS, GUEST_KERNEL, GUESTS, SHORT, whole, type Boot } from "./boots.js";
+import { bare, BENCHES, BOOTS, GUEST_KERNEL, hasGuest, MORE, SHORT, whole, type Boot } from "./boots.js";
 import { bundleSuites } from "./bundle.js";
 import { boot, leaves, unpack, type Accelerator, type Result } from "./qemu.js";
 import { usableKvm } from "./kvm.js";
@@ -13,22 +13,19 @@ import { usableKvm } from "./kvm.js";
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
 function chosen(names: readonly string[]): readonly Boot[] {
-  if (names.includes("guests")) return GUESTS;
-  const all = [...BOOTS, SHORT, ...GUESTS, ...BENCHES];
-  const unknown = names.filter((name) => all.every((one) => one.name !== name));
+  const known = [...BOOTS, ...MORE, SHORT, ...BENCHES];
+  const unknown = names.filter((name) => known.every((one) => one.name !== name));
   if (unknown.length > 0)
-    throw new Error(`no boot ${unknown.join(", ")}: there are ${all.map(({ name }) => name).join(", ")}`);
-  return names.length === 0 ? BOOTS : all.filter(({ name }) => names.includes(name));
+    throw new Error(`no boot ${unknown.join(", ")}: there are ${known.map(({ name }) => name).join(", ")}`);
+  return names.length === 0 ? BOOTS : known.filter(({ name }) => names.includes(name));
 }
 
 /** SUITES='agent': those alone, in boots that have them. */
 function narrowed(boots: readonly Boot[], suites: readonly string[]): readonly Boot[] {
   if (suites.length === 0) return boots;
-  const narrow = boots
+  return boots
     .map((one) => ({ ...one, suites: one.suites.filter((suite) => suites.includes(bare(suite))) }))
     .filter((one) => one.suites.length > 0);
-  if (narrow.length === 0) throw new Error(`SUITES=${suites.join(" ")}: none of these boots has one`);
-  return narrow;
 }
 
 const words = (variable: string): string[] =>
@@ -54,20 +51,20 @@ function report(one: Boot, { passed, failed, skipped, faults, seconds, processor
 }
 
 async function main(): Promise<number> {
-  const named = narrowed(chosen(words("BOOTS")), words("SUITES"));
-  const guests = named.some(({ suites }) => suites.includes("guest"));
+  const [names, suites] = [words("BOOTS"), words("SUITES")];
+  const named = narrowed(chosen(names), suites);
+  if (named.length === 0) throw new Error(`SUITES=${suites.join(" ")}: none of these boots has one`);
+  const guests = named.some(hasGuest);
   run("test/vm/fetch", ...new Set([...named.map(({ kernel }) => kernel), ...(guests ? [GUEST_KERNEL] : [])]));
   // It boots one of them.
   const by = await accelerator();
   const table = process.env["TABLE"] ?? (by === "kvm" ? "whole" : "thin");
   if (table !== "whole" && table !== "thin") throw new Error(`TABLE=${table}: it is whole or thin`);
-  const boots = table === "whole" ? whole(named) : named;
+  const more = names.length === 0 ? narrowed(MORE, suites) : [];
+  const boots = table === "whole" ? whole([...named, ...more]) : named;
   rmSync("build/vm/log", { recursive: true, force: true });
   await bundleSuites();
-  if (guests) {
-    const { kernel } = makeImage("initramfs-vm", { kernel: GUEST_KERNEL });
-    copyFileSync(kernel, "build/guest/vmlinuz");
-  }
+  const guest = guests ? makeImage("initramfs-vm", { kernel: GUEST_KERNEL }) : undefined;
   run("test/vm/image");
   say(`vm-test: ${boots.map(({ name }) => name).join(", ")}; by ${by}`);
   const waiting = [...boots];
@@ -79,7 +76,7 @@ async function main(): Promise<number> {
   const worker = async (): Promise<void> => {
     for (let one = waiting.shift(); one !== undefined; one = waiting.shift()) {
       const { name } = one;
-      const result = await boot(one, by, (text) => {
+      const result = await boot(one, by, hasGuest(one) ? guest : undefined, (text) => {
         if (!(quiet && text.startsWith("ok "))) say(alone ? text : `${name}: ${text}`);
       });
       report(one, result);

@@ -2,6 +2,8 @@
 import { execFileSync, spawn } from "node:child_process";
 import { createWriteStream, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Image } from "../guest/image.js";
+import { Beside } from "./beside.js";
 import { bare, type Boot } from "./boots.js";
 import { judge, type Verdict } from "./judge.js";
 
@@ -27,7 +29,7 @@ const drive = (file: string, snapshot = "on"): string[] => [
 ];
 export const leaves = ({ suites }: Boot): boolean => suites.includes("bench");
 
-function argv(one: Boot, accelerator: Accelerator, files: Files): string[] {
+function argv(one: Boot, accelerator: Accelerator, files: Files, more: readonly string[]): string[] {
   const { kernel, without, refuses, chooses, suites, megabytes, processors, patience } = one;
   const directory = join(KERNELS, kernel);
   const words = [
@@ -53,6 +55,7 @@ function argv(one: Boot, accelerator: Accelerator, files: Files): string[] {
     ...drive(join(directory, "modules.ext4")),
     ...(leaves(one) ? drive(LEFT, "off") : []),
     ...["-device", "virtio-rng-pci", "-serial", `file:${files.kernel}`, "-serial", "stdio"],
+    ...more,
   ];
 }
 
@@ -68,8 +71,16 @@ export interface Result extends Verdict {
   readonly files: Files;
 }
 
-/** @param line called with every line of the suites */
-export function boot(one: Boot, accelerator: Accelerator, line: (text: string) => void): Promise<Result> {
+/**
+ * @param guest of the suite "guest": booted beside it
+ * @param line called with every line of the suites
+ */
+export function boot(
+  one: Boot,
+  accelerator: Accelerator,
+  guest: Image | undefined,
+  line: (text: string) => void,
+): Promise<Result> {
   mkdirSync(LOGS, { recursive: true });
   if (leaves(one)) {
     rmSync(LEFT, { force: true });
@@ -78,7 +89,9 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
   }
   const files = { kernel: join(LOGS, `${one.name}.kernel.log`), output: join(LOGS, `${one.name}.log`) };
   const begun = performance.now();
-  const child = spawn("qemu-system-x86_64", argv(one, accelerator, files), { stdio: ["ignore", "pipe", "pipe"] });
+  const beside = guest && new Beside(guest, join(LOGS, `${one.name}.guest.log`));
+  const words = argv(one, accelerator, files, beside?.argv ?? []);
+  const child = spawn("qemu-system-x86_64", words, { stdio: ["ignore", "pipe", "pipe"] });
   const file = createWriteStream(files.output);
   let output = "";
   let errors = "";
@@ -93,6 +106,7 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
   };
   const end = (): void => stop("vm-test was stopped");
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, end);
+  beside?.start().catch((error: unknown) => stop(`its guest can't be booted: ${String(error)}`));
   const watch = setInterval(() => {
     spent = processorSeconds(child.pid) ?? spent;
     const kernel = kernelLog(files.kernel);
@@ -113,12 +127,13 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
   });
   child.stderr.on("data", (chunk: Buffer) => (errors += chunk.toString("utf8")));
   return new Promise((resolve) => {
-    const over = (): void => {
+    const over = async (): Promise<void> => {
       clearInterval(watch);
+      const complaints = (await beside?.stop().catch((error: unknown) => [String(error)])) ?? [];
       for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, end);
       file.end();
       const verdict = judge(kernelLog(files.kernel), output, one.suites.map(bare), ended);
-      const faults = errors === "" ? verdict.faults : [...verdict.faults, `qemu said: ${errors.trim()}`];
+      const faults = [...verdict.faults, ...complaints, ...(errors === "" ? [] : [`qemu said: ${errors.trim()}`])];
       resolve({
         ...verdict,
         faults,
@@ -129,9 +144,9 @@ export function boot(one: Boot, accelerator: Accelerator, line: (text: string) =
     };
     child.once("error", (error) => {
       errors += error.message;
-      over();
+      void over();
     });
-    child.once("close", over);
+    child.once("close", () => void over());
   });
 }
 

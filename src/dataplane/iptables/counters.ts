@@ -1,5 +1,6 @@
 /** Packets that our rules dropped, by tap and reason, as iptables counts them; since the chain was written last. */
 import { readFileSync } from "node:fs";
+import { DataplaneError } from "../../errors.js";
 import type { Family } from "../../model/types.js";
 import { run as runProgram, type Runner } from "../run.js";
 import { IPTABLES } from "./tools.js";
@@ -38,12 +39,21 @@ const FIXED: readonly (readonly [RegExp, string])[] = [
   [/^TRB-hostsends$/, "HOST_TO_GUEST_OFF"],
 ];
 
+/** @throws DataplaneError NO_COUNTERS: what the program said */
 export async function dropCounters(run: Runner = runProgram): Promise<DropCount[]> {
   const saved = await Promise.all(
     FAMILIES.flatMap((family) =>
       ["raw", "filter"].map(async (table) => {
-        const { status, stdout } = await run(`${IPTABLES[family]}-save`, ["-c", "-t", table]);
-        return status === 0 ? parseDrops(stdout, family) : [];
+        const program = `${IPTABLES[family]}-save`;
+        const { status, stdout, stderr } = await run(program, ["-c", "-t", table]);
+        // Nothing dropped is something else than nothing known.
+        if (status !== 0)
+          throw new DataplaneError(
+            "NO_COUNTERS",
+            `${program} -c -t ${table}: ${stderr.trim() || `status ${status ?? "none: there is no such program"}`}`,
+            { retryable: true },
+          );
+        return parseDrops(stdout, family);
       }),
     ),
   );

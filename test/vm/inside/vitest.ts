@@ -30,8 +30,8 @@ interface Group extends Hooks {
 
 const PATIENCE = Number(process.env["VM_PATIENCE"] ?? "1");
 const TIMEOUT = 60_000;
-/** 3: every third test runs, the others are told as skipped. */
-const EVERY = Number(process.env["VM_EVERY"] ?? "1");
+/** 3: every third test runs, the others are told as skipped; "3:1": those that come after the ones of "3". */
+const [EVERY = 1, FIRST = 0] = (process.env["VM_EVERY"] ?? "1").split(":").map(Number);
 /** Only tests whose name has this in it. */
 const ONLY = process.env["VM_ONLY"] ?? "";
 const newGroup = (name: string): Group => ({ name, steps: [], before: [], after: [], beforeEach: [], afterEach: [] });
@@ -101,7 +101,7 @@ async function ran(name: string, body: () => Promise<void>): Promise<void> {
 /** @param fails the test is right when its body fails */
 function add(name: string, body: Body, timeout = TIMEOUT, fails = false): void {
   const groups = [...stack];
-  const left = count++ % EVERY !== 0;
+  const left = count++ % EVERY !== FIRST;
   const full = [...groups.map((one) => one.name), name].filter((part) => part !== "").join(" > ");
   if (!full.includes(ONLY)) return;
   here().steps.push(async () => {
