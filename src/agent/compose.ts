@@ -3,7 +3,7 @@ import { Agent, type AgentOptions } from "../agent.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Datastore } from "../datastore/types.js";
 import type { Route } from "../links/types.js";
-import { realClock, type AgentLog } from "./parts.js";
+import { realClock, type AgentLog, type ModelPart } from "./parts.js";
 import { readStatus } from "./status.js";
 import type { OpenedBackend } from "./wire/backend.js";
 import { GuardAdapter } from "./wire/guard.js";
@@ -13,6 +13,8 @@ import { ServicesAdapter } from "./wire/services.js";
 
 export interface ComposeParts extends Pick<AgentOptions, "onStatus" | "onPass" | "problems"> {
   readonly datastore: Datastore;
+  /** Of what the datastore says; absent: a new one. */
+  readonly model?: ModelPart;
   readonly log: AgentLog;
   /** Somebody's routes that ours take the place of. */
   readonly inherits?: (holder: Route) => boolean;
@@ -23,13 +25,13 @@ export function composeAgent(
   { config }: LoadedConfig,
   version: string,
   { backend, adopted, why }: OpenedBackend,
-  { datastore, log, inherits, ...told }: ComposeParts,
+  { datastore, model, log, inherits, ...told }: ComposeParts,
 ): Agent {
   const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
   return new Agent(
     {
       datastore,
-      model: new ModelAdapter(config.hostname),
+      model: model ?? new ModelAdapter(config.hostname),
       compiler: new CompilerAdapter(),
       backend,
       links: new LinksAdapter(openLinks(config, backend.name, inherits)),

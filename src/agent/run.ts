@@ -6,9 +6,11 @@ import { createLog } from "../telemetry/log.js";
 import { AgentLock } from "./lock.js";
 import { Memory } from "./memory.js";
 import { composeAgent } from "./compose.js";
+import { EarlyDatastore } from "./early.js";
 import { QuietWriter } from "./quiet-writer.js";
 import { writeStatus } from "./status.js";
 import { openBackend } from "./wire/backend.js";
+import { ModelAdapter } from "./wire/pure.js";
 
 /**
  * Resolves with the exit status after SIGTERM or SIGINT; what is enforced stays enforced.
@@ -30,6 +32,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
   });
 
   const lock = new AgentLock(config.runDir, config.pinDir);
+  let early: EarlyDatastore | undefined;
   try {
     const said = SETTING_KEYS.filter((key) => sources[key].from !== "default").map((key) => [
       fileKey(key),
@@ -40,12 +43,12 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     if (config.datastore === "etcd") etcdSettings(loaded);
     const opening = openBackend(config, log);
     opening.catch(() => undefined); // said where it is awaited
-    // While the kernel verifies the programs: what speaks to etcd takes a third of a second to be read.
+    // While the kernel verifies the programs: what speaks to etcd takes a third of a second to be read, and what it says as long.
     const [{ openDatastore }, { Companions }] = await Promise.all([
       import("./wire/datastore.js"),
       import("./companions.js"),
     ]);
-    const datastore = openDatastore(loaded);
+    const datastore = (early = new EarlyDatastore(openDatastore(loaded), new ModelAdapter(config.hostname)));
     const opened = await opening;
     const { backend, adopted, why } = opened;
     lock.holdPins();
@@ -54,6 +57,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     const memory = new Memory();
     const agent = composeAgent(loaded, version, opened, {
       datastore,
+      model: datastore.model,
       log,
       onStatus: (status) => {
         writer.put(() => {
@@ -83,6 +87,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     }
     return 0;
   } finally {
+    await early?.stop();
     lock.release();
   }
 }

@@ -1,7 +1,7 @@
 /** rtnetlink messages between bytes and our types. Pure. Layouts: rtnetlink(7), linux/rtnetlink.h, linux/neighbour.h. */
 import { AttrStream, getU32, parseAttributes, putU16, putU32 } from "netlink";
 import type { Family } from "../model/types.js";
-import type { HookChange, Link, Neighbour, Route, TapNeighbour, TapRoute } from "./types.js";
+import type { HookChange, Link, LinkSettings, Neighbour, Route, TapNeighbour, TapRoute } from "./types.js";
 import { addressBytes, addressText, macBytes, macText, prefixParts } from "./wire-address.js";
 
 export const RTM = {
@@ -27,7 +27,30 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const IFF_UP = 0x1;
 const IFF_RUNNING = 0x40;
-const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, INFO_KIND: 1 };
+const IFLA = { ADDRESS: 1, IFNAME: 3, MTU: 4, MASTER: 10, LINKINFO: 18, INFO_KIND: 1, AF_SPEC: 26 };
+/** In IFLA_AF_SPEC by family: the attribute that has the values, and the places in it (linux/ip.h and linux/ipv6.h, DEVCONF_*). */
+const SETTINGS: Readonly<
+  Record<number, { attribute: number; name: string; places: Readonly<Record<string, number>> }>
+> = {
+  [AF_INET]: {
+    attribute: 1,
+    name: "ipv4",
+    places: {
+      forwarding: 0,
+      proxy_arp: 2,
+      accept_redirects: 3,
+      send_redirects: 5,
+      rp_filter: 7,
+      accept_source_route: 8,
+      route_localnet: 25,
+    },
+  },
+  [AF_INET6]: {
+    attribute: 2,
+    name: "ipv6",
+    places: { forwarding: 0, accept_ra: 3, accept_redirects: 4, proxy_ndp: 22, disable_ipv6: 26 },
+  },
+};
 const RTA = { DST: 1, OIF: 4, GATEWAY: 5, PRIORITY: 6, MULTIPATH: 9, TABLE: 15, VIA: 18 };
 const RTN_UNICAST = 1;
 const RT_SCOPE_UNIVERSE = 0;
@@ -58,12 +81,13 @@ export function parseHookChange(type: number, body: Buffer): HookChange | undefi
 /** Body of a RTM_NEWLINK/DELLINK; undefined for what only tells of a bridge port or of IPv6 settings (family not 0). */
 export function parseLink(body: Buffer): Link | undefined {
   if (body.length < 16 || body.readUInt8(0) !== 0) return undefined;
-  const link = { name: "", mac: macText(Buffer.alloc(6)), mtu: 0, kind: "", master: 0 };
+  const link = { name: "", mac: macText(Buffer.alloc(6)), mtu: 0, kind: "", master: 0, settings: {} as LinkSettings };
   parseAttributes(body.subarray(16), ({ type, data }) => {
     if (type === IFLA.ADDRESS && data.length === 6) link.mac = macText(data);
     else if (type === IFLA.IFNAME) link.name = text(data);
     else if (type === IFLA.MTU) link.mtu = getU32(data);
     else if (type === IFLA.MASTER) link.master = getU32(data);
+    else if (type === IFLA.AF_SPEC) link.settings = parseSettings(data);
     else if (type === IFLA.LINKINFO)
       parseAttributes(data, (info) => {
         if (info.type === IFLA.INFO_KIND) link.kind = text(info.data);
@@ -76,6 +100,21 @@ export function parseLink(body: Buffer): Link | undefined {
     up: (flags & IFF_UP) !== 0 && (flags & IFF_RUNNING) !== 0,
     ...link,
   };
+}
+
+function parseSettings(families: Buffer): LinkSettings {
+  const settings: Record<string, number> = {};
+  parseAttributes(families, (family) => {
+    const known = SETTINGS[family.type];
+    if (known === undefined) return;
+    parseAttributes(family.data, ({ type, data }) => {
+      if (type !== known.attribute) return;
+      for (const [key, place] of Object.entries(known.places))
+        if (data.length >= 4 * place + 4)
+          settings[`${known.name}/${key}`] = getU32(data.subarray(4 * place, 4 * place + 4)) | 0;
+    });
+  });
+  return settings;
 }
 
 interface Hop {

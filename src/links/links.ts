@@ -205,6 +205,7 @@ export class Links {
       const report = await this.#sysctls.ensure(
         taps,
         uplinks.map((uplink) => uplink.name),
+        (ifindex) => this.#monitor.view.links.get(ifindex)?.settings,
       );
       this.#report = { ...this.#report, sysctls: report.problems };
       return report;

@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setImmediate as breathe } from "node:timers/promises";
 import type { Problem } from "../problems.js";
+import type { LinkSettings } from "./types.js";
 import { hostSettings, interfaceDirectory, tapSettings, type Dataplane, type Setting } from "./sysctl-plan.js";
 
 export interface SysctlChange {
@@ -24,8 +25,9 @@ export interface SettledBy {
   readonly mtu: number;
 }
 
-/** Taps between two turns of the event loop: reading /proc takes some 10 µs a file, and a thread's turn far more. */
+/** Taps between two turns of the event loop: a file of /proc takes some 10 to 30 µs, and a thread's turn far more. */
 const AT_ONCE = 32;
+const UNKNOWN: LinkSettings = {};
 
 const isGone = (error: unknown): boolean =>
   error instanceof Error && "code" in error && (error.code === "ENOENT" || error.code === "ENODEV");
@@ -62,14 +64,19 @@ export class Sysctls {
    * Host settings first, then each tap's. A tap that has gone meanwhile is no failure.
    * @param taps by name; interfaces that are ours, and no others; those that were right and are still the same are not looked at
    * @param uplinks names
+   * @param told what the kernel said of an interface when all of them were read last; taken for what it is where nothing was written since
    */
-  async ensure(taps: ReadonlyMap<string, SettledBy>, uplinks: readonly string[]): Promise<SysctlReport> {
+  async ensure(
+    taps: ReadonlyMap<string, SettledBy>,
+    uplinks: readonly string[],
+    told: (ifindex: number) => LinkSettings | undefined = () => undefined,
+  ): Promise<SysctlReport> {
     const changed: SysctlChange[] = [];
     const failures: { where: string; error: Error }[] = [];
-    const run = (where: string, settings: () => Setting[], mayBeGone: boolean): boolean => {
+    const run = (where: string, settings: () => Setting[], mayBeGone: boolean, known = UNKNOWN): boolean => {
       try {
         for (const setting of settings()) {
-          const change = this.#set(setting, mayBeGone);
+          const change = this.#set(setting, mayBeGone, known);
           if (change !== undefined) changed.push(change);
         }
         return true;
@@ -84,11 +91,13 @@ export class Sysctls {
       const identity = `${ifindex} ${mtu}`;
       if (this.#settled.get(name) === identity) continue;
       if (++looked % AT_ONCE === 0) await breathe();
-      this.#settled.delete(name);
+      // One that was right and has changed may have been given others meanwhile.
+      const known = this.#settled.delete(name) ? UNKNOWN : (told(ifindex) ?? UNKNOWN);
       this.#problems.delete(name);
-      const off = this.#ipv6Off(name);
+      const off = known["ipv6/disable_ipv6"] === 0 ? undefined : this.#ipv6Off(name);
       if (off !== undefined) this.#problems.set(name, off);
-      if (run(name, () => tapSettings(name, this.dataplane, this.localnet), true)) this.#settled.set(name, identity);
+      const settings = (): Setting[] => tapSettings(name, this.dataplane, this.localnet);
+      if (run(name, settings, true, known)) this.#settled.set(name, identity);
     }
     for (const known of [...this.#settled.keys(), ...this.#problems.keys()]) {
       if (taps.has(known)) continue;
@@ -125,16 +134,19 @@ export class Sysctls {
     return [...host, ...ofTaps].filter((change) => change !== undefined);
   }
 
-  #due(setting: Setting, mayBeGone: boolean): SysctlChange | undefined {
-    const before = this.#read(setting.path);
+  #due(setting: Setting, mayBeGone: boolean, known = UNKNOWN): SysctlChange | undefined {
+    const told = known[`${setting.path[1] ?? ""}/${setting.path[4] ?? ""}`]?.toString();
+    // What was told before we wrote it is no longer true.
+    const isOld = told !== setting.value && this.#changes.has(setting.path.join("/"));
+    const before = isOld ? this.#read(setting.path) : (told ?? this.#read(setting.path));
     if (before === setting.value || (setting.onlyFrom !== undefined && before !== setting.onlyFrom)) return undefined;
     // Without IPv6 in the kernel (or the device) there is nothing to forward, and nothing to set.
     if (before === undefined && (mayBeGone || setting.path[1] !== "ipv4")) return undefined;
     return { setting: setting.path.join("/"), from: before ?? "", to: setting.value };
   }
 
-  #set(setting: Setting, mayBeGone: boolean): SysctlChange | undefined {
-    const change = this.#due(setting, mayBeGone);
+  #set(setting: Setting, mayBeGone: boolean, known: LinkSettings): SysctlChange | undefined {
+    const change = this.#due(setting, mayBeGone, known);
     if (change === undefined) return undefined;
     writeFileSync(join(this.#root, ...setting.path), setting.value, { flag: "r+" });
     const { setting: name, from } = change;

@@ -15,7 +15,12 @@ export interface Link {
   readonly kind: string;
   /** ifindex of the bridge, OVS datapath, bond or VRF that it belongs to; 0: none. */
   readonly master: number;
+  /** As they were when the kernel told of the link, but for those of a family that it does not have. */
+  readonly settings: LinkSettings;
 }
+
+/** Of what is below /proc/sys/net/FAMILY/conf/NAME: "ipv4/forwarding" → 0. */
+export type LinkSettings = Readonly<Record<string, number>>;
 
 export interface Route {
   readonly family: Family;

@@ -107,7 +107,8 @@ export class KernelView {
     this.#named.set(link.name, link.ifindex);
     if (!link.adminUp) this.#forget(link.ifindex);
     const changed =
-      before === undefined || (Object.keys(link) as (keyof Link)[]).some((key) => before[key] !== link[key]);
+      before === undefined ||
+      (Object.keys(link) as (keyof Link)[]).some((key) => key !== "settings" && before[key] !== link[key]);
     return { changed, stale: before?.adminUp === true && !link.adminUp && this.gateways.links.has(link.ifindex) };
   }
 

@@ -44,6 +44,7 @@ for await (const line of createInterface({ input: process.stdin })) {
     );
   else if (command.do === "remove") say(await links.removeRoutes());
   else if (command.do === "sysctls") say({ ...(await links.ensureSysctls()), all: links.sysctlChanges() });
+  else if (command.do === "told") say(Object.fromEntries(links.links().map(({ name, settings }) => [name, settings])));
   else if (command.do === "resync") say(await links.resync().then(() => "done"));
   else if (command.do === "change") {
     // Answers when something has changed since the last "change".

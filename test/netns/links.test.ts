@@ -347,6 +347,44 @@ describe("kernel settings", () => {
   const read = async (...names: string[]): Promise<string> =>
     (await ns.run("sysctl", "-n", ...names)).trim().split("\n").join(" ");
 
+  it("are told with the link as /proc/sys has them", async () => {
+    const one = await tap("tap1");
+    const settings = [
+      ...[
+        "forwarding",
+        "proxy_arp",
+        "accept_redirects",
+        "send_redirects",
+        "rp_filter",
+        "accept_source_route",
+        "route_localnet",
+      ].map((key) => `ipv4/${key}`),
+      ...["forwarding", "accept_ra", "accept_redirects", "proxy_ndp", "disable_ipv6"].map((key) => `ipv6/${key}`),
+    ];
+    const proc = async (): Promise<Record<string, number>> => {
+      const files = settings.map((name) => `/proc/sys/net/${name.replace("/", "/conf/tap1/")}`);
+      const values = (await ns.run("cat", ...files)).trim().split("\n");
+      return Object.fromEntries(settings.map((name, i) => [name, Number(values[i])]));
+    };
+    const links = await Child.start();
+    await links.until((now) => now.taps["tap1"] !== undefined);
+    const before = await proc();
+    // Each alone is another than it was: none is told in the place of another.
+    for (const name of settings) {
+      const dotted = `net.${name.replace("/", ".conf.tap1.")}`;
+      const was = (await proc())[name];
+      await ns.run("sysctl", "-qw", `${dotted}=${was === 0 ? 1 : 0}`);
+      const now = await proc();
+      expect(now[name]).not.toBe(was);
+      await links.do("resync");
+      expect((await links.do<Record<string, object>>("told"))["tap1"]).toEqual(now);
+      await ns.run("sysctl", "-qw", `${dotted}=${was}`);
+    }
+    expect(await proc()).toEqual(before);
+    await links.end();
+    await one.end();
+  });
+
   it("are made right for taps of ours and the host, only where they differ, and remembered", async () => {
     await ip("link", "add", "wan0", "type", "veth", "peer", "name", "w0");
     for (const name of ["wan0", "w0"]) await ip("link", "set", name, "up");

@@ -10,6 +10,7 @@ import { Attacher, chooseMode, type AttachMode, type ForeignProgram, type Role }
 import { built, OBJECTS } from "./built.js";
 import { Engine, type EngineReport } from "./engine.js";
 import { FormerTakeover, type Former, type FormerReport } from "./former.js";
+import { FreshMaps } from "./fresh-maps.js";
 import { findHz } from "./hz.js";
 import { IndexedMaps } from "./indexed-maps.js";
 import { KernelMaps } from "./maps.js";
@@ -119,9 +120,12 @@ export class BpfBackend implements Backend {
     };
     const adoptObject = options.adoptObject ?? built("adopt.bpf.o");
     const predecessors = findPredecessors(pinDir);
+    const maps = new KernelMaps(objects.maps);
+    // What is taken over is written past the engine.
+    const fresh = !objects.adopted && predecessors.length === 0 && options.former === undefined;
     return new BpfBackend(
       objects,
-      new Engine(new IndexedMaps(new KernelMaps(objects.maps)), settings),
+      new Engine(new IndexedMaps(fresh ? new FreshMaps(maps) : maps), settings),
       new Attacher(objects.programs, mode, pinDir),
       mode,
       pinDir,

@@ -132,6 +132,7 @@ describe("interfaces", () => {
     up: true,
     kind: "tun",
     master: 0,
+    settings: {},
     ...more,
   });
   it("a tap in a bridge is named with it; what is excluded is meant", () => {

@@ -20,6 +20,7 @@ const link = (over: Partial<Link>): Link => ({
   up: true,
   kind: "tun",
   master: 0,
+  settings: {},
   ...over,
 });
 const rule = { prefixes: ["tap", "cali"], excluded: ["tapovpn", "tapx*"] };

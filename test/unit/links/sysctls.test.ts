@@ -69,6 +69,23 @@ describe("settings", () => {
     expect(sysctls.changes()).toContainEqual({ setting: "net/ipv4/conf/tap1/rp_filter", from: "1", to: "2" });
   });
 
+  it("are not read where the kernel has told them, but for what was written or has changed since", async () => {
+    await put("net/ipv4/ip_forward", "1");
+    const dir = "net/ipv4/conf/tap1";
+    for (const key of ["forwarding", "rp_filter", "proxy_arp"]) await put(`${dir}/${key}`, "9");
+    const told = { "ipv4/forwarding": 1, "ipv4/rp_filter": 0, "ipv6/disable_ipv6": 0 };
+    const sysctls = new Sysctls(root);
+    const changed = async (mtu = 1500): Promise<string[]> => {
+      const report = await sysctls.ensure(new Map([["tap1", { ifindex: 1, mtu }]]), [], () => told);
+      return report.changed.map(({ setting, from, to }) => `${setting.slice(dir.length + 1)} ${from}>${to}`);
+    };
+    // Forwarding is right by what was told, rp_filter wrong; of proxy_arp nothing was told.
+    expect(await changed()).toEqual(["rp_filter 0>2", "proxy_arp 9>0"]);
+    sysctls.forget();
+    expect(await changed()).toEqual([]);
+    expect(await changed(1200)).toEqual(["forwarding 9>1"]);
+  });
+
   it("that let NAT send to 127.0.0.1 are among those that are due, where a service listens there", async () => {
     await put("net/ipv4/ip_forward", "1");
     for (const key of ["forwarding", "route_localnet"]) await put(`net/ipv4/conf/tap1/${key}`, "0");
