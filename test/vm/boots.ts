@@ -58,7 +58,7 @@ const unclassified = (kernel: string, chooses: Choice, suites: readonly string[]
  * two thirds.
  */
 export const BOOTS: readonly Boot[] = [
-  boot("newest", ["verifier", "conformance", "agent", "guest", "iptables"]),
+  boot("newest", ["verifier", "conformance", "agent", "guest", "iptables"], { limit: 1_800 }),
   boot("5.10", ["verifier", "conformance/3", "agent", "guest"]),
   boot("newest-uplinks", ["uplinks"], { kernel: "newest", limit: 1_500 }),
   unclassified("5.10", "iptables-no-hook", ["agent", "iptables/3"]),

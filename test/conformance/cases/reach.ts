@@ -229,7 +229,7 @@ export const REACH: readonly Case[] = [
         sends("web1", ending(toOutside(before), 253), forward),
         // What it answers is known by now, and its header all the same too long.
         arrives(ending(incoming(6, OUTSIDE[6], GUESTS.web1.v6), 253), deliver("web1")),
-        arrives(beyond(incoming(6, OUTSIDE[6], GUESTS.web1.v6), 253), drop("MALFORMED")),
+        arrives(beyond(incoming(6, OUTSIDE[6], GUESTS.web1.v6), 253), drop("MALFORMED", "web1")),
       ]),
       sends("web1", toOutside(1).routing({ left: 0 }).payload(8, 253), forward),
       sends(
