@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 /*
- * The cable of a guest whose emulator is on another machine: frames with their virtio-net headers between an interface here and a stream
- * that leads there, so that checksum and segmentation offload survive as they do between QEMU and a tap.
+ * The cable of a guest whose emulator is on another machine: frames with their virtio-net headers between an interface
+ * here and a stream that leads there, so that checksum and segmentation offload survive as they do between QEMU and a
+ * tap.
  *
- *   plug tap INTERFACE STREAM CONSOLE   where the guest is to be: INTERFACE is a tap that is there (ip tuntap add … vnet_hdr), whose
- *                                       device model this is; CONSOLE is joined to standard input and output
- *   plug packet INTERFACE STREAM        where its emulator is: INTERFACE is the emulator's tap, heard by a packet socket
+ *   plug tap INTERFACE STREAM CONSOLE
+ *       where the guest is to be: INTERFACE is a tap that is there (ip tuntap add … vnet_hdr), whose device model this
+ *       is; CONSOLE is joined to standard input and output
+ *   plug packet INTERFACE STREAM
+ *       where its emulator is: INTERFACE is the emulator's tap, heard by a packet socket
  *
- * STREAM and CONSOLE are character devices or Unix sockets that listen. On the stream a frame follows its length, 4 bytes, least significant
- * first, the header of 10 bytes counted. What the stream can't take is lost, as on a wire. Ends with its parent, on SIGTERM, or when an end
- * is gone.
+ * STREAM and CONSOLE are character devices or Unix sockets that listen. On the stream a frame follows its length, 4
+ * bytes, least significant first, the header of 10 bytes counted. What the stream can't take is lost, as on a wire.
+ * Ends with its parent, on SIGTERM, or when an end is gone.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -88,7 +91,8 @@ static int open_tap(const char *name)
         fail("interface", name);
     }
     strcpy(request.ifr_name, name);
-    if (ioctl(fd, TUNSETIFF, &request) || ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN))
+    if (ioctl(fd, TUNSETIFF, &request) ||
+        ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN))
         fail("cannot take tap", name);
     return fd;
 }
