@@ -1,5 +1,5 @@
 /**
- * A guest of a VM that is emulated beside it instead of in it: emulation within emulation takes a quarter of an hour to boot. Its emulator
+ * A guest of a VM that is emulated beside it instead of in it: emulation within emulation had not booted after five minutes. Its emulator
  * has a tap in a namespace of its own, whose frames (test/support/plug.c) and whose serial line go through two ports of the VM to where
  * Machine.beside() joins them to the tap that the VM's agent enforces.
  */

@@ -1,9 +1,8 @@
 /** Packets that our rules dropped, by tap and reason, as iptables counts them; since the chain was written last. */
 import { readFileSync } from "node:fs";
-import { DataplaneError } from "../../errors.js";
 import type { Family } from "../../model/types.js";
 import { run as runProgram, type Runner } from "../run.js";
-import { IPTABLES } from "./tools.js";
+import { IPTABLES, refused } from "./tools.js";
 import { FAMILIES } from "./types.js";
 
 export interface DropCount {
@@ -39,21 +38,15 @@ const FIXED: readonly (readonly [RegExp, string])[] = [
   [/^TRB-hostsends$/, "HOST_TO_GUEST_OFF"],
 ];
 
-/** @throws DataplaneError NO_COUNTERS: what the program said */
+/** @throws DataplaneError, UnsupportedError: what the program said */
 export async function dropCounters(run: Runner = runProgram): Promise<DropCount[]> {
   const saved = await Promise.all(
     FAMILIES.flatMap((family) =>
       ["raw", "filter"].map(async (table) => {
-        const program = `${IPTABLES[family]}-save`;
-        const { status, stdout, stderr } = await run(program, ["-c", "-t", table]);
+        const result = await run(`${IPTABLES[family]}-save`, ["-c", "-t", table]);
         // Nothing dropped is something else than nothing known.
-        if (status !== 0)
-          throw new DataplaneError(
-            "NO_COUNTERS",
-            `${program} -c -t ${table}: ${stderr.trim() || `status ${status ?? "none: there is no such program"}`}`,
-            { retryable: true },
-          );
-        return parseDrops(stdout, family);
+        if (result.status !== 0) throw refused(`read the counters of ${IPTABLES[family]} ${table}`, result);
+        return parseDrops(result.stdout, family);
       }),
     ),
   );

@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { dispatchTree } from "../../../../src/dataplane/iptables/tree.js";
 import { nothingStands, planSteps, type Standing } from "../../../../src/dataplane/iptables/plan.js";
 import { parseSave, parseSets } from "../../../../src/dataplane/iptables/read-back.js";
-import { parseDrops } from "../../../../src/dataplane/iptables/counters.js";
+import { dropCounters, parseDrops } from "../../../../src/dataplane/iptables/counters.js";
+import type { RunResult } from "../../../../src/dataplane/run.js";
 import type { Rendered } from "../../../../src/dataplane/iptables/types.js";
 import { GOLDEN, ONE_MORE, renderWorld, textOf } from "../../../support/iptables-worlds.js";
 
@@ -143,6 +144,16 @@ describe("reading back", () => {
     expect([...sets.keys()]).toEqual(["trb6-never"]);
     expect([...(sets.get("trb6-never")?.members ?? [])]).toEqual(["::ffff:0:0/96", "fe80::/10 nomatch"]);
   });
+  it("counters that can't be read are an error, and not none", async () => {
+    const run = (program: string): Promise<RunResult> =>
+      Promise.resolve(
+        program === "ip6tables-save"
+          ? { status: 1, stdout: "", stderr: "it is broken" }
+          : { status: 0, stdout: "[3:1] -A TRB-to-tap1 -j DROP\n", stderr: "" },
+      );
+    await expect(dropCounters(run)).rejects.toThrow(/counters of ip6tables raw.*it is broken/);
+  });
+
   it("counts what was dropped by tap and reason", () => {
     expect(
       parseDrops(
