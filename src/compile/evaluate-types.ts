@@ -85,8 +85,11 @@ export type At =
   | { readonly host: true; readonly tap: string }
   | { readonly other: string; readonly tap: string };
 
-/** floating: the kernel's NAT is to give it another address, or has given it one. */
-export type StackWhy = "hop-limit" | "too-big" | "options" | "floating";
+/**
+ * floating: the kernel's NAT is to give it another address, or has given it one. routed: it belongs to a flow with somebody off this
+ * host, but the kernel's routes lead to a tap, whose egress judges it as what comes from elsewhere.
+ */
+export type StackWhy = "hop-limit" | "too-big" | "options" | "floating" | "routed";
 
 /** Where a packet went, and why. `rule` is the RuleKey that decided at the side judged last. */
 export type Outcome = (

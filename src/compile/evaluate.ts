@@ -209,6 +209,7 @@ export class Evaluator {
     if (!isLocal(receiver) && this.fib(packet.destination) !== "uplink") return drop("NO_ROUTE", from);
     if (packet.hopLimit <= 1) return { verdict: "stack", why: "hop-limit", ...why };
     if (packet.options) return { verdict: "stack", why: "options", ...why };
+    if (!isLocal(receiver) && this.isRoutedHere(packet.destination)) return { verdict: "stack", why: "routed", ...why };
     const frame = decremented(eth.bytes, packet.family);
     if (!isLocal(receiver)) return { verdict: "forward", frame, ...why };
     const workload = this.world.model.locals.get(receiver);
@@ -218,6 +219,12 @@ export class Evaluator {
     frame.set(octets(this.world.owned(workload, packet.destination)?.mac ?? workload.mac), 0);
     frame.set(octets(tap.hostMac), 6);
     return { verdict: "deliver", to: receiver, frame, ...why };
+  }
+
+  /** Whether the host's routes lead to a guest that owns a prefix with the address. Of a single address that others have too announcements decide. */
+  private isRoutedHere(destination: Address): boolean {
+    const hit = this.world.receivers(destination);
+    return hit !== undefined && !isSingle(hit.prefix) && isLocal(this.route(destination));
   }
 
   /** Who gets what is sent to an address: the last to announce it, else the lowest id; else where the host's routes lead. */

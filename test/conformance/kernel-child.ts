@@ -10,7 +10,7 @@ import { Limits, Mark, NameKind, Reason } from "../../src/abi/layout.gen.js";
 import { decode, encode } from "../../src/abi/codec.js";
 import { resetFlows } from "../../src/bench/reset-flows.js";
 import { Compiler } from "../../src/compile/compiler.js";
-import type { At, Outcome, ReasonName } from "../../src/compile/evaluate-types.js";
+import type { At, Outcome, ReasonName, StackWhy } from "../../src/compile/evaluate-types.js";
 import { TIMEOUTS } from "../../src/compile/evaluate-flows.js";
 import { IndexedMaps } from "../../src/dataplane/bpf/indexed-maps.js";
 import { Engine } from "../../src/dataplane/bpf/engine.js";
@@ -312,7 +312,7 @@ class Kernel {
     if (result.returnValue === TC_ACT_REDIRECT) return this.#redirected(ifindex ?? 0, mark, result.data);
     if (name === "tap_egress") return this.#delivered(ifindex ?? 0, result.data);
     if ((mark & Mark.MARK_JUDGED) !== 0)
-      return { verdict: "stack", why: (mark & Mark.MARK_HOST) !== 0 ? "floating" : this.#why(result.data) };
+      return { verdict: "stack", why: (mark & Mark.MARK_HOST) !== 0 ? "floating" : this.#why(result.data, mark) };
     return { verdict: "host" };
   }
 
@@ -356,12 +356,16 @@ class Kernel {
     return { verdict: "deliver", to, frame };
   }
 
-  /** What the kernel is to do with a judged packet is in the packet. */
-  #why(frame: Buffer): "hop-limit" | "too-big" | "options" {
+  /** What the kernel is to do with a judged packet is in the packet; or it has no receiver, and a tap has the route. */
+  #why(frame: Buffer, mark: number): StackWhy {
     const v4 = frame.readUInt16BE(12) === 0x0800;
     if ((v4 ? frame[22] : frame[21]) === 1 || (v4 ? frame[22] : frame[21]) === 0) return "hop-limit";
     const options = v4 ? ((frame[14] ?? 0) & 15) > 5 : frame[20] === 0;
-    return options ? "options" : "too-big";
+    if (options) return "options";
+    if ((mark & Mark.MARK_NUMBER) !== 0) return "too-big";
+    const route = ip("-j", v4 ? "-4" : "-6", "route", "get", destinationOf(frame));
+    const [way] = JSON.parse(route) as { dev: string }[];
+    return this.#devices?.taps.has(way?.dev ?? "") === true ? "routed" : "too-big";
   }
 }
 

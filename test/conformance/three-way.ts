@@ -57,25 +57,42 @@ export class Fragments {
 
 export const HOST_TOOK_IT = ", and the host took it";
 
-/** What is different, in words; undefined: nothing is. */
-export function difference(at: At, outcome: Outcome, seen: Seen): string | undefined {
+/** Whether its hop limit ends here: the kernel looks at that before any rule, whatever is wrong with the packet. */
+function isExpired(frame: Uint8Array): boolean {
+  const type = ((frame[12] ?? 0) << 8) | (frame[13] ?? 0);
+  return type === 0x0800 ? (frame[22] ?? 0) <= 1 : type === 0x86dd && (frame[21] ?? 0) <= 1;
+}
+
+/** A frame without what is behind its IP packet: the kernel cuts that off, a redirect takes it along. */
+function unpadded(frame: Uint8Array): string {
+  const type = ((frame[12] ?? 0) << 8) | (frame[13] ?? 0);
+  const at = type === 0x0800 ? 16 : 18;
+  const length = ((frame[at] ?? 0) << 8) | (frame[at + 1] ?? 0);
+  return hex(frame.subarray(0, 14 + length + (type === 0x0800 ? 0 : 40)));
+}
+
+/** What is different, in words; undefined: nothing is. @param sent the frame that was sent */
+export function difference(at: At, sent: Uint8Array, outcome: Outcome, seen: Seen): string | undefined {
   const got = seen.frames.map(({ on, frame }) => `${on} ${frame}`);
   const say = (wanted: string): string =>
     `iptables: wanted ${wanted}, but saw ${got.length === 0 ? "nothing" : got.join(", ")}${seen.host ? HOST_TOOK_IT : ""}`;
   switch (outcome.verdict) {
     case "deliver": {
-      const wanted = `${tapName(nameOf(outcome.to))} ${hex(outcome.frame)}`;
+      const wanted = `${tapName(nameOf(outcome.to))} ${unpadded(outcome.frame)}`;
       return got.length === 1 && got[0] === wanted ? undefined : say(wanted);
     }
     case "forward": {
       const [only] = seen.frames;
-      const wanted = hex(outcome.frame).slice(28);
+      const wanted = unpadded(outcome.frame).slice(28);
       const same = seen.frames.length === 1 && only?.on === "up0" && only.frame.slice(28) === wanted;
       return same ? undefined : say(`up0 … ${wanted}`);
     }
     case "reply":
       return got.length === 1 && got[0] === `${place(at)} ${hex(outcome.frame)}` ? undefined : say(hex(outcome.frame));
     case "stack":
+      // The tap that the routes lead to has the last word.
+      if (outcome.why === "routed")
+        return seen.frames.every(({ on }) => on.startsWith("tap")) ? undefined : say("a tap, or nobody");
       if (outcome.why !== "hop-limit") return seen.frames.length > 0 ? undefined : say("an answer of the stack");
       // Some messages the kernel never answers, router discovery of ICMP among them. Who sends in another's name has him told.
       return seen.frames.length <= 1 && seen.frames.every(({ frame }) => isTimeExceeded(frame))
@@ -88,9 +105,13 @@ export function difference(at: At, outcome: Outcome, seen: Seen): string | undef
       return seen.host ? undefined : say("the host to take it");
     case "drop": {
       // The stack says what is wrong with a packet, or that there is no way, before rules could drop it; only its sender hears of it. And
-      // who has a shared address may hear what another sends to it from itself.
-      const others = seen.frames.filter(({ on, frame }) => on !== place(at) || !isRefusal(frame));
-      const toSelf = outcome.reason === "SELF" && others.every(({ on }) => on.startsWith("tap"));
+      // who has a shared address may hear what another sends to it from itself, or in whose name a guest without port security sent.
+      const expired = isExpired(sent);
+      const others = seen.frames.filter(
+        ({ on, frame }) => !(isRefusal(frame) && (on === place(at) || (expired && isTimeExceeded(frame)))),
+      );
+      // Rules know the sender's own address only where it is a guest's (README; the table has it).
+      const toSelf = outcome.reason === "SELF" && others.length <= 1;
       return others.length === 0 || toSelf
         ? seen.host && others.length === seen.frames.length && !("uplink" in at)
           ? say("nothing")

@@ -12,6 +12,7 @@ import {
   incoming,
   out,
   sends,
+  stack,
   strays,
   syn,
   towards,
@@ -324,6 +325,10 @@ export const SOURCES: readonly Case[] = [
     arrives(incoming(f, IN_PAIR_NET[f], ip("web1", f)).tcp(syn(40000, 80)), deliver("web1")),
     arrives(incoming(f, ip("far1", f), ip("web1", f)).tcp(syn(40000, 80)), deliver("web1")),
     strays("web1", towards("web1", f, ip("web2", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web2")),
+  ]),
+  ...each("S6", "from outside with an address of a guest's prefix: the answer goes where the routes lead", (f) => [
+    arrives(echo(incoming(f, IN_PAIR_NET[f], ip("web1", f)), f, "request"), deliver("web1")),
+    sends("web1", echo(out("web1", f, IN_PAIR_NET[f]), f, "reply"), stack("routed")),
   ]),
   ...each(
     "S6",
