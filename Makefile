@@ -70,9 +70,10 @@ build/%.bpf.o: bpf/%.bpf.c $(wildcard bpf/*.h bpf/*.c)
 	$(call SAY,bpf,$<)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-dist/.built: $(SOURCES) tsconfig.json package.json native/dist/index.js | $(NPM)
+dist/.built: $(SOURCES) scripts/bundle.mjs tsconfig.json package.json native/dist/index.js | $(NPM)
 	$(call SAY,tsc,src)
 	$(Q)node_modules/.bin/tsc -p .
+	$(Q)node scripts/bundle.mjs
 	@touch $@
 
 build/%: test/support/%.c

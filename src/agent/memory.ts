@@ -4,6 +4,7 @@
  */
 import { createRequire } from "node:module";
 import { setFlagsFromString } from "node:v8";
+import { inPackage } from "../root.js";
 
 /**
  * By how many percent the heap may grow before V8 collects all of it, beside what runs; V8 itself would let it grow to three times and more. With 100,000
@@ -36,5 +37,5 @@ export class Memory {
 }
 
 function loadAddon(): { readonly trim: () => void } {
-  return createRequire(import.meta.url)("../../native/build/notify.node") as { readonly trim: () => void };
+  return createRequire(import.meta.url)(inPackage("native/build/notify.node")) as { readonly trim: () => void };
 }

@@ -1,5 +1,6 @@
 /** systemd's readiness protocol (sd_notify(3)), over a small addon (native/notify). */
 import { createRequire } from "node:module";
+import { inPackage } from "../root.js";
 
 export interface Notifier {
   /** Once: what follows waits for no longer. */
@@ -21,7 +22,7 @@ const SILENT: Notifier = {
 };
 
 function loadAddon(): Send {
-  const { send } = createRequire(import.meta.url)("../../native/build/notify.node") as { readonly send: Send };
+  const { send } = createRequire(import.meta.url)(inPackage("native/build/notify.node")) as { readonly send: Send };
   return send;
 }
 

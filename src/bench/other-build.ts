@@ -3,12 +3,11 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { readBtf } from "#libbpf";
 import { renderLayout } from "../abi/layout.js";
+import { inPackage } from "../root.js";
 
-const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const OBJECTS = ["tap", "tap-modern", "adopt", "fill"].map((name) => `build/${name}.bpf.o`);
 
 export interface OtherBuild {
@@ -20,9 +19,9 @@ export interface OtherBuild {
 /** @param edits by file of bpf/, from its text to another. What dist/ holds is taken as it is: build before. */
 export function otherBuild(edits: Readonly<Record<string, (text: string) => string>>): OtherBuild {
   const directory = mkdtempSync(join(tmpdir(), "tb-build-"));
-  for (const name of ["dist", "bin", "bpf", "package.json", "Makefile"])
-    cpSync(join(ROOT, name), join(directory, name), { recursive: true });
-  for (const name of ["native", "node_modules"]) symlinkSync(join(ROOT, name), join(directory, name));
+  for (const name of ["dist", "bin", "bpf", "scripts", "package.json", "Makefile"])
+    cpSync(inPackage(name), join(directory, name), { recursive: true });
+  for (const name of ["native", "node_modules"]) symlinkSync(inPackage(name), join(directory, name));
   for (const [file, edit] of Object.entries(edits)) {
     const path = join(directory, "bpf", file);
     const text = readFileSync(path, "utf8");
@@ -38,6 +37,7 @@ export function otherBuild(edits: Readonly<Record<string, (text: string) => stri
   const version = /^#define ABI_VERSION (\d+)$/m.exec(readFileSync(join(directory, "bpf/abi.h"), "utf8"))?.[1] ?? "";
   const constants = join(directory, "dist/abi/constants.js");
   writeFileSync(constants, readFileSync(constants, "utf8").replace(/ABI_VERSION = \d+/, `ABI_VERSION = ${version}`));
+  execFileSync(process.execPath, ["scripts/bundle.mjs"], { cwd: directory, stdio: ["ignore", "ignore", "inherit"] });
   return { program: join(directory, "bin/torbie"), remove: () => rmSync(directory, { recursive: true, force: true }) };
 }
 

@@ -7,13 +7,12 @@ import { guardOptions } from "../agent/wire/guard.js";
 import { OBJECTS } from "../dataplane/bpf/built.js";
 import { hostAddresses } from "../dataplane/conntrack/host-addresses.js";
 import { guardStatus, ensureGuard, removeGuard } from "../dataplane/guard.js";
+import { inPackage } from "../root.js";
 import { printable } from "../text.js";
 import type { Context, GuardState } from "./context.js";
 import { parsePacketCounts } from "./top.js";
 
-const VERSION = (
-  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { readonly version: string }
-).version;
+const VERSION = (JSON.parse(readFileSync(inPackage("package.json"), "utf8")) as { readonly version: string }).version;
 
 export function realContext(): Context {
   const { NO_COLOR, TERM } = process.env;

@@ -2,7 +2,7 @@
  * `explain` where iptables enforces: no packet can be run through its rules, so the chains and sets that stand in the kernel are read back
  * and walked (walk-rules.ts). What the datastore says is asked of the evaluator, as with the programs.
  */
-import { servedOf } from "../agent/wire/services.js";
+import { servedOf } from "../agent/wire/served.js";
 import { Compiler } from "../compile/compiler.js";
 import type { Interfaces } from "../dataplane/backend.js";
 import { inventoryOf } from "../dataplane/iptables/inventory.js";

@@ -4,10 +4,11 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { ConfigError, TorbieError, UnsupportedError } from "../errors.js";
+import { inPackage } from "../root.js";
 import { escape } from "../text.js";
 import { runDemo } from "./run.js";
 
-const EXAMPLES = fileURLToPath(new URL("../../examples", import.meta.url));
+const EXAMPLES = inPackage("examples");
 
 function checkMachine(): void {
   if (process.getuid?.() !== 0) {

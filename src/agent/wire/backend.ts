@@ -17,7 +17,7 @@ import type { AgentLog, Judge, ReportPart } from "../parts.js";
 import { AfterPrograms, BesideOthers, FormerRules, formerPins } from "./former.js";
 import { openIptables, type HostBackend } from "./iptables.js";
 import { PacketLog } from "./packet-log.js";
-import { servedOf } from "./services.js";
+import { servedOf } from "./served.js";
 import { takeoverProblems, type NotTaken } from "./takeover-problems.js";
 import { pinsIn } from "./pins.js";
 import { flowTimeouts } from "./timeouts.js";

@@ -17,7 +17,7 @@ import { bitsOf } from "../../dataplane/iptables/types.js";
 import type { EndpointId } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { Candidate } from "../../status/judge.js";
-import { servedOf } from "./services.js";
+import { servedOf } from "./served.js";
 import { QuietWriter } from "../quiet-writer.js";
 import type { AgentLog, BackendPart, Judge, ReportPart } from "../parts.js";
 import type { Steps } from "../../steps.js";

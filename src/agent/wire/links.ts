@@ -8,7 +8,7 @@ import type { Route } from "../../links/types.js";
 import type { EndpointId } from "../../model/types.js";
 import { isLoopback4 } from "../../model/services.js";
 import type { LinksPart, ReportPart } from "../parts.js";
-import { metadataOf } from "./services.js";
+import { metadataOf } from "./served.js";
 
 const NOTHING: ReportPart = { writes: 0, failures: [] };
 /** Metric of a guest that is moving here, relative to the normal one: the lower wins. */

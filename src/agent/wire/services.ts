@@ -13,24 +13,10 @@ import {
   knownByTap,
   metadataProblems,
 } from "../../dataplane/services/services.js";
-import { served, type MetadataService, type Served } from "../../model/services.js";
-import { parseAddress } from "../../model/cidr.js";
 import type { Address } from "../../model/types.js";
 import type { Problem } from "../../problems.js";
 import type { ServicesPart } from "../parts.js";
-
-/** Without host-to-guest nothing could answer: then nothing may be asked either, so that guests are refused and not left waiting. */
-export function metadataOf(config: Config): MetadataService {
-  const address = (text: string): ReturnType<typeof parseAddress> =>
-    text === "none" || !config.hostToGuest ? undefined : parseAddress(text);
-  const [v4, v6] = [address(config.metadataAddress), address(config.metadataAddressIpv6)];
-  return {
-    port: config.metadataPort,
-    addresses: { ...(v4 === undefined ? {} : { 4: v4 }), ...(v6 === undefined ? {} : { 6: v6 }) },
-  };
-}
-
-export const servedOf = (config: Config): Served => served(metadataOf(config), config.guestDns && config.hostToGuest);
+import { metadataOf } from "./served.js";
 
 export function servicesWish(
   config: Config,

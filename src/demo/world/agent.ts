@@ -1,17 +1,17 @@
 /** A running `torbie agent` on the world's compute host, followed through its log. */
 import type { ChildProcess } from "node:child_process";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { AgentStatus, ApplyEvent } from "../../agent/status.js";
 import { readStatus } from "../../agent/status.js";
 import { TorbieError } from "../../errors.js";
 import type { Problem } from "../../problems.js";
+import { inPackage } from "../../root.js";
 import { ended, onLines, stop, type CommandOptions } from "./command.js";
 import type { Namespace } from "./namespace.js";
 import { PATIENCE } from "./patience.js";
 import { Workspace } from "./workspace.js";
 
-const TORBIE = fileURLToPath(new URL("../../../bin/torbie", import.meta.url));
+const TORBIE = inPackage("bin/torbie");
 /** Last lines of the log that an error quotes. */
 const TAIL = 20;
 

@@ -1,7 +1,7 @@
 /** The hypervisor's part: build/pump (test/support/pump.c), which carries frames between a tap and a guest's interface. */
 import { accessSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { UnsupportedError } from "../../errors.js";
+import { inPackage } from "../../root.js";
 import { onLines, start, stop } from "./command.js";
 import type { Namespace } from "./namespace.js";
 
@@ -15,9 +15,9 @@ export interface Plug {
   readonly mtu: number;
 }
 
-/** A helper built from test/support by make; from src/ and dist/ alike it lies two or three folders up. */
+/** A helper built from test/support by make. */
 export function helper(name: string): string {
-  const path = fileURLToPath(new URL(`../../../build/${name}`, import.meta.url));
+  const path = inPackage(`build/${name}`);
   try {
     accessSync(path);
   } catch (cause) {
