@@ -3,7 +3,7 @@ import { Agent, type AgentOptions } from "../agent.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Datastore } from "../datastore/types.js";
 import type { Route } from "../links/types.js";
-import { realClock, type AgentLog, type ModelPart } from "./parts.js";
+import { realClock, type AgentLog, type CompilerPart, type ModelPart } from "./parts.js";
 import { readStatus } from "./status.js";
 import type { OpenedBackend } from "./wire/backend.js";
 import { GuardAdapter } from "./wire/guard.js";
@@ -15,6 +15,8 @@ export interface ComposeParts extends Pick<AgentOptions, "onStatus" | "onPass" |
   readonly datastore: Datastore;
   /** Of what the datastore says; absent: a new one. */
   readonly model?: ModelPart;
+  /** Of that model; absent: a new one. */
+  readonly compiler?: CompilerPart;
   readonly log: AgentLog;
   /** Somebody's routes that ours take the place of. */
   readonly inherits?: (holder: Route) => boolean;
@@ -25,14 +27,14 @@ export function composeAgent(
   { config }: LoadedConfig,
   version: string,
   { backend, adopted, why }: OpenedBackend,
-  { datastore, model, log, inherits, ...told }: ComposeParts,
+  { datastore, model, compiler, log, inherits, ...told }: ComposeParts,
 ): Agent {
   const { cluster: clusterGuid, dataFrom } = readStatus(config.runDir) ?? {};
   return new Agent(
     {
       datastore,
       model: model ?? new ModelAdapter(config.hostname),
-      compiler: new CompilerAdapter(),
+      compiler: compiler ?? new CompilerAdapter(),
       backend,
       links: new LinksAdapter(openLinks(config, backend.name, inherits)),
       guard: new GuardAdapter(config, () => backend.judge()),

@@ -1,14 +1,16 @@
 /**
- * The datastore from before there is an agent: it is read and taken into the model while the kernel verifies the programs. The agent hears of
- * it afterwards, event by event, as if it came then; of what a batch of changes said only what it changed in the model is kept.
+ * The datastore from before there is an agent: it is read, taken into the model and compiled while the kernel verifies the programs. The
+ * agent hears of it afterwards, event by event, as if it came then; of what a batch of changes said only what it changed in the model is kept.
  */
 import type { Datastore, DatastoreEvent } from "../datastore/types.js";
 import type { ModelDelta } from "../model/types.js";
-import type { ModelPart } from "./parts.js";
+import { EarlyCompiler } from "./early-compiler.js";
+import type { CompilerPart, ModelPart } from "./parts.js";
 
 export class EarlyDatastore implements Datastore {
-  /** For the agent, in place of the one that was given. */
+  /** For the agent, in place of those that were given. */
   readonly model: ModelPart;
+  readonly compiler: EarlyCompiler;
   readonly #started: Promise<void>;
   readonly #known = new Map<DatastoreEvent, ModelDelta>();
   #waiting: DatastoreEvent[] = [];
@@ -19,19 +21,27 @@ export class EarlyDatastore implements Datastore {
   constructor(
     private readonly datastore: Datastore,
     model: ModelPart,
+    compiler: CompilerPart,
   ) {
+    this.compiler = new EarlyCompiler(compiler);
+    const handle = (event: DatastoreEvent): ModelDelta => {
+      const delta = model.handle(event);
+      this.compiler.heard(delta);
+      return delta;
+    };
     this.model = {
       get model() {
         return model.model;
       },
-      handle: (event) => this.#taken(event) ?? model.handle(event),
+      handle: (event) => this.#taken(event) ?? handle(event),
       problems: () => model.problems(),
     };
     this.#started = datastore.start((event) => {
       if (this.#onEvent !== undefined) return this.#onEvent(event);
       const told: DatastoreEvent = event.type === "changes" ? { type: "changes", changes: [] } : event;
-      this.#known.set(told, model.handle(event));
+      this.#known.set(told, handle(event));
       this.#waiting.push(told);
+      if (event.type === "in-sync") this.compiler.begin(model.model);
     });
     this.#started.catch(() => undefined); // said where it is awaited
   }

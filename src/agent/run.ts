@@ -10,7 +10,7 @@ import { EarlyDatastore } from "./early.js";
 import { QuietWriter } from "./quiet-writer.js";
 import { writeStatus } from "./status.js";
 import { openBackend } from "./wire/backend.js";
-import { ModelAdapter } from "./wire/pure.js";
+import { CompilerAdapter, ModelAdapter } from "./wire/pure.js";
 
 /**
  * Resolves with the exit status after SIGTERM or SIGINT; what is enforced stays enforced.
@@ -48,7 +48,11 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
       import("./wire/datastore.js"),
       import("./companions.js"),
     ]);
-    const datastore = (early = new EarlyDatastore(openDatastore(loaded), new ModelAdapter(config.hostname)));
+    const datastore = (early = new EarlyDatastore(
+      openDatastore(loaded),
+      new ModelAdapter(config.hostname),
+      new CompilerAdapter(),
+    ));
     const opened = await opening;
     const { backend, adopted, why } = opened;
     lock.holdPins();
@@ -58,6 +62,7 @@ export async function runAgent(loaded: LoadedConfig, version: string): Promise<n
     const agent = composeAgent(loaded, version, opened, {
       datastore,
       model: datastore.model,
+      compiler: datastore.compiler,
       log,
       onStatus: (status) => {
         writer.put(() => {

@@ -109,6 +109,7 @@ function create(name: string, { type, family }: RenderedSet): string {
 
 /** Few changes, or changes of one kind, in place; others in a set that is filled aside and swapped, so that no packet sees half. */
 function setLines(set: RenderedSet, old: RenderedSet | undefined): string[] {
+  if (set === old) return [];
   const add = [...set.members].filter((one) => old?.members.has(one) !== true);
   const gone = [...(old?.members ?? [])].filter((one) => !set.members.has(one));
   const lines = old === undefined ? [create(set.name, set)] : [];

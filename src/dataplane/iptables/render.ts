@@ -43,6 +43,7 @@ import { heldChains, holdersOf, renderHold, sharedSet, type Holders } from "./ho
 import { CLOSED_LINK, linkLocal, renderLink } from "./link-rules.js";
 import { MemberTable, sayable } from "./members.js";
 import { classSet, isSayable } from "./names.js";
+import { PerEndpoint } from "./per-endpoint.js";
 import { SetChains, verdictChains } from "./policy.js";
 import { dispatchTree } from "./tree.js";
 import {
@@ -77,6 +78,7 @@ export class Renderer {
   #taps: TapPart | undefined;
   #interfaces = "";
   readonly #classes = new Map<string, RenderedSet>();
+  readonly #known = new PerEndpoint();
   readonly #sets: SetChains;
   readonly #verdicts: ReadonlyMap<string, Chain>;
   #composition: Composition | undefined;
@@ -97,7 +99,8 @@ export class Renderer {
     if (delta === undefined || delta.endpoints.size > 0 || present !== this.#interfaces) this.#taps = undefined;
     this.#interfaces = present;
     const former = this.#taps === undefined ? undefined : this.#composition;
-    const part = (this.#taps ??= tapPart(desired, interfaces, this.#bits, this.options));
+    const means = { bits: this.#bits, options: this.options, known: this.#known };
+    const part = (this.#taps ??= tapPart(desired, interfaces, means));
     const touched = delta === undefined || members === undefined ? undefined : former?.follow(desired, delta, members);
     const composition = touched !== undefined && former !== undefined ? former : this.#compose(desired, part);
     this.#composition = composition;
@@ -143,7 +146,15 @@ export class Renderer {
   }
 }
 
-function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, options: RenderOptions): TapPart {
+/** What is the same for all of a renderer's endpoints, and what it remembers of them. */
+interface Means {
+  readonly bits: Bits;
+  readonly options: RenderOptions;
+  readonly known: PerEndpoint;
+}
+
+function tapPart(desired: DesiredState, interfaces: Interfaces, means: Means): TapPart {
+  const { bits, options, known } = means;
   const { live, problems } = liveEndpoints(desired, interfaces);
   const holders = holdersOf(desired, live, bits);
   const sets: RenderedSet[] = [];
@@ -163,11 +174,15 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
       },
     );
     const chains = filterChains(of, bits, options);
-    taps(live, of, bits, chains, holders);
+    taps(live, of, means, chains, holders);
     for (const [name, chain] of heldChains(holders, NEW, bits)) chains.set(name, chain);
     filter[of] = chains;
     const rawOf = rawChains(of, options);
-    for (const one of live) rawOf.set(sourceChain(one.tap), renderSource(one, of, linkLocal(one.hostMac)));
+    for (const one of live)
+      rawOf.set(
+        sourceChain(one.tap),
+        known.chain(one.endpoint, `source ${of}`, one.hostMac, () => renderSource(one, of, linkLocal(one.hostMac))),
+      );
     for (const [name, chain] of dispatchTree(SOURCE, "-i", named(live, sourceChain), [], ["-j DROP"]))
       rawOf.set(name, chain);
     raw[of] = { chains: rawOf, hooks: hooks(options, "raw") };
@@ -179,14 +194,20 @@ function tapPart(desired: DesiredState, interfaces: Interfaces, bits: Bits, opti
     sets,
     raw,
     filter,
-    links: links(desired, interfaces, live, bits, options.served?.metadata),
+    links: links(desired, interfaces, live, means),
   };
 }
 
 const named = (live: readonly Live[], chain: (tap: string) => string): Map<string, string> =>
   new Map(live.map(({ tap }) => [tap, chain(tap)]));
 
-function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string, Chain>, holders: Holders): void {
+function taps(
+  live: readonly Live[],
+  of: Family,
+  { bits, known }: Means,
+  chains: Map<string, Chain>,
+  holders: Holders,
+): void {
   const clear = [`-j MARK --set-xmark ${marked(0, (bits.allow | bits.pass | bits.stateless) >>> 0)}`];
   const open = live.filter(({ endpoint }) => !endpoint.portSecurity);
   const trees = [
@@ -211,9 +232,18 @@ function taps(live: readonly Live[], of: Family, bits: Bits, chains: Map<string,
   ];
   for (const tree of trees) for (const [name, chain] of tree) chains.set(name, chain);
   for (const one of live) {
-    chains.set(fromChain(one.tap), [...renderHold(one, of, holders, bits), ...renderFrom(one, of, bits)]);
-    chains.set(toChain(one.tap), renderTo(one, of, bits));
-    chains.set(relatedChain(one.tap), renderRelated(one, of, bits));
+    const { endpoint } = one;
+    const hold = renderHold(one, of, holders, bits);
+    const from = known.chain(endpoint, `from ${of}`, "", () => renderFrom(one, of, bits));
+    chains.set(fromChain(one.tap), hold.length === 0 ? from : [...hold, ...from]);
+    chains.set(
+      toChain(one.tap),
+      known.chain(endpoint, `to ${of}`, "", () => renderTo(one, of, bits)),
+    );
+    chains.set(
+      relatedChain(one.tap),
+      known.chain(endpoint, `related ${of}`, "", () => renderRelated(one, of, bits)),
+    );
   }
   for (const one of open) chains.set(openChain(one.tap), renderOpen(one, of));
 }
@@ -235,8 +265,7 @@ function links(
   desired: DesiredState,
   { taps: present }: Interfaces,
   live: readonly Live[],
-  bits: Bits,
-  metadata: readonly Family[] = [],
+  means: Means,
 ): ReadonlyMap<string, readonly string[]> {
   const result = new Map<string, readonly string[]>();
   const holders = new Map<Prefix, number>();
@@ -248,37 +277,22 @@ function links(
   const inOther = (prefix: Prefix): boolean =>
     !isSingle(prefix) && [...holders.keys()].some((other) => other !== prefix && contains(prefix, other));
   for (const name of present.keys()) if (isSayable(name)) result.set(name, CLOSED_LINK);
-  for (const one of live) result.set(one.tap, linkOf(one, shared, bits, metadata));
+  for (const one of live) result.set(one.tap, linkOf(one, shared, means));
   return result;
 }
-
-interface KnownLink {
-  /** All that it depends on besides the endpoint. */
-  readonly said: string;
-  readonly rules: readonly string[];
-}
-
-/** An endpoint that changes is another object: of hundreds on a host those that did not are not rendered again. */
-const knownLinks = new WeakMap<Live["endpoint"], KnownLink>();
 
 function linkOf(
   live: Live,
   shared: (prefix: Prefix) => boolean,
-  bits: Bits,
-  metadata: readonly Family[],
+  { bits, known, options: { served } }: Means,
 ): readonly string[] {
   const { endpoint, tap, hostMac, ifindex } = live;
   const said = JSON.stringify([
     tap,
     ifindex,
     hostMac,
-    bits.source,
-    metadata,
+    served?.metadata,
     endpoint.owned.map(({ prefix }) => shared(prefix)),
   ]);
-  const known = knownLinks.get(endpoint);
-  if (known?.said === said) return known.rules;
-  const rules = renderLink(live, shared, bits, metadata);
-  knownLinks.set(endpoint, { said, rules });
-  return rules;
+  return known.chain(endpoint, "link", said, () => renderLink(live, shared, bits, served?.metadata ?? []));
 }

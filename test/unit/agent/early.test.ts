@@ -1,12 +1,12 @@
 /** What a datastore says before there is an agent: taken into the model at once, told to the agent afterwards. */
 import { expect, it } from "vitest";
 import { EarlyDatastore } from "../../../src/agent/early.js";
-import type { ModelPart } from "../../../src/agent/parts.js";
-import { ModelAdapter } from "../../../src/agent/wire/pure.js";
+import type { Compiled, ModelPart } from "../../../src/agent/parts.js";
+import { CompilerAdapter, ModelAdapter } from "../../../src/agent/wire/pure.js";
 import type { Datastore, DatastoreEvent } from "../../../src/datastore/types.js";
 import { ConfigError } from "../../../src/errors.js";
 import { isEmpty } from "../../../src/agent/delta.js";
-import type { ModelDelta } from "../../../src/model/types.js";
+import type { EndpointId, ModelDelta } from "../../../src/model/types.js";
 import { endpoint } from "../../support/resources.js";
 
 class Source implements Datastore {
@@ -23,6 +23,20 @@ class Source implements Datastore {
     return Promise.resolve();
   }
 }
+
+/** Says how it was asked. */
+class Counted extends CompilerAdapter {
+  readonly asked: string[] = [];
+  failures = 0;
+  override compile(...[model, delta, moves]: Parameters<CompilerAdapter["compile"]>): Promise<Compiled> {
+    this.asked.push(delta === undefined ? "all" : [...delta.endpoints].map((id) => id.split("-").at(-1)).join(" "));
+    if (this.failures-- > 0) return Promise.reject(new Error("not now"));
+    return super.compile(model, delta, moves);
+  }
+}
+
+const earlyOf = (source: Datastore, compiler = new Counted()): EarlyDatastore =>
+  new EarlyDatastore(source, new ModelAdapter("compute1"), compiler);
 
 const put = (name: string, number: number): DatastoreEvent => {
   const mac = `fa:16:3e:00:00:${number}`;
@@ -41,7 +55,7 @@ const hear = async (early: EarlyDatastore, model: ModelPart): Promise<{ types: s
 
 it("is in the model before anybody listens, and is told in its order with what it changed", async () => {
   const source = new Source();
-  const early = new EarlyDatastore(source, new ModelAdapter("compute1"));
+  const early = earlyOf(source);
   source.tell({ type: "snapshot-begin" });
   source.tell(put("one", 11));
   source.tell({ type: "in-sync" });
@@ -60,24 +74,63 @@ it("is in the model before anybody listens, and is told in its order with what i
 });
 
 it("what can never work is told to whoever starts it", async () => {
-  const early = new EarlyDatastore(new Source(new ConfigError("NO", "never")), new ModelAdapter("compute1"));
+  const early = earlyOf(new Source(new ConfigError("NO", "never")));
   await expect(early.start(() => undefined)).rejects.toThrow("never");
 });
 
 it("that is stopped while it begins is stopped when it has", async () => {
   const said: string[] = [];
   let begin: () => void = () => undefined;
-  const early = new EarlyDatastore(
-    {
-      description: "slow",
-      start: () => new Promise<void>((resolve) => (begin = resolve)).then(() => void said.push("begun")),
-      stop: () => Promise.resolve(void said.push("stopped")),
-    },
-    new ModelAdapter("compute1"),
-  );
+  const early = earlyOf({
+    description: "slow",
+    start: () => new Promise<void>((resolve) => (begin = resolve)).then(() => void said.push("begun")),
+    stop: () => Promise.resolve(void said.push("stopped")),
+  });
   const stopping = early.stop();
   begin();
   await stopping;
   await early.stop();
   expect(said).toEqual(["begun", "stopped"]);
+});
+
+const names = ({ desired }: Compiled): string[] =>
+  [...desired.endpoints.values()].map(({ interfaceName }) => interfaceName).sort();
+const whole = (source: Source, ...events: DatastoreEvent[]): void => {
+  for (const event of [{ type: "snapshot-begin" } as const, ...events, { type: "in-sync" } as const])
+    source.tell(event);
+};
+
+it("is compiled when it is whole, and what comes after that is compiled when somebody asks", async () => {
+  const [source, compiler] = [new Source(), new Counted()];
+  const early = earlyOf(source, compiler);
+  whole(source, put("one", 11));
+  expect(compiler.asked).toEqual(["all"]);
+  source.tell(put("two", 12));
+  await hear(early, early.model);
+  source.tell(put("three", 13));
+  const first = await early.compiler.compile(early.model.model, undefined, new Map());
+  expect(compiler.asked).toEqual(["all", "two three"]);
+  expect(first.delta).toBeUndefined();
+  expect(names(first)).toEqual(["tapone", "tapthree", "taptwo"]);
+  // From now on it is as if there had been nothing early.
+  await early.compiler.compile(early.model.model, undefined, new Map());
+  expect(compiler.asked).toEqual(["all", "two three", "all"]);
+});
+
+it("is compiled anew when the first attempt failed, when guests move, and when it was told a second time, once", async () => {
+  for (const [failures, moves, asked] of [
+    [1, new Map(), ["all", "all"]],
+    [0, new Map([["compute1-openstack-vm--one-one" as EndpointId, "held" as const]]), ["all", "all"]],
+    [0, new Map(), ["all", "one two"]],
+  ] as const) {
+    const [source, compiler] = [new Source(), new Counted()];
+    compiler.failures = failures;
+    const early = earlyOf(source, compiler);
+    whole(source, put("one", 11));
+    whole(source, put("one", 14), put("two", 12));
+    await hear(early, early.model);
+    const compiled = await early.compiler.compile(early.model.model, undefined, moves);
+    expect(compiler.asked).toEqual(asked);
+    expect(names(compiled)).toEqual(["tapone", "taptwo"]);
+  }
 });
