@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { stop } from "../demo/world/command.js";
 import { Guest, tapMac } from "../demo/world/guest.js";
 import { Namespace } from "../demo/world/namespace.js";
+import { PATIENCE } from "../demo/world/patience.js";
 import { helper } from "../demo/world/pump.js";
 import { Workspace } from "../demo/world/workspace.js";
 import { dotted, FROM, OPEN_PORT, TO } from "./cloud.js";
@@ -98,7 +99,7 @@ async function startHost(main: string, side: Side): Promise<Host> {
     const run = async (what: string, count: number): Promise<Cost> => {
       const before = used();
       const argv = [helper("requests"), what, server.v4, String(OPEN_PORT), String(count)];
-      const [took = NaN, own = NaN] = (await client.run(argv, { timeout: 60_000 })).split(" ").map(Number);
+      const [took = NaN, own = NaN] = (await client.run(argv, { timeout: 60_000 * PATIENCE })).split(" ").map(Number);
       return { took, cpu: own + (used() - before) / count };
     };
     return { side, run, close };

@@ -4,6 +4,7 @@ import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ended, stop } from "../demo/world/command.js";
 import { Namespace } from "../demo/world/namespace.js";
+import { PATIENCE } from "../demo/world/patience.js";
 import { exponentOf, median, ratio, type Curve, type Figure, type Samples } from "./figures.js";
 import { curve, firstOf, GROWS, measurements, BASE, OLD_LARGE, OLD_SMALL, type Role } from "./plan.js";
 import { reason } from "./reason.js";
@@ -66,9 +67,11 @@ export interface Effort {
 /** @param main the script that becomes a worker with --worker */
 export async function measurePackets(main: string, { quick, rounds, patience }: Effort): Promise<PacketCosts> {
   const plan = measurements(quick);
-  /** First packets fill the flow table, half of which one port may own. */
-  const packets = (name: string): number =>
-    name.includes("first") || name.includes("insert") ? (quick ? 20_000 : 50_000) : quick ? 100_000 : 200_000;
+  /** First packets fill the flow table, half of which one port may own. Where all takes longer there are fewer. */
+  const packets = (name: string): number => {
+    const isFirst = name.includes("first") || name.includes("insert");
+    return Math.round((isFirst ? (quick ? 20_000 : 50_000) : quick ? 100_000 : 200_000) / PATIENCE);
+  };
   const workers = new Map<Role, Worker>();
   const samples: Record<string, number[]> = {};
   const failed = new Map<string, string>();
