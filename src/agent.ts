@@ -3,79 +3,22 @@
  * kernel back from time to time. When a pass runs is decided in src/agent/loop.ts.
  */
 import { collectProblems } from "./agent/collect.js";
-import { isEmpty, NO_DESIRED_CHANGE } from "./agent/delta.js";
-import { Gate, type SyncState } from "./agent/gate.js";
+import { Compilation } from "./agent/compilation.js";
+import { Gate } from "./agent/gate.js";
 import { History } from "./agent/history.js";
-import { Migrations } from "./agent/migrations.js";
 import { Loop, type Backoff } from "./agent/loop.js";
 import type { AgentParts } from "./agent/parts.js";
 import { ProblemList } from "./agent/problems.js";
 import { asError, runRound, SERVICES, type RoundResult } from "./agent/round.js";
 import { endpointsStatus, interfacesStatus, policiesStatus } from "./agent/status-of.js";
 import type { AgentStatus, ApplyEvent } from "./agent/status.js";
-import type { DesiredDelta, DesiredState } from "./compile/desired.js";
-import type { Interfaces } from "./dataplane/backend.js";
+import type { AgentHealth, AgentOptions } from "./agent/types.js";
+import type { DesiredState } from "./compile/desired.js";
 import type { DatastoreEvent } from "./datastore/types.js";
-import { DeltaBuilder } from "./model/delta.js";
-import type { EndpointId, FelixSettings } from "./model/types.js";
-import type { Problem } from "./problems.js";
+import type { EndpointId } from "./model/types.js";
 import { Steps } from "./steps.js";
 
-export interface AgentOptions {
-  readonly version: string;
-  readonly hostname: string;
-  readonly pinDir: string;
-  /** Which dataplane, and why that one. */
-  readonly dataplane: { readonly name: string; readonly why: string };
-  readonly resyncMilliseconds: number;
-  readonly backoff?: Backoff;
-  /** Of the cluster whose policy is pinned, if a former agent knew it. */
-  readonly clusterGuid?: string;
-  /** The datastore tells one cluster from another itself. */
-  readonly clusterJudged?: boolean;
-  /** Of when the pinned policy is, if a former agent knew it. */
-  readonly dataFrom?: string;
-  /** Called after every pass, and when the agent has stopped. */
-  readonly onStatus?: (status: () => AgentStatus) => void;
-  /** Called after every pass that had policy to write, also while the datastore is lost. */
-  readonly onPass?: (pass: FinishedPass) => void;
-  /** Present problems of those who are told, not of a part of the loop. */
-  readonly problems?: () => Iterable<Problem>;
-}
-
-export interface FinishedPass {
-  readonly desired: DesiredState;
-  /** As they were in this pass. */
-  readonly interfaces: Interfaces;
-  readonly enforced: ReadonlySet<EndpointId>;
-  readonly felix: FelixSettings | undefined;
-}
-
-/** What liveness, readiness and the watchdog go by. */
-export interface AgentHealth {
-  /** How long the present pass has been running, in milliseconds; 0: none runs. */
-  readonly busy: number;
-  readonly state: SyncState;
-  /** Why what the datastore says is not put in force. */
-  readonly held?: string;
-  /** A policy of the datastore has been put in force by this process. */
-  readonly inForce: boolean;
-  readonly dataFrom?: string;
-  /** What failed in the last pass, other than single interfaces. */
-  readonly failing: readonly string[];
-  /** What is in force is what the datastore says now. */
-  readonly current: boolean;
-  /** How many endpoints. */
-  readonly wanted: number;
-  readonly enforced: number;
-  /** How many. */
-  readonly problems: number;
-  readonly guard: AgentStatus["guard"];
-}
-
 const BACKOFF: Backoff = { first: 100, most: 30_000 };
-/** Milliseconds between two looks at whether the guest of a live migration has come. */
-const LISTEN = 50;
 
 export class Agent {
   readonly #parts: AgentParts;
@@ -88,14 +31,7 @@ export class Agent {
   #stopped: string | undefined;
   #stopping = false;
   #cancelResync: (() => void) | undefined;
-  readonly #migrations = new Migrations();
-  #cancelMoves: (() => void) | undefined;
-
-  /** What to compile. Undefined: everything may have changed. */
-  #modelDelta: DeltaBuilder | undefined;
-  #desired: DesiredState | undefined;
-  /** What to write. Undefined: the next pass reads back in full. */
-  #desiredDelta: DesiredDelta | undefined;
+  readonly #compilation: Compilation;
   /** A resync or a repetition is due; it may have been asked for while a pass runs. */
   #wantFull = false;
 
@@ -122,6 +58,7 @@ export class Agent {
       (since) => this.#pass(since),
       () => (this.#wantFull = true),
     );
+    this.#compilation = new Compilation(parts, this.#gate, () => this.#loop.mark());
   }
 
   /** Called after every pass that wrote, failed or had a change to tell. Returns what takes the listener away again. */
@@ -160,7 +97,7 @@ export class Agent {
   async stop(): Promise<void> {
     this.#stopping = true;
     this.#cancelResync?.();
-    this.#cancelMoves?.();
+    this.#compilation.stop();
     await this.#parts.datastore.stop();
     await this.#loop.stop();
     await this.#parts.links.stop();
@@ -194,7 +131,7 @@ export class Agent {
 
   /** What is to be in force; undefined: nothing has been compiled yet. */
   get desired(): DesiredState | undefined {
-    return this.#desired;
+    return this.#compilation.desired;
   }
 
   health(): AgentHealth {
@@ -211,7 +148,7 @@ export class Agent {
         .filter(({ where }) => !taps.has(where))
         .map(({ where, error }) => `${where}: ${error.message}`),
       current: this.#current,
-      wanted: this.#desired?.endpoints.size ?? 0,
+      wanted: this.desired?.endpoints.size ?? 0,
       enforced: this.#enforced.size,
       problems: this.#problems.present.length,
       guard: this.#guard,
@@ -251,8 +188,8 @@ export class Agent {
       ...this.#history.status,
       problems: this.#problems.present,
       interfaces: interfacesStatus(interfaces),
-      endpoints: endpointsStatus(this.#desired, interfaces, this.#enforced),
-      policies: policiesStatus(this.#desired, model.model),
+      endpoints: endpointsStatus(this.desired, interfaces, this.#enforced),
+      policies: policiesStatus(this.desired, model.model),
     };
   }
 
@@ -260,7 +197,7 @@ export class Agent {
     this.#gate.follow(event);
     if (this.#gate.state === "lost") this.#setCurrent(false);
     const delta = this.#parts.model.handle(event);
-    this.#modelDelta?.add(delta);
+    this.#compilation.heard(delta);
     this.#history.heard(delta);
     // A pass for every part of a snapshot would find the gate shut each time.
     if (event.type !== "changes" || this.#gate.closed(this.#parts.model.model.cluster) !== "too early")
@@ -274,20 +211,21 @@ export class Agent {
     const steps = new Steps(() => clock.now());
     const watched = this.#history.began(steps, began);
     steps.begin("compile");
-    const uncompiled = await this.#compile();
-    const delta = this.#wantFull ? undefined : this.#desiredDelta;
+    const uncompiled = await this.#compilation.compile();
+    const { desired } = this;
+    // Should the pass throw, the next one reads back in full.
+    const known = this.#compilation.take();
+    const delta = this.#wantFull ? undefined : known;
     let result: RoundResult | undefined;
-    // Taken before the pass: should it throw, the next one reads back in full.
-    this.#desiredDelta = undefined;
     this.#wantFull = false;
     try {
       const wish = {
-        ...(this.#desired ? { desired: this.#desired } : {}),
+        ...(desired ? { desired } : {}),
         ...(delta ? { delta } : {}),
         guard: !this.#guardSeen && (delta === undefined || this.#guard === "failed"),
       };
       result = await runRound(this.#parts, wish, steps);
-      if (this.#desired !== undefined) this.#desiredDelta = NO_DESIRED_CHANGE;
+      this.#compilation.written();
       this.#failures = result.failures;
     } catch (error) {
       const thrown = asError(error);
@@ -301,13 +239,13 @@ export class Agent {
     if (result?.guard && this.#parts.guard.wanted) this.#guard = result.guard;
     if (result?.interfaces !== undefined) this.#guardSeen = false;
     if (result?.interfaces === undefined || uncompiled) this.#setCurrent(false);
-    if (this.#desired !== undefined && result?.interfaces !== undefined) {
+    if (desired !== undefined && result?.interfaces !== undefined) {
       const { interfaces } = result;
       const well = this.#failures.every(({ where }) => where === SERVICES || interfaces.taps.has(where));
       this.#inForce ||= well;
       this.#setCurrent(well && this.#gate.closed(this.#parts.model.model.cluster) === undefined);
       const { felix } = this.#parts.model.model;
-      this.#options.onPass?.({ desired: this.#desired, interfaces, enforced: this.#enforced, felix });
+      this.#options.onPass?.({ desired, interfaces, enforced: this.#enforced, felix });
     }
     this.#reportProblems();
     this.#history.passed({
@@ -322,63 +260,6 @@ export class Agent {
     });
     this.#options.onStatus?.(() => this.status());
     return this.#failures.length === 0;
-  }
-
-  /**
-   * Compiles when the gate is open and something changed. What the compiler threw is returned; as it may have left half a state behind,
-   * nothing is written until it has succeeded: what is enforced stays enforced, and new taps are only blocked.
-   */
-  async #compile(): Promise<Error | undefined> {
-    const { model, compiler, log } = this.#parts;
-    if (this.#gate.closed(model.model.cluster) !== undefined) return undefined;
-    for (const id of this.#migrations.update(model.model, this.#spoke(), this.#parts.clock.now()))
-      this.#modelDelta?.endpoints.add(id);
-    this.#armMoves();
-    if (this.#desired !== undefined && this.#modelDelta !== undefined && isEmpty(this.#modelDelta)) return undefined;
-    const since = this.#desired === undefined ? undefined : this.#modelDelta;
-    // Big changes are compiled in several turns of the event loop; what comes meanwhile is compiled next.
-    this.#modelDelta = new DeltaBuilder();
-    try {
-      const { desired, delta } = await compiler.compile(model.model, since, this.#migrations.moves);
-      if (this.#gate.closed(model.model.cluster) !== undefined) {
-        // Half of a snapshot may have got into it.
-        this.#forget();
-        return undefined;
-      }
-      this.#desiredDelta = this.#desired === undefined || this.#desiredDelta === undefined ? undefined : delta;
-      this.#desired = desired;
-    } catch (error) {
-      log.error({ err: asError(error) }, "compiling failed: what is enforced stays as it is");
-      this.#forget();
-      return asError(error);
-    }
-    this.#gate.applied(model.model.cluster);
-    return undefined;
-  }
-
-  /** Asks the kernel at most once. */
-  #spoke(): (interfaceName: string) => boolean {
-    let known: ReadonlySet<string> | undefined;
-    return (name) => (known ??= this.#parts.links.speakers?.() ?? new Set()).has(name);
-  }
-
-  /** A guest that is awaited is listened to, and a route that was preferred long enough becomes one like any other. */
-  #armMoves(): void {
-    const { clock } = this.#parts;
-    this.#cancelMoves?.();
-    const wait = this.#migrations.wait(LISTEN, clock.now());
-    if (wait === undefined || this.#stopping) return;
-    this.#cancelMoves = clock.after(wait, () => {
-      if (this.#migrations.isDue(this.#spoke(), clock.now())) this.#loop.mark();
-      else this.#armMoves();
-    });
-  }
-
-  /** Nothing is written until everything has been compiled anew. */
-  #forget(): void {
-    this.#desired = undefined;
-    this.#desiredDelta = undefined;
-    this.#modelDelta = undefined;
   }
 
   #reportProblems(): void {

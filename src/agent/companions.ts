@@ -1,5 +1,6 @@
 /** Who is told about the agent while it runs: Neutron through etcd, systemd, whoever asks over HTTP, and `torbie check`. None of them is waited for. */
-import type { Agent, FinishedPass } from "../agent.js";
+import type { Agent } from "../agent.js";
+import type { FinishedPass } from "./types.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Problem } from "../problems.js";
 import { liveness, readiness } from "../telemetry/health.js";

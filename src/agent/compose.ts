@@ -1,5 +1,6 @@
 /** The agent's loop from its real parts, but for what is told to others. */
-import { Agent, type AgentOptions } from "../agent.js";
+import { Agent } from "../agent.js";
+import type { AgentOptions } from "./types.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Datastore } from "../datastore/types.js";
 import type { Route } from "../links/types.js";

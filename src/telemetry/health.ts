@@ -1,5 +1,5 @@
 /** What /liveness, /readiness and systemd's watchdog are told. Pure. */
-import type { AgentHealth } from "../agent.js";
+import type { AgentHealth } from "../agent/types.js";
 
 /** Milliseconds after which a pass that has not ended counts as stuck. The longest honest one is a cold start by tcx (24 ms a tap). */
 export const STUCK = 120_000;

@@ -1,6 +1,6 @@
 /** Health and metrics over HTTP, from what the agent knows of itself. */
 import { ABI_VERSION } from "../../abi/constants.js";
-import type { AgentHealth } from "../../agent.js";
+import type { AgentHealth } from "../types.js";
 import type { Config } from "../../config/schema.js";
 import type { Counters } from "../../dataplane/bpf/counters.js";
 import type { Problem } from "../../problems.js";

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "vitest";
-import { Agent, type AgentOptions } from "../../../src/agent.js";
+import { Agent } from "../../../src/agent.js";
+import type { AgentOptions } from "../../../src/agent/types.js";
 import type { AgentStatus, ApplyEvent } from "../../../src/agent/status.js";
 import type { LiveMigration } from "../../../src/model/types.js";
 import { barrier, tap, World } from "./fakes.js";

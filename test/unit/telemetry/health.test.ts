@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import type { AgentHealth } from "../../../src/agent.js";
+import type { AgentHealth } from "../../../src/agent/types.js";
 import { liveness, readiness, STUCK } from "../../../src/telemetry/health.js";
 
 const well: AgentHealth = {
