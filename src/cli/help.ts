@@ -27,6 +27,18 @@ export function overview(table: readonly Command[], version: string): string {
   ].join("\n");
 }
 
+/** Of commands that begin with the same word. */
+export function groupHelp(group: readonly Command[], word: string): string {
+  return [
+    `Usage: torbie ${word} COMMAND [FLAGS]`,
+    "",
+    ...group.map((command) => line([command.name, ...command.arguments].join(" "), command.summary)),
+    "",
+    `torbie ${word} COMMAND --help says more.`,
+    "",
+  ].join("\n");
+}
+
 export function commandHelp(command: Command): string {
   const keys = SETTING_KEYS.filter((key) => command.settings === "all" || command.settings.includes(fileKey(key)));
   const settings = keys.map((key) => {

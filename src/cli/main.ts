@@ -4,7 +4,7 @@ import { loadConfig, type LoadedConfig } from "../config/load.js";
 import { printable, quote } from "../text.js";
 import { CommandError, EXIT, UsageError } from "./command.js";
 import type { Context } from "./context.js";
-import { commandHelp, overview } from "./help.js";
+import { commandHelp, groupHelp, overview } from "./help.js";
 import { json } from "./output.js";
 import { parseLine, type ParsedLine } from "./parse.js";
 import { COMMANDS } from "./table.js";
@@ -26,6 +26,11 @@ export async function runCli(words: readonly string[], context: Context): Promis
     if (first === "--version" || first === "-V") return await runCli(["version", ...words.slice(1)], context);
     if (first === "demo" && !words.includes("--help") && !words.includes("-h"))
       return await context.runDemo(words.slice(1));
+    const group = COMMANDS.filter(({ name }) => name.startsWith(`${first} `));
+    if (group.length > 0 && (words[1] === "--help" || words[1] === "-h") && words.length === 2) {
+      context.out(groupHelp(group, first));
+      return EXIT.ok;
+    }
     const line = parseLine(words, COMMANDS);
     if (line.help) {
       context.out(commandHelp(line.command));
