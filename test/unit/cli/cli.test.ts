@@ -65,6 +65,14 @@ describe("the table", () => {
     },
   );
 
+  test("a word that several commands begin with answers --help with them", async () => {
+    const { exit, out, err } = await cli(["datastore", "--help"]);
+    expect({ exit, err }).toEqual({ exit: 0, err: "" });
+    expect(out).toMatch(/^Usage: torbie datastore COMMAND/);
+    for (const name of ["dump", "load", "diff", "accept"]) expect(out).toContain(`  datastore ${name}`);
+    expect((await cli(["datastore", "--help", "dump"])).exit).toBe(EXIT.usage);
+  });
+
   test("the overview names all of them and every exit status", async () => {
     const { exit, out } = await cli(["help"]);
     expect(exit).toBe(0);
