@@ -80,3 +80,35 @@ describe.each([true, false])("a composition, rules that allow only: %s", (open) 
     expect(followed).toBeGreaterThan(open ? 20 : 0);
   });
 });
+
+describe("an endpoint that is the same object", () => {
+  it("is rendered as it would be anew, whatever becomes of its tap and of the others", () => {
+    const bools = fc.array(fc.boolean(), { minLength: 12, maxLength: 12 });
+    fc.assert(
+      fc.property(desiredStates(false), desiredStates(false), bools, bools, (first, other, taken, replaced) => {
+        const interfaces = tapsOf(first);
+        const renderer = new Renderer(OPTIONS);
+        renderer.render(first, interfaces);
+        // Some have what another has in the other state: so addresses become shared, or are no longer.
+        const others = [...other.endpoints.values()];
+        const endpoints = [...first.endpoints].map(([id, endpoint], i) => {
+          const { owned } = others[i] ?? endpoint;
+          return [id, taken[i % 12] === true ? { ...endpoint, owned } : endpoint] as const;
+        });
+        const taps = [...interfaces.taps].map(([name, tap], i): [string, Tap] => [
+          name,
+          replaced[i % 12] === true
+            ? { ...tap, ifindex: tap.ifindex + 100, mac: "02:00:00:00:00:02" as Tap["mac"] }
+            : tap,
+        ]);
+        const now = { ...first, endpoints: new Map(endpoints) };
+        const present = { taps: new Map(taps), uplinks: [] };
+        const rendered = renderer.render(now, present, deltaOf(first, now));
+        const anew = new Renderer(OPTIONS).render(now, present);
+        expect(contents(rendered)).toEqual(contents(anew));
+        expect([...rendered.links]).toEqual([...anew.links]);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
