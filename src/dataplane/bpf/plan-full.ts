@@ -6,7 +6,7 @@ import type { Interfaces } from "../backend.js";
 import { ClassTable, classNumbers } from "./images-classes.js";
 import { directionOf, SIDES } from "./images-rule.js";
 import { localKeys } from "./images-endpoints.js";
-import { countRules, type Knowledge } from "./engine.js";
+import { countRules, type Knowledge } from "./knowledge.js";
 import type { Maps } from "./maps.js";
 import { planAddresses, unwantedAddresses, unwantedPrefixes } from "./plan-addresses.js";
 import { clearEndpoint, planEndpoints, type Shadows, type ShadowName, SHADOWED } from "./plan-endpoints.js";

@@ -3,7 +3,7 @@ import type { Served } from "../../model/services.js";
 import { parse, record, u32, type Bytes } from "../../abi/records.js";
 import type { DesiredState } from "../../compile/desired.js";
 import type { Interfaces } from "../backend.js";
-import type { Knowledge } from "./engine.js";
+import type { Knowledge } from "./knowledge.js";
 import { controlValue } from "./images-control.js";
 import type { Shadows } from "./plan-endpoints.js";
 import type { Plan } from "./plan.js";
