@@ -18,6 +18,7 @@ import { PROMISED, Results } from "./results.js";
 import { measureScale, type Size } from "./scale.js";
 import { startFigures } from "./starts.js";
 import { apartIn, scaleFigures } from "./whole.js";
+import { againstTargets, verdictOf, type Judged } from "./targets.js";
 import { work } from "./worker.js";
 import { writeReport } from "./write-report.js";
 
@@ -40,6 +41,14 @@ function printTable({ samples, failed, rounds }: PacketCosts): void {
     console.log(`${name.padEnd(46)} ${net(values)}   ${(spread(values) * 100).toFixed(0).padStart(4)} %`);
   for (const [name, why] of failed) console.log(`${name.padEnd(46)}   failed: ${why}`);
   console.log("");
+}
+
+function printTargets(targets: readonly Judged[]): void {
+  console.log("\ntarget                                               value  at most");
+  for (const one of targets)
+    console.log(
+      `${one.name.padEnd(48)} ${String(one.value ?? "–").padStart(9)} ${String(one.atMost).padStart(8)}   ${verdictOf(one)}${one.why === "" ? "" : `: ${one.why}`}`,
+    );
 }
 
 async function main(): Promise<void> {
@@ -81,6 +90,8 @@ async function main(): Promise<void> {
   await part("scale", [], () => scaleFigures(apart, quick, PART_LIMIT));
   const faults = results.close();
   if (costs !== undefined) curves.unshift(...curvesOf(costs, quick));
+  const targets = againstTargets(results.figures);
+  printTargets(targets);
   const written = writeReport({
     began: began.toISOString(),
     seconds: Math.round((Date.now() - began.getTime()) / 1000),
@@ -89,6 +100,7 @@ async function main(): Promise<void> {
     figures: results.figures,
     samples: costs?.samples ?? {},
     curves,
+    targets,
   });
   console.log(`\nwritten: ${written.join(", ")}`);
   for (const [name, why] of results.failures) console.error(`bench: ${name}: ${why}`);

@@ -2,6 +2,7 @@
 import { exponent, median, spread, type Curve, type Figure, type Samples } from "./figures.js";
 import type { Machine } from "./machine.js";
 import { drawPlots } from "./report-plots.js";
+import { verdictOf, type Judged } from "./targets.js";
 
 export interface Report {
   /** ISO 8601. */
@@ -13,6 +14,7 @@ export interface Report {
   /** Nanoseconds a packet, the floor included, a round each. */
   readonly samples: Samples;
   readonly curves: readonly Curve[];
+  readonly targets: readonly Judged[];
 }
 
 export interface Library {
@@ -38,7 +40,7 @@ table{border-collapse:collapse;margin:1rem 0}td,th{text-align:left;padding:.2rem
 td:nth-child(2){text-align:right;font-variant-numeric:tabular-nums}.plot{margin:1.5rem 0}`;
 
 export function renderReport(report: Report, library: Library): string {
-  const { machine, figures, samples, curves } = report;
+  const { machine, figures, samples, curves, targets } = report;
   const floor = median(samples["floor"] ?? []);
   const machineText = `${machine.processor}, ${machine.cores} cores, ${machine.memoryMegabytes} MB, kernel ${machine.kernel}; load before: ${machine.load}`;
   const costs = Object.entries(samples).map(([name, values]) => [
@@ -64,6 +66,18 @@ ${escape(machineText)}.</p>
 ${table(
   ["figure", "value", "unit", "against"],
   figures.map(({ name, value, unit, vs, why }) => [name, value === null ? "–" : String(value), unit, why ?? vs]),
+)}
+<h2>What it should be</h2>
+<p>Targets, and what stands in the way where they are not reached.</p>
+${table(
+  ["figure", "value", "at most", "", "why"],
+  targets.map((one) => [
+    one.name,
+    one.value === null ? "–" : String(one.value),
+    String(one.atMost),
+    verdictOf(one),
+    one.why,
+  ]),
 )}
 <h2>A packet</h2>
 <p>Medians of interleaved rounds, net of the floor (${Number.isFinite(floor) ? Math.round(floor) : "not measured"} ns).

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { renderReport, type Report } from "../../../src/bench/report.js";
 import { drawPlots, type Page } from "../../../src/bench/report-plots.js";
+import { againstTargets } from "../../../src/bench/targets.js";
 import { uPlot } from "../../../src/bench/write-report.js";
 
 const report: Report = {
@@ -12,6 +13,7 @@ const report: Report = {
     { name: "established_net_vs_limit", value: 1.25, unit: "ratio", vs: "limit" },
     { name: "maps_mb", value: null, unit: "MB", vs: "", why: "</script><script>alert(1)</script>" },
   ],
+  targets: againstTargets([{ name: "established_net_vs_limit", value: 1.65, unit: "ratio", vs: "limit" }]),
   samples: { floor: [100, 100], "x</script>": [300, 300] },
   curves: [
     {
@@ -33,7 +35,15 @@ const page = renderReport(report, uPlot());
 const scripts = [...page.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/g)].map(([, text]) => text ?? "");
 
 it("shows figures, reasons, machine and exponents, and escapes all of them", () => {
-  for (const text of ["1.25", "A &lt;CPU&gt; &amp; more", "6.18.0", "0.000", "&lt;/script&gt;&lt;script&gt;alert(1)"])
+  for (const text of [
+    "1.25",
+    "A &lt;CPU&gt; &amp; more",
+    "6.18.0",
+    "0.000",
+    "missed by 10 %",
+    "not measured",
+    "&lt;/script&gt;&lt;script&gt;alert(1)",
+  ])
     expect(page).toContain(text);
   expect(page).not.toContain("<script>alert");
 });
