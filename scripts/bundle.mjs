@@ -1,4 +1,4 @@
-// dist/main.js and all that it imports of ours → dist/bundle/: torbie starts a third sooner when it need not find, read and link 300 files.
+// dist/main.js and all that it imports of ours → dist/bundle/: torbie starts in half the processor time when it need not find, read and link 230 files.
 // What is loaded late stays apart. Other packages stay where npm put them, but for yaml, which is 70 files and is wanted by each command.
 import { rmSync } from "node:fs";
 import { rolldown } from "rolldown";

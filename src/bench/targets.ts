@@ -9,10 +9,10 @@ interface Target {
 }
 
 const NOISE =
-  "half of such changes take a third of that; the slowest are the first ones of a young process, and V8's collections beside etcd on few cores (a QUICK run makes 60 changes: the slowest counts)";
+  "the median is a third of it or less; the slowest are mostly the first changes of a young process (a QUICK run makes 60 changes: the slowest of them counts), and etcd, the agent and who measures share the cores";
 const HOOKS =
   "of what is above two rules most is the hook at the tap's ingress, where MACs and addresses are judged, and the hook that drops what has not passed there";
-const CACHES = "there are as many lookups, but what they read fits into no near cache any more";
+const CACHES = "there are as many lookups; most likely what they read fits into no near cache any more";
 const target = (name: string, atMost: number, why: string): Target => ({ name, atMost, why });
 
 const TARGETS: readonly Target[] = [

@@ -87,7 +87,7 @@ export type At =
 
 /**
  * floating: the kernel's NAT is to give it another address, or has given it one. routed: it belongs to a flow with somebody off this
- * host, but the kernel's routes lead to a tap, whose egress judges it as what comes from elsewhere.
+ * host, but the kernel's routes lead to a tap, whose egress takes it for what comes from elsewhere (with a local guest's address: drops it).
  */
 export type StackWhy = "hop-limit" | "too-big" | "options" | "floating" | "routed";
 

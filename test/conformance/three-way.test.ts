@@ -60,9 +60,16 @@ function isBorrowed(at: At, frame: Uint8Array, { places, resources }: GeneratedW
     const { name, annotations } = object["metadata"] as { name: string; annotations?: Record<string, string> };
     return name.endsWith(`-${sender?.name ?? ""}`) && annotations?.["torbie/port-security"] === "off";
   });
-  const [, source] = /, (\S+) > \S+ (?:ttl|hop)/.exec(describeFrame(frame)) ?? [];
+  const source = sourceOf(frame);
   const others = places.filter((place) => place.kind === "local" && place !== sender);
   return isOpen && source !== undefined && others.some(({ v4, v6 }) => v4.includes(source) || v6.includes(source));
+}
+
+const sourceOf = (frame: Uint8Array): string | undefined => /, (\S+) > \S+ (?:ttl|hop)/.exec(describeFrame(frame))?.[1];
+
+function isOwned(frame: Uint8Array, { places }: GeneratedWorld): boolean {
+  const source = sourceOf(frame) ?? "";
+  return places.some(({ kind, v4, v6 }) => kind === "local" && (v4.includes(source) || v6.includes(source)));
 }
 
 const hasStateless = ({ resources }: ConformanceWorld): boolean =>
@@ -126,7 +133,9 @@ async function play(world: GeneratedWorld, acts: readonly Act[]): Promise<string
       stricter.may(step.frame, wanted, { dropped, begins, anyStateless }) ?? (step.certain ? undefined : "damaged");
     const differs =
       essence(got) === essence(wanted)
-        ? fragments.whole(step.frame, wanted, seen, () => difference(step.at, step.frame, wanted, seen))
+        ? fragments.whole(step.frame, wanted, seen, () =>
+            difference(step.at, step.frame, isOwned(step.frame, world), wanted, seen),
+          )
         : `the programs say ${essence(got)}`;
     const tolerated = dropped
       ? may !== undefined

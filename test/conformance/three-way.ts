@@ -48,6 +48,7 @@ export class Fragments {
     const first = this.#first;
     this.#first = fragment === "first" ? wanted : undefined;
     if (fragment === "first" || wanted.verdict === "host") return undefined;
+    if (wanted.verdict === "stack" && wanted.why === "routed") return otherwise();
     const passes = wanted.verdict !== "drop" && first !== undefined && first.verdict !== "drop";
     const where = !passes ? "nobody" : wanted.verdict === "deliver" ? tapName(nameOf(wanted.to)) : "up0";
     const places = [...new Set(seen.frames.map(({ on }) => on))].join(" and ") || "nobody";
@@ -63,6 +64,14 @@ function isExpired(frame: Uint8Array): boolean {
   return type === 0x0800 ? (frame[22] ?? 0) <= 1 : type === 0x86dd && (frame[21] ?? 0) <= 1;
 }
 
+/** The source of an IP frame, or the destination, as hex. */
+function addressOf(one: string, which: "source" | "destination"): string {
+  const v4 = one.slice(24, 28) === "0800";
+  const [from, length] = v4 ? [26, 4] : [22, 16];
+  const at = (which === "source" ? from : from + length) * 2;
+  return one.slice(at, at + length * 2);
+}
+
 /** A frame without what is behind its IP packet: the kernel cuts that off, a redirect takes it along. */
 function unpadded(frame: Uint8Array): string {
   const type = ((frame[12] ?? 0) << 8) | (frame[13] ?? 0);
@@ -71,8 +80,12 @@ function unpadded(frame: Uint8Array): string {
   return hex(frame.subarray(0, 14 + length + (type === 0x0800 ? 0 : 40)));
 }
 
-/** What is different, in words; undefined: nothing is. @param sent the frame that was sent */
-export function difference(at: At, sent: Uint8Array, outcome: Outcome, seen: Seen): string | undefined {
+/**
+ * What is different, in words; undefined: nothing is.
+ * @param sent the frame that was sent
+ * @param owned whether its source is a single address of a guest of this host
+ */
+export function difference(at: At, sent: Uint8Array, owned: boolean, outcome: Outcome, seen: Seen): string | undefined {
   const got = seen.frames.map(({ on, frame }) => `${on} ${frame}`);
   const say = (wanted: string): string =>
     `iptables: wanted ${wanted}, but saw ${got.length === 0 ? "nothing" : got.join(", ")}${seen.host ? HOST_TOOK_IT : ""}`;
@@ -92,7 +105,9 @@ export function difference(at: At, sent: Uint8Array, outcome: Outcome, seen: See
     case "stack":
       // The tap that the routes lead to has the last word.
       if (outcome.why === "routed")
-        return seen.frames.every(({ on }) => on.startsWith("tap")) ? undefined : say("a tap, or nobody");
+        return seen.frames.length <= 1 && seen.frames.every(({ on }) => on.startsWith("tap") && on !== place(at))
+          ? undefined
+          : say("one other tap, or nobody");
       if (outcome.why !== "hop-limit") return seen.frames.length > 0 ? undefined : say("an answer of the stack");
       // Some messages the kernel never answers, router discovery of ICMP among them. Who sends in another's name has him told.
       return seen.frames.length <= 1 && seen.frames.every(({ frame }) => isTimeExceeded(frame))
@@ -108,10 +123,12 @@ export function difference(at: At, sent: Uint8Array, outcome: Outcome, seen: See
       // who has a shared address may hear what another sends to it from itself, or in whose name a guest without port security sent.
       const expired = isExpired(sent);
       const others = seen.frames.filter(
-        ({ on, frame }) => !(isRefusal(frame) && (on === place(at) || (expired && isTimeExceeded(frame)))),
+        ({ on, frame }) =>
+          !(isRefusal(frame) && on === place(at)) &&
+          !(expired && isTimeExceeded(frame) && addressOf(frame, "destination") === addressOf(hex(sent), "source")),
       );
-      // Rules know the sender's own address only where it is a guest's (README; the table has it).
-      const toSelf = outcome.reason === "SELF" && others.length <= 1;
+      // Rules know the sender's own address only where it is a guest's, by itself (README).
+      const toSelf = outcome.reason === "SELF" && others.every(({ on }) => !owned || on.startsWith("tap"));
       return others.length === 0 || toSelf
         ? seen.host && others.length === seen.frames.length && !("uplink" in at)
           ? say("nothing")

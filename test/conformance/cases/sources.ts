@@ -10,6 +10,7 @@ import {
   forward,
   host,
   incoming,
+  ipOf,
   out,
   sends,
   stack,
@@ -33,7 +34,7 @@ import {
   type GuestName,
 } from "../world.js";
 
-const { web1, web2, open1 } = GUESTS;
+const { web1, web2, open1, pair1 } = GUESTS;
 /** Hold every address of this world. */
 const WIDE_V4 = "0.0.0.0/0";
 const WIDE_V6 = "::/0";
@@ -326,10 +327,20 @@ export const SOURCES: readonly Case[] = [
     arrives(incoming(f, ip("far1", f), ip("web1", f)).tcp(syn(40000, 80)), deliver("web1")),
     strays("web1", towards("web1", f, ip("web2", f)).tcp(syn(40000, 80)), drop("UPLINK_SPOOFED", "web2")),
   ]),
-  ...each("S6", "from outside with an address of a guest's prefix: the answer goes where the routes lead", (f) => [
-    arrives(echo(incoming(f, IN_PAIR_NET[f], ip("web1", f)), f, "request"), deliver("web1")),
-    sends("web1", echo(out("web1", f, IN_PAIR_NET[f]), f, "reply"), stack("routed")),
-  ]),
+  ...each(
+    "S6",
+    "from outside with an address of a guest's prefix: the answer goes where the routes lead, and is dropped there",
+    (f) => [
+      arrives(echo(incoming(f, IN_PAIR_NET[f], ip("web1", f)), f, "request"), deliver("web1")),
+      sends("web1", echo(out("web1", f, IN_PAIR_NET[f]), f, "reply"), stack("routed")),
+      // There it is one that nobody has judged for this tap, from a guest of this host.
+      strays(
+        "pair1",
+        echo(ipOf(eth({ from: pair1.hostMac, to: pair1.mac }), f, ip("web1", f), IN_PAIR_NET[f]), f, "reply"),
+        drop("UPLINK_SPOOFED", "web1"),
+      ),
+    ],
+  ),
   ...each(
     "S6",
     "a pair that is a prefix takes nothing that another has by its own address, and nothing of the host's",
